@@ -1,0 +1,40 @@
+//! Tributary: signed referral links, durable clicks, exactly-once commissions, a ledger that ties out.
+//!
+//! The folders follow the data. A [`partner`] promotes a [`program`] with a [`link`]; a visitor's
+//! [`click`] and a shop's [`conversion`] enter through HTTP ([`intake`] for conversions) and become
+//! durable in the [`stream`]; [`settlement`] carries them into PostgreSQL, where each conversion
+//! earns a [`commission`], each commission moves the [`ledger`], and a [`payout`] pays it.
+//! [`report`]s only read. Everything above the line "ground" below may name ground, never the
+//! other way round; `tests/it/tidy.rs` holds the full table of directions.
+
+// Ground: names nothing above it.
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod ids;
+pub mod metrics;
+pub mod money;
+pub mod signing;
+pub mod telemetry;
+pub mod web;
+
+// The way of the data.
+pub mod account;
+pub mod partner;
+pub mod program;
+pub mod link;
+pub mod click;
+pub mod conversion;
+pub mod stream;
+pub mod intake;
+pub mod settlement;
+pub mod commission;
+pub mod ledger;
+pub mod payout;
+pub mod report;
+
+// What holds it together.
+pub mod app;
+pub mod cli;
+pub mod engines;
+pub mod roles;
