@@ -1,1 +1,74 @@
-//! Stub.
+//! PostgreSQL: the pool, migrations, and answers to named constraints.
+//!
+//! A [`DbTx`] is a database transaction. Its `begin` is not safe to cancel in sqlx 0.9 (a dropped
+//! future can leave a pooled connection inside an open transaction), so request handlers never
+//! hold one: they go through [`crate::web::transact`], which runs the work in a task of its own.
+//! As a second wall the pool refuses to take back a connection that is still in a transaction.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _, PgConnection, Postgres};
+
+/// The pool of connections.
+pub type Db = sqlx::PgPool;
+
+/// A database transaction.
+pub type DbTx = sqlx::Transaction<'static, Postgres>;
+
+/// Every migration, in order; compiled into the program.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The role that the service works as: it owns nothing.
+pub const SERVICE_ROLE: &str = "tributary_service";
+
+/// How long a request may wait for a connection before it answers 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns a pool that connects when first used, so that the service starts with PostgreSQL down.
+pub fn connect_lazily(url: &str, connections_max: u32) -> Result<Db, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("tributary")
+        .disable_statement_logging()
+        .options([("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "10s")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|connection, _| Box::pin(async move { is_idle(connection).await }))
+        .connect_lazy_with(options))
+}
+
+/// Tells whether a connection that comes back to the pool is outside any transaction.
+///
+/// `now()` stands still inside a transaction and `statement_timestamp()` does not, so outside of
+/// one they agree.
+async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select now() = statement_timestamp()").fetch_one(connection).await
+}
+
+/// Runs the migrations that are still missing. Several instances may start at once: sqlx takes a lock.
+pub async fn migrate(url: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnectOptions::from_str(url)?.connect().await?;
+    MIGRATIONS.run(&mut connection).await?;
+    Ok(())
+}
+
+/// Tells whether the schema is at least as new as this program needs.
+pub async fn is_migrated(db: &Db) -> Result<bool, sqlx::Error> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(db)
+            .await?;
+    Ok(newest >= MIGRATIONS.iter().map(|m| m.version).max())
+}
+
+/// Asks for one row: is PostgreSQL there at all.
+pub async fn ping(db: &Db) -> Result<(), sqlx::Error> {
+    db.execute("select 1").await.map(drop)
+}
+
+/// Returns the name of the constraint that refused a statement, if one did.
+pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|e| e.constraint())
+}
