@@ -4,6 +4,7 @@
 //! scopes; handlers ask for a scope in their signature (see [`crate::web::auth`]). Four eyes
 //! compares users, so two keys of one person are one pair of eyes.
 
+pub mod audit_store;
 pub mod http;
 pub mod key;
 pub mod store;

@@ -1,1 +1,136 @@
-//! Stub.
+//! Conversions: what a partner site reports, checked and put into one form.
+//!
+//! Whatever the way in, a message becomes a [`Report`]: [`webhook`] reads the signed JSON,
+//! [`wire`] carries the report through the stream, [`signature`] decides whether the sender is who
+//! it says. Nothing here decides what a conversion earns; that is settlement.
+
+pub mod http;
+pub mod signature;
+pub mod store;
+pub mod webhook;
+pub mod wire;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Timestamp;
+use crate::money::{Currency, Money};
+
+/// The results that a program may pay for.
+pub const EVENTS: [&str; 5] = ["sale", "lead", "signup", "install", "renewal"];
+
+/// What a message does to its conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageType {
+    /// Reports a new conversion.
+    Created,
+    /// Corrects its content.
+    Updated,
+    /// The merchant confirms it.
+    Approved,
+    /// The merchant cancels it before approval.
+    Rejected,
+    /// Money went back to the customer, in whole or in part.
+    Refunded,
+}
+
+impl MessageType {
+    /// Every type.
+    pub const ALL: [Self; 5] =
+        [Self::Created, Self::Updated, Self::Approved, Self::Rejected, Self::Refunded];
+
+    /// Returns the text form, `conversion.created` and so on.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "conversion.created",
+            Self::Updated => "conversion.updated",
+            Self::Approved => "conversion.approved",
+            Self::Rejected => "conversion.rejected",
+            Self::Refunded => "conversion.refunded",
+        }
+    }
+
+    /// Returns the type with this text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.as_str() == text)
+    }
+}
+
+/// What a partner site reports, in one form whatever the way in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What the message does.
+    pub message_type: MessageType,
+    /// One of [`EVENTS`].
+    pub event: String,
+    /// The shop's own name of the order.
+    pub order_id: Option<String>,
+    /// The click id as it came; whether it is ours is for settlement to say.
+    pub click_id: Option<String>,
+    /// ISO 4217 code of every amount below.
+    pub currency: Option<Currency>,
+    /// What the customer paid.
+    pub amount: Option<Money>,
+    /// Tax within the amount.
+    pub tax: Option<Money>,
+    /// Shipping within the amount.
+    pub shipping: Option<Money>,
+    /// Discount still to be taken off the amount.
+    pub discount: Option<Money>,
+    /// Coupon that the customer used.
+    pub coupon_code: Option<String>,
+    /// Keyed hash of the shop's name of the customer; the name itself is never kept.
+    pub customer_hash: Option<[u8; 32]>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The shop's name of a refund: repeated calls change nothing.
+    pub refund_id: Option<String>,
+    /// How much went back; the whole order where it is not given.
+    pub refund_amount: Option<Money>,
+    /// Why, for a rejection.
+    pub reason: Option<String>,
+    /// A trial run that earns nothing.
+    pub is_test: bool,
+    /// Whatever else the shop wants to see again.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Report {
+    /// Returns what names the conversion within its event and namespace: the order id, or the
+    /// click id where the shop has no orders. Never empty: a report without both is refused.
+    pub fn dedup_ref(&self) -> String {
+        match (&self.order_id, &self.click_id) {
+            (Some(order), _) => order.clone(),
+            (None, Some(click)) => format!("click:{click}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Returns a hash of what the conversion says: equal for a retry, different for a conflict.
+    ///
+    /// Times are left out: shops stamp each attempt anew.
+    pub fn content_hash(&self) -> [u8; 32] {
+        let minor = |m: Option<Money>| m.map(|m| m.minor);
+        let content = serde_json::json!([
+            self.event,
+            self.order_id,
+            self.click_id,
+            self.currency.map(Currency::code),
+            minor(self.amount),
+            minor(self.tax),
+            minor(self.shipping),
+            minor(self.discount),
+            self.coupon_code,
+            self.customer_hash,
+        ]);
+        Sha256::digest(content.to_string().as_bytes()).into()
+    }
+}
+
+/// What is wrong with one field of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// JSON pointer into the message.
+    pub pointer: &'static str,
+    /// What is wrong and how to mend it.
+    pub detail: String,
+}

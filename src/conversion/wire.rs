@@ -1,0 +1,137 @@
+//! The form in which a [`Report`] travels through the stream, versioned.
+//!
+//! A field may be added, never renamed or reused: events written by an older release must still
+//! parse.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::conversion::{MessageType, Report};
+use crate::money::{Currency, Money};
+
+const WIRE_VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct ReportWire {
+    v: u32,
+    r#type: String,
+    event: String,
+    order_id: Option<String>,
+    click_id: Option<String>,
+    currency: Option<String>,
+    amount_minor: Option<i64>,
+    tax_minor: Option<i64>,
+    shipping_minor: Option<i64>,
+    discount_minor: Option<i64>,
+    coupon_code: Option<String>,
+    customer_hash: Option<[u8; 32]>,
+    occurred_at: Timestamp,
+    refund_id: Option<String>,
+    refund_minor: Option<i64>,
+    reason: Option<String>,
+    is_test: bool,
+    metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Says why a report from the stream cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// It has not the form of a report.
+    #[error("the report has not the form of version {WIRE_VERSION}")]
+    Form(#[from] serde_json::Error),
+    /// It was written by a newer release.
+    #[error("the report has version {0}, this release knows {WIRE_VERSION}")]
+    Version(u32),
+    /// A value is none of those known.
+    #[error("the report has an unknown {0}")]
+    Unknown(&'static str),
+    /// An amount came without its currency.
+    #[error("the report has an amount without a currency")]
+    NoCurrency,
+}
+
+/// Returns the report as it goes into the stream.
+pub fn to_wire(report: &Report) -> serde_json::Value {
+    let minor = |m: Option<Money>| m.map(|m| m.minor);
+    let wire = ReportWire {
+        v: WIRE_VERSION,
+        r#type: report.message_type.as_str().to_owned(),
+        event: report.event.clone(),
+        order_id: report.order_id.clone(),
+        click_id: report.click_id.clone(),
+        currency: report.currency.map(|c| c.code().to_owned()),
+        amount_minor: minor(report.amount),
+        tax_minor: minor(report.tax),
+        shipping_minor: minor(report.shipping),
+        discount_minor: minor(report.discount),
+        coupon_code: report.coupon_code.clone(),
+        customer_hash: report.customer_hash,
+        occurred_at: report.occurred_at,
+        refund_id: report.refund_id.clone(),
+        refund_minor: minor(report.refund_amount),
+        reason: report.reason.clone(),
+        is_test: report.is_test,
+        metadata: report.metadata.clone(),
+    };
+    serde_json::to_value(wire).expect("a report holds text, numbers and times only")
+}
+
+/// Reads a report from the stream.
+pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
+    let w = ReportWire::deserialize(value)?;
+    if w.v != WIRE_VERSION {
+        return Err(ReportError::Version(w.v));
+    }
+    let currency: Option<Currency> = match &w.currency {
+        Some(code) => Some(code.parse().map_err(|_| ReportError::Unknown("currency"))?),
+        None => None,
+    };
+    let money = |minor: Option<i64>| match (minor, currency) {
+        (None, _) => Ok(None),
+        (Some(minor), Some(currency)) => Ok(Some(Money::new(minor, currency))),
+        (Some(_), None) => Err(ReportError::NoCurrency),
+    };
+    Ok(Report {
+        message_type: MessageType::parse(&w.r#type).ok_or(ReportError::Unknown("type"))?,
+        event: w.event,
+        order_id: w.order_id,
+        click_id: w.click_id,
+        currency,
+        amount: money(w.amount_minor)?,
+        tax: money(w.tax_minor)?,
+        shipping: money(w.shipping_minor)?,
+        discount: money(w.discount_minor)?,
+        coupon_code: w.coupon_code,
+        customer_hash: w.customer_hash,
+        occurred_at: w.occurred_at,
+        refund_id: w.refund_id,
+        refund_amount: money(w.refund_minor)?,
+        reason: w.reason,
+        is_test: w.is_test,
+        metadata: w.metadata,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Never change this text: it is what release 0.1 wrote.
+    const VERSION_1: &str = r#"{"v":1,"type":"conversion.refunded","event":"sale","order_id":"A-1","click_id":null,"currency":"EUR","amount_minor":14990,"tax_minor":null,"shipping_minor":null,"discount_minor":null,"coupon_code":null,"customer_hash":null,"occurred_at":"2026-11-22T10:15:04Z","refund_id":"R-1","refund_minor":500,"reason":null,"is_test":false,"metadata":{"n":1.10}}"#;
+
+    #[test]
+    fn version_1_parses_for_ever() {
+        let value: serde_json::Value = serde_json::from_str(VERSION_1).unwrap();
+        let report = from_wire(&value).unwrap();
+        assert_eq!(report.message_type, MessageType::Refunded);
+        assert_eq!(report.refund_amount.unwrap().minor, 500);
+        assert_eq!(to_wire(&report).to_string(), VERSION_1);
+    }
+
+    #[test]
+    fn a_newer_version_is_not_guessed_at() {
+        let text = VERSION_1.replacen("\"v\":1", "\"v\":2", 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(matches!(from_wire(&value), Err(ReportError::Version(2))));
+    }
+}
