@@ -1,0 +1,411 @@
+//! From the text of a variable to a checked value.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::ConfigError;
+use super::settings::{Setting, Unset, setting};
+use crate::signing::Key;
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads setting by setting and keeps every mistake.
+pub(super) struct Reader<'a> {
+    lookup: Lookup<'a>,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(lookup: Lookup<'a>) -> Self {
+        Self { lookup, errors: Vec::new() }
+    }
+
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors
+    }
+
+    /// Reads a setting that always has a value. After a mistake it goes on with the table's own
+    /// value, so that the next mistake is found too; the result is then thrown away.
+    pub(super) fn read<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> T {
+        let s = setting(name);
+        let (Unset::Default(fallback) | Unset::Required(fallback)) = s.unset else {
+            unreachable!("{name} is optional in the table")
+        };
+        match self.parse(s, &parse) {
+            Ok(Some(value)) => return value,
+            Ok(None) if matches!(s.unset, Unset::Required(_)) => {
+                self.errors.push(ConfigError::Missing { name, allowed: s.allowed });
+            }
+            Ok(None) => {}
+            Err(error) => self.errors.push(error),
+        }
+        parse(fallback).ok().expect("the values of the table are valid; a test reads them all")
+    }
+
+    /// Reads a setting that may be absent.
+    pub(super) fn read_optional<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.parse(setting(name), &parse).unwrap_or_else(|error| {
+            self.errors.push(error);
+            None
+        })
+    }
+
+    fn parse<T, E: Display>(
+        &self,
+        s: &'static Setting,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        let (Found::Value(text) | Found::File(text)) = find(s, self.lookup)? else {
+            return Ok(None);
+        };
+        parse(&text).map(Some).map_err(|problem| ConfigError::Invalid {
+            name: s.name,
+            found: if s.secret { "***".to_owned() } else { text.clone() },
+            problem: problem.to_string(),
+            allowed: s.allowed,
+        })
+    }
+}
+
+/// The text of a setting and where it stood.
+pub(super) enum Found {
+    Value(String),
+    File(String),
+    Nothing,
+}
+
+/// Finds the text of a setting: in its variable, or for a secret in the file of `NAME_FILE`.
+/// An empty value counts as not set, as compose files and shells produce them.
+pub(super) fn find(
+    s: &Setting,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Found, ConfigError> {
+    let non_empty = |name: &str| {
+        lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let value = non_empty(s.name);
+    let path = if s.secret { non_empty(&format!("{}_FILE", s.name)) } else { None };
+    match (value, path) {
+        (Some(_), Some(_)) => Err(ConfigError::Twice { name: s.name }),
+        (Some(value), None) => Ok(Found::Value(value)),
+        (None, Some(path)) => match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Found::File(text.trim().to_owned())),
+            Err(source) => Err(ConfigError::UnreadableFile { name: s.name, path, source }),
+        },
+        (None, None) => Ok(Found::Nothing),
+    }
+}
+
+/// Returns a parser of whole numbers within `range`.
+pub(super) fn number<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let n: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
+        T::try_from(n)
+            .ok()
+            .filter(|_| range.contains(&n))
+            .ok_or_else(|| format!("must be {} to {}", range.start(), range.end()))
+    }
+}
+
+/// Returns a parser of durations in milliseconds.
+pub(super) fn millis(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| number(range.clone())(text).map(Duration::from_millis)
+}
+
+/// Returns a parser of durations in seconds.
+pub(super) fn seconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| number(range.clone())(text).map(Duration::from_secs)
+}
+
+/// Returns a parser of durations in hours.
+pub(super) fn hours(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| number::<u64>(range.clone())(text).map(|h| Duration::from_secs(h * 3600))
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "not an IP address with a port")
+}
+
+pub(super) fn web_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| e.to_string())?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("the scheme is {other}")),
+    }
+}
+
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
+    let url = web_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err("it has a query, a fragment or a user".to_owned());
+    }
+    Ok(url)
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+pub(super) fn postgres_url(text: &str) -> Result<SecretString, &'static str> {
+    secret_url(text, &["postgres://", "postgresql://"])
+}
+
+pub(super) fn redis_url(text: &str) -> Result<SecretString, &'static str> {
+    secret_url(text, &["redis://", "rediss://", "redis+unix://", "unix://"])
+}
+
+fn secret_url(text: &str, schemes: &[&str]) -> Result<SecretString, &'static str> {
+    if schemes.iter().any(|scheme| text.starts_with(scheme)) {
+        Ok(SecretString::from(text))
+    } else {
+        Err("the scheme is another")
+    }
+}
+
+pub(super) fn key(text: &str) -> Result<Key, &'static str> {
+    let bytes = STANDARD.decode(text).map_err(|_| "not base64 with padding")?;
+    bytes.try_into().map(Key).map_err(|_| "not 32 bytes")
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn key_prefix(text: &str) -> Result<String, &'static str> {
+    let fits = text.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c));
+    if fits && text.len() <= 32 {
+        Ok(text.to_owned())
+    } else {
+        Err("too long, or other characters")
+    }
+}
+
+pub(super) fn instance_id(text: &str) -> Result<String, &'static str> {
+    let fits = text.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+    if fits && text.len() <= 64 {
+        Ok(text.to_owned())
+    } else {
+        Err("too long, or other characters")
+    }
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
+    tracing_subscriber::EnvFilter::builder().parse(text).map(|_| text.to_owned())
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<Network>, BadNetwork> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect()
+}
+
+/// A range of addresses, as in `10.0.0.0/8` (RFC 4632) or `2001:db8::/32` (RFC 4291).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    base: IpAddr,
+    prefix: u8,
+}
+
+/// Says which part is not a range of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address or address/prefix with zero bits after the prefix")]
+pub struct BadNetwork(String);
+
+impl Network {
+    /// Tells whether `ip` lies in the range; an IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.base.is_ipv4() && masked(ip, self.prefix) == bits(self.base)
+    }
+}
+
+impl FromStr for Network {
+    type Err = BadNetwork;
+
+    fn from_str(text: &str) -> Result<Self, BadNetwork> {
+        let bad = || BadNetwork(text.to_owned());
+        let (ip, prefix) = match text.split_once('/') {
+            Some((ip, prefix)) => (ip, Some(prefix)),
+            None => (text, None),
+        };
+        let base: IpAddr = ip.parse().map_err(|_| bad())?;
+        let width = if base.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(width), |p| p.parse().map_err(|_| bad()))?;
+        // `10.0.0.1/8` is more likely a slip than a wish for sixteen million trusted addresses.
+        if prefix > width || masked(base, prefix) != bits(base) {
+            return Err(bad());
+        }
+        Ok(Self { base, prefix })
+    }
+}
+
+/// The address as bits from the left, so that a prefix means the same for both families.
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96,
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+fn masked(ip: IpAddr, prefix: u8) -> u128 {
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    bits(ip) & mask
+}
+
+/// A part of the service that can run in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Answers `/r/{token}`.
+    Redirect,
+    /// Takes conversions in.
+    Ingest,
+    /// Carries the stream into PostgreSQL.
+    Settle,
+    /// Serves the management API and the reports.
+    Api,
+    /// Runs what time triggers; once in a deployment.
+    Timers,
+}
+
+/// The roles of this process; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    /// Tells whether `role` runs here.
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Returns the roles that run here.
+    pub fn iter(&self) -> impl Iterator<Item = Role> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let roles = parts.map(str::parse).collect::<Result<BTreeSet<_>, _>>()?;
+        if roles.is_empty() { Err("no role is left".to_owned()) } else { Ok(Self(roles)) }
+    }
+}
+
+/// Where the service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Env {
+    /// For real: well-known keys are refused.
+    Production,
+    /// On a developer's machine.
+    Dev,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What `Sec-GPC: 1` (Global Privacy Control) changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GpcMode {
+    /// The click carries no visitor tag; its id still passes, it pays for the referral.
+    Minimal,
+    /// Nothing.
+    Off,
+}
+
+/// What happens to sub-ids that look like an e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubIdPii {
+    /// A hash takes their place.
+    Hash,
+    /// They are dropped.
+    Reject,
+    /// They are stored as they are.
+    Keep,
+}
+
+/// Whether a Redis that can lose events is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsafeRedis {
+    /// The service does not start on it.
+    Refuse,
+    /// Starts with a warning; accepted events may be lost.
+    AcceptLoss,
+}
+
+/// Lets each of these be read and written by its word.
+macro_rules! words {
+    ($($type:ident { $($word:literal => $variant:ident),+ })+) => {$(
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(format!("{other:?} is not one of them")),
+                }
+            }
+        }
+
+        impl $type {
+            /// Returns the word used in settings, logs and answers.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    )+};
+}
+
+words! {
+    Role { "redirect" => Redirect, "ingest" => Ingest, "settle" => Settle, "api" => Api, "timers" => Timers }
+    Env { "production" => Production, "dev" => Dev }
+    LogFormat { "text" => Text, "json" => Json }
+    GpcMode { "minimal" => Minimal, "off" => Off }
+    SubIdPii { "hash" => Hash, "reject" => Reject, "keep" => Keep }
+}
+
+impl FromStr for UnsafeRedis {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "accept-loss" => Ok(Self::AcceptLoss),
+            _ => Err("there is only one way to say this"),
+        }
+    }
+}
