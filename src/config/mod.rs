@@ -4,6 +4,8 @@
 //! README and `tributary config check` are printed from it. [`Config`] holds the same settings as
 //! values that are already checked. Secrets are never printed: not by `Debug`, not by an error.
 
+mod choices;
+mod network;
 mod parse;
 mod settings;
 #[cfg(test)]
@@ -17,8 +19,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::signing::{Key, KeyRing};
+pub use choices::{Env, GpcMode, LogFormat, Role, Roles, SubIdPii, UnsafeRedis};
+pub use network::{BadNetwork, Network};
 use parse::Reader;
-pub use parse::{BadNetwork, Env, GpcMode, LogFormat, Network, Role, Roles, SubIdPii, UnsafeRedis};
 pub use settings::{
     DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY, SETTINGS, Setting, Unset,
     describe, env_example, markdown_table,

@@ -1,11 +1,9 @@
 //! From the text of a variable to a checked value.
 
-use std::collections::BTreeSet;
-use std::fmt::{self, Display};
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,6 +12,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::ConfigError;
+use super::network::{BadNetwork, Network};
 use super::settings::{Setting, Unset, setting};
 use crate::signing::Key;
 
@@ -220,192 +219,4 @@ pub(super) fn log_filter(text: &str) -> Result<String, tracing_subscriber::filte
 
 pub(super) fn networks(text: &str) -> Result<Vec<Network>, BadNetwork> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect()
-}
-
-/// A range of addresses, as in `10.0.0.0/8` (RFC 4632) or `2001:db8::/32` (RFC 4291).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    base: IpAddr,
-    prefix: u8,
-}
-
-/// Says which part is not a range of addresses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address or address/prefix with zero bits after the prefix")]
-pub struct BadNetwork(String);
-
-impl Network {
-    /// Tells whether `ip` lies in the range; an IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        ip.is_ipv4() == self.base.is_ipv4() && masked(ip, self.prefix) == bits(self.base)
-    }
-}
-
-impl FromStr for Network {
-    type Err = BadNetwork;
-
-    fn from_str(text: &str) -> Result<Self, BadNetwork> {
-        let bad = || BadNetwork(text.to_owned());
-        let (ip, prefix) = match text.split_once('/') {
-            Some((ip, prefix)) => (ip, Some(prefix)),
-            None => (text, None),
-        };
-        let base: IpAddr = ip.parse().map_err(|_| bad())?;
-        let width = if base.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(width), |p| p.parse().map_err(|_| bad()))?;
-        // `10.0.0.1/8` is more likely a slip than a wish for sixteen million trusted addresses.
-        if prefix > width || masked(base, prefix) != bits(base) {
-            return Err(bad());
-        }
-        Ok(Self { base, prefix })
-    }
-}
-
-/// The address as bits from the left, so that a prefix means the same for both families.
-fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96,
-        IpAddr::V6(ip) => ip.to_bits(),
-    }
-}
-
-fn masked(ip: IpAddr, prefix: u8) -> u128 {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-    bits(ip) & mask
-}
-
-/// A part of the service that can run in a process of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Answers `/r/{token}`.
-    Redirect,
-    /// Takes conversions in.
-    Ingest,
-    /// Carries the stream into PostgreSQL.
-    Settle,
-    /// Serves the management API and the reports.
-    Api,
-    /// Runs what time triggers; once in a deployment.
-    Timers,
-}
-
-/// The roles of this process; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roles(BTreeSet<Role>);
-
-impl Roles {
-    /// Tells whether `role` runs here.
-    pub fn has(&self, role: Role) -> bool {
-        self.0.contains(&role)
-    }
-
-    /// Returns the roles that run here.
-    pub fn iter(&self) -> impl Iterator<Item = Role> + '_ {
-        self.0.iter().copied()
-    }
-}
-
-impl FromStr for Roles {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let roles = parts.map(str::parse).collect::<Result<BTreeSet<_>, _>>()?;
-        if roles.is_empty() { Err("no role is left".to_owned()) } else { Ok(Self(roles)) }
-    }
-}
-
-/// Where the service runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Env {
-    /// For real: well-known keys are refused.
-    Production,
-    /// On a developer's machine.
-    Dev,
-}
-
-/// Form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What `Sec-GPC: 1` (Global Privacy Control) changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GpcMode {
-    /// The click carries no visitor tag; its id still passes, it pays for the referral.
-    Minimal,
-    /// Nothing.
-    Off,
-}
-
-/// What happens to sub-ids that look like an e-mail address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubIdPii {
-    /// A hash takes their place.
-    Hash,
-    /// They are dropped.
-    Reject,
-    /// They are stored as they are.
-    Keep,
-}
-
-/// Whether a Redis that can lose events is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnsafeRedis {
-    /// The service does not start on it.
-    Refuse,
-    /// Starts with a warning; accepted events may be lost.
-    AcceptLoss,
-}
-
-/// Lets each of these be read and written by its word.
-macro_rules! words {
-    ($($type:ident { $($word:literal => $variant:ident),+ })+) => {$(
-        impl FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    other => Err(format!("{other:?} is not one of them")),
-                }
-            }
-        }
-
-        impl $type {
-            /// Returns the word used in settings, logs and answers.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    )+};
-}
-
-words! {
-    Role { "redirect" => Redirect, "ingest" => Ingest, "settle" => Settle, "api" => Api, "timers" => Timers }
-    Env { "production" => Production, "dev" => Dev }
-    LogFormat { "text" => Text, "json" => Json }
-    GpcMode { "minimal" => Minimal, "off" => Off }
-    SubIdPii { "hash" => Hash, "reject" => Reject, "keep" => Keep }
-}
-
-impl FromStr for UnsafeRedis {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "accept-loss" => Ok(Self::AcceptLoss),
-            _ => Err("there is only one way to say this"),
-        }
-    }
 }

@@ -10,7 +10,7 @@ pub mod problem;
 pub mod request_id;
 pub mod routes;
 
-use actix_web::http::header;
+use actix_web::error::QueryPayloadError;
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, web};
 
@@ -24,14 +24,11 @@ pub const BODY_MAX_BYTES: usize = 65_536;
 
 /// Makes extractors and unknown routes of this application answer with problems.
 pub fn configure_extractors(cfg: &mut ServiceConfig) {
-    cfg.app_data(
-        QueryConfig::default()
-            .error_handler(|e, _| Problem::new(Code::InvalidField).error("", e.to_string()).into()),
-    )
-    // A path that cannot be parsed names nothing that exists.
-    .app_data(PathConfig::default().error_handler(|_, _| Problem::new(Code::NotFound).into()))
-    .app_data(PayloadConfig::new(BODY_MAX_BYTES))
-    .default_service(web::to(unknown_route));
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| bad_query(&e).into()))
+        // A path that cannot be parsed names nothing that exists.
+        .app_data(PathConfig::default().error_handler(|_, _| Problem::new(Code::NotFound).into()))
+        .app_data(PayloadConfig::new(BODY_MAX_BYTES))
+        .default_service(web::to(unknown_route));
 }
 
 /// Answers what no route took: with 405 if the address exists for other methods, else with 404.
@@ -43,13 +40,13 @@ async fn unknown_route(req: HttpRequest) -> Problem {
     }
 }
 
-/// Turns a bare 405 of the router, which has `Allow` but no body, into a problem.
-fn method_not_allowed(allow: Option<&header::HeaderValue>) -> Problem {
-    let problem = Problem::new(Code::MethodNotAllowed);
-    match allow.and_then(|allow| allow.to_str().ok()) {
-        Some(allow) => problem.allow(allow),
-        None => problem,
-    }
+/// Names the field of a query error where serde does.
+fn bad_query(error: &QueryPayloadError) -> Problem {
+    let text = error.to_string();
+    let what = text.rsplit_once("error: ").map_or(text.as_str(), |(_, what)| what);
+    let field = what.split_once("field `").and_then(|(_, rest)| rest.split_once('`'));
+    let pointer = field.map_or(String::new(), |(field, _)| format!("/{field}"));
+    Problem::new(Code::InvalidField).error(pointer, what)
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _};
+use actix_web::{Error, HttpMessage as _, HttpResponse};
 use tracing::Instrument as _;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::ids::RequestId;
 use crate::metrics::{HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_FLIGHT};
 
@@ -42,7 +42,7 @@ pub async fn middleware<B: MessageBody + 'static>(
     let span = tracing::info_span!("request", request_id = %tag.0, method);
     req.extensions_mut().insert(tag.clone());
 
-    let result = next.call(req).instrument(span).await;
+    let result = next.call(req).instrument(span.clone()).await;
     let (route, status) = match &result {
         Ok(res) => (res.request().match_pattern(), res.status()),
         Err(e) => (None, e.as_response_error().status_code()),
@@ -55,7 +55,8 @@ pub async fn middleware<B: MessageBody + 'static>(
     )
     .record(started.elapsed());
 
-    let mut res = complete(result?, &tag);
+    let res = result?;
+    let mut res = span.in_scope(|| complete(res, &tag));
     let value = HeaderValue::from_str(&tag.0).expect("a tag holds letters, digits, _ and -");
     res.headers_mut().insert(X_REQUEST_ID, value);
     Ok(res)
@@ -66,17 +67,29 @@ fn complete<B: MessageBody + 'static>(
     res: ServiceResponse<B>,
     tag: &RequestTag,
 ) -> ServiceResponse<EitherBody<B, BoxBody>> {
-    let problem = match res.response().error().and_then(|e| e.as_error::<Problem>()) {
-        Some(problem) => problem.clone(),
-        None if res.status() == StatusCode::METHOD_NOT_ALLOWED
-            && !res.headers().contains_key(header::CONTENT_TYPE) =>
-        {
-            super::method_not_allowed(res.headers().get(header::ALLOW))
-        }
-        None => return res.map_into_left_body(),
-    };
+    let Some(problem) = problem(res.response()) else { return res.map_into_left_body() };
     let answer = problem.response(Some(res.request().path()), Some(&tag.0));
     res.into_response(answer.map_into_right_body())
+}
+
+/// Returns the problem in an answer: ours, or one made of what the framework failed with.
+fn problem<B>(res: &HttpResponse<B>) -> Option<Problem> {
+    let Some(error) = res.error() else {
+        // The router's own 405 has `Allow` and nothing else.
+        let bare = res.status() == StatusCode::METHOD_NOT_ALLOWED
+            && !res.headers().contains_key(header::CONTENT_TYPE);
+        let allow = res.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+        return bare.then(|| Problem::new(Code::MethodNotAllowed).allow(allow.unwrap_or_default()));
+    };
+    match (error.as_error::<Problem>(), res.status()) {
+        (Some(ours), _) => Some(ours.clone()),
+        (None, StatusCode::PAYLOAD_TOO_LARGE) => Some(Problem::new(Code::PayloadTooLarge)),
+        (None, status) if status.is_server_error() => {
+            tracing::error!("request failed: {error}");
+            Some(Problem::new(Code::Internal))
+        }
+        (None, _) => None,
+    }
 }
 
 /// Takes the caller's id where it is short and plain, so that it cannot forge a log line.

@@ -30,6 +30,10 @@ async fn broken() -> Result<String, Problem> {
     std::fs::read_to_string("/nowhere/hush").map_err(|e| Problem::internal(Unreadable(e)))
 }
 
+async fn foreign() -> actix_web::Result<String> {
+    Err(actix_web::error::ErrorInternalServerError("hush"))
+}
+
 async fn conflict() -> Problem {
     Problem::new(Code::InvalidTransition).detail("It is paid.").with("allowed", vec!["clawback"])
 }
@@ -46,6 +50,9 @@ async fn send(req: TestRequest) -> (u16, String, String, Value) {
             ])))
             .service(web::resource("/echo").route(web::post().to(echo)))
             .service(web::resource("/numbers/{n}").route(web::get().to(number)))
+            .route("/raw", web::post().to(|_: web::Bytes| async { "read" }))
+            .route("/foreign", web::get().to(foreign))
+            .route("/filter", web::get().to(|_: web::Query<Input>| async { "read" }))
             .route("/broken", web::get().to(broken))
             .route("/conflict", web::get().to(conflict)),
     )
@@ -84,6 +91,11 @@ async fn whatever_goes_wrong_leaves_as_a_problem() {
         (TestRequest::get().uri("/nowhere?token=hush"), Code::NotFound),
         (TestRequest::get().uri("/echo"), Code::MethodNotAllowed),
         (TestRequest::get().uri("/broken"), Code::Internal),
+        (TestRequest::get().uri("/foreign"), Code::Internal),
+        (
+            TestRequest::post().uri("/raw").set_payload(" ".repeat(BODY_MAX_BYTES + 1)),
+            Code::PayloadTooLarge,
+        ),
         (TestRequest::get().uri("/conflict"), Code::InvalidTransition),
     ] {
         let (status, id, _, body) = send(req).await;
@@ -110,6 +122,14 @@ async fn a_problem_has_the_members_of_rfc_9457_and_ours() {
             "instance": "/conflict", "request_id": "caller-0042", "allowed": ["clawback"],
         })
     );
+}
+
+#[actix_web::test]
+async fn a_query_error_names_its_field_where_that_is_known() {
+    let (_, _, _, body) = send(TestRequest::get().uri("/filter")).await;
+    assert_eq!(body["errors"], json!([{"pointer": "/n", "detail": "missing field `n`"}]));
+    let (_, _, _, body) = send(TestRequest::get().uri("/filter?n=x")).await;
+    assert_eq!(body["errors"], json!([{"pointer": "", "detail": "invalid digit found in string"}]));
 }
 
 #[actix_web::test]
