@@ -21,13 +21,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let refused = check_json(req.headers()).err();
-        let (req, payload) = (req.clone(), payload.take());
+        let json = check_json(req.headers());
+        let payload = web::Payload::from_request(req, payload);
         Box::pin(async move {
-            if let Some(problem) = refused {
-                return Err(problem);
-            }
-            let bytes = read(&req, payload, BODY_MAX_BYTES).await?;
+            json?;
+            let payload = payload.await.expect("taking the payload over cannot fail");
+            let bytes = read(payload, BODY_MAX_BYTES).await?;
             parse_json(&bytes).map(Self)
         })
     }
@@ -36,29 +35,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
 /// Reads a whole body of at most `limit_bytes`.
 ///
 /// # Errors
-/// `payload-too-large`, before anything is read where `Content-Length` already says so;
-/// `malformed-json` when the caller stops in the middle.
-pub async fn read(
-    req: &HttpRequest,
-    mut payload: Payload,
-    limit_bytes: usize,
-) -> Result<web::Bytes, Problem> {
-    let too_large = || {
-        Problem::new(Code::PayloadTooLarge)
-            .detail(format!("A body may have {limit_bytes} bytes here."))
-            .with("limit_bytes", limit_bytes)
-    };
-    let declared = req.headers().get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|n| n.to_str().ok()).and_then(|n| n.parse::<usize>().ok());
-    if declared.is_some_and(|n| n > limit_bytes) {
-        return Err(too_large());
-    }
-    let body = web::Payload::from_request(req, &mut payload).await;
-    let body = body.expect("taking the payload cannot fail");
-    match body.to_bytes_limited(limit_bytes).await {
+/// `payload-too-large`; `malformed-json` when the caller stops in the middle.
+pub async fn read(payload: web::Payload, limit_bytes: usize) -> Result<web::Bytes, Problem> {
+    match payload.to_bytes_limited(limit_bytes).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(Problem::new(Code::MalformedJson).detail("The body ended too early.")),
-        Err(_) => Err(too_large()),
+        Err(_) => Err(Problem::new(Code::PayloadTooLarge)
+            .detail(format!("A body may have {limit_bytes} bytes here."))
+            .with("limit_bytes", limit_bytes)),
     }
 }
 

@@ -122,6 +122,7 @@ mod tests {
                 let page = Page::new(read, query.limit().unwrap(), |row| *row);
                 prop_assert_eq!(page.has_more, page.next_cursor.is_some());
                 seen.extend(page.data);
+                prop_assert_eq!(page.has_more, seen.len() < rows.len());
                 match page.next_cursor {
                     Some(cursor) => query.cursor = Some(cursor),
                     None => break,
