@@ -1,1 +1,53 @@
-//! Stub.
+//! What every HTTP handler shares: problems, request ids, paging, strict bodies.
+//!
+//! [`configure_extractors`] goes into every application and [`request_id::middleware`] around it;
+//! then whatever goes wrong, an unknown route included, leaves as `application/problem+json`.
+
+pub mod body;
+pub mod headers;
+pub mod page;
+pub mod problem;
+pub mod request_id;
+pub mod routes;
+
+use actix_web::error::QueryPayloadError;
+use actix_web::web::{PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
+use actix_web::{HttpRequest, web};
+
+pub use body::StrictJson;
+pub use page::{Page, PageQuery};
+pub use problem::{Code, Problem, ProblemBody};
+pub use routes::Routes;
+
+/// Longest body of a management request, in bytes; ways in that allow more set their own.
+pub const BODY_MAX_BYTES: usize = 65_536;
+
+/// Makes extractors and unknown routes of this application answer with problems.
+pub fn configure_extractors(cfg: &mut ServiceConfig) {
+    cfg.app_data(QueryConfig::default().error_handler(|e, _| bad_query(&e).into()))
+        // A path that cannot be parsed names nothing that exists.
+        .app_data(PathConfig::default().error_handler(|_, _| Problem::new(Code::NotFound).into()))
+        .app_data(PayloadConfig::new(BODY_MAX_BYTES))
+        .default_service(web::to(unknown_route));
+}
+
+/// Answers what no route took: with 405 if the address exists for other methods, else with 404.
+async fn unknown_route(req: HttpRequest) -> Problem {
+    let routes = req.app_data::<web::Data<Routes>>();
+    match routes.and_then(|routes| routes.allowed(req.path())) {
+        Some(allow) => Problem::new(Code::MethodNotAllowed).allow(allow),
+        None => Problem::new(Code::NotFound).detail("No route has this address."),
+    }
+}
+
+/// Names the field of a query error where serde does.
+fn bad_query(error: &QueryPayloadError) -> Problem {
+    let text = error.to_string();
+    let what = text.rsplit_once("error: ").map_or(text.as_str(), |(_, what)| what);
+    let field = what.split_once("field `").and_then(|(_, rest)| rest.split_once('`'));
+    let pointer = field.map_or(String::new(), |(field, _)| format!("/{field}"));
+    Problem::new(Code::InvalidField).error(pointer, what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Strict JSON bodies: right media type, bounded, and an error that points at the field.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::{BODY_MAX_BYTES, Code, Problem};
+
+/// A JSON body of at most [`BODY_MAX_BYTES`]. Whether unknown fields are refused is the type's
+/// choice (`deny_unknown_fields`).
+#[derive(Debug, Clone)]
+pub struct StrictJson<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = check_json(req.headers());
+        let payload = web::Payload::from_request(req, payload);
+        Box::pin(async move {
+            json?;
+            let payload = payload.await.expect("taking the payload over cannot fail");
+            let bytes = read(payload, BODY_MAX_BYTES).await?;
+            parse_json(&bytes).map(Self)
+        })
+    }
+}
+
+/// Reads a whole body of at most `limit_bytes`.
+///
+/// # Errors
+/// `payload-too-large`; `malformed-json` when the caller stops in the middle.
+pub async fn read(payload: web::Payload, limit_bytes: usize) -> Result<web::Bytes, Problem> {
+    match payload.to_bytes_limited(limit_bytes).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(Problem::new(Code::MalformedJson).detail("The body ended too early.")),
+        Err(_) => Err(Problem::new(Code::PayloadTooLarge)
+            .detail(format!("A body may have {limit_bytes} bytes here."))
+            .with("limit_bytes", limit_bytes)),
+    }
+}
+
+/// Checks that a body is plain, uncompressed JSON.
+pub fn check_json(headers: &header::HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
+    let encoding = text(header::CONTENT_ENCODING).unwrap_or("identity");
+    if !encoding.eq_ignore_ascii_case("identity") {
+        return Err(Problem::new(Code::UnsupportedEncoding));
+    }
+    let media_type = text(header::CONTENT_TYPE).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType))
+    }
+}
+
+/// Parses a JSON body.
+///
+/// # Errors
+/// `malformed-json` if it is no JSON, `invalid-field` with a pointer if it does not fit `T`.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|e| {
+        let text = e.to_string();
+        match e.classify() {
+            Category::Syntax | Category::Eof | Category::Io => Problem::new(Code::MalformedJson)
+                .detail(format!("The body cannot be read: {text}.")),
+            Category::Data => {
+                let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+                let mut open = open_at(body, e.line(), e.column());
+                if let Some(field) = what.strip_prefix("missing field `")
+                    && let Some(Open::Object(key)) = open.last_mut()
+                {
+                    *key = Some(field.trim_end_matches('`').to_owned());
+                }
+                Problem::new(Code::InvalidField).error(pointer(&open), what)
+            }
+        }
+    })
+}
+
+/// A container that is open where reading stopped.
+enum Open {
+    Array(usize),
+    /// Holds the key whose value comes next or has just been read.
+    Object(Option<String>),
+}
+
+/// Returns what is open where reading stopped, outermost first. Serde says only line and column;
+/// up to there the text is known to be valid JSON, so keys and commas tell the path.
+fn open_at(body: &[u8], line: usize, column: usize) -> Vec<Open> {
+    let start: usize = body.split_inclusive(|&c| c == b'\n').take(line - 1).map(<[u8]>::len).sum();
+    let read = &body[..body.len().min(start + column)];
+    // The last byte read may have opened or closed the very value that is wrong.
+    let read = match read {
+        [before @ .., b'{' | b'[' | b'}' | b']' | b','] => before,
+        all => all,
+    };
+    let mut open: Vec<Open> = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = read.get(at) {
+        match (c, open.last_mut()) {
+            (b'{', _) => open.push(Open::Object(None)),
+            (b'[', _) => open.push(Open::Array(0)),
+            (b'}' | b']', _) => drop(open.pop()),
+            (b',', Some(Open::Array(index))) => *index += 1,
+            (b',', Some(Open::Object(key))) => *key = None,
+            (b'"', inside) => {
+                let end = at + string_len(&read[at..]);
+                if let Some(Open::Object(key @ None)) = inside {
+                    *key = serde_json::from_slice(&read[at..end]).ok();
+                }
+                at = end - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    open
+}
+
+/// Writes a path as a JSON pointer (RFC 6901).
+fn pointer(open: &[Open]) -> String {
+    open.iter()
+        .map(|step| match step {
+            Open::Array(index) => format!("/{index}"),
+            Open::Object(Some(key)) => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Open::Object(None) => String::new(),
+        })
+        .collect()
+}
+
+/// Returns the length of the string at the start of `text`, quotes included.
+fn string_len(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = text.iter().skip(1).position(|&c| {
+        let closes = c == b'"' && !escaped;
+        escaped = c == b'\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Order {
+        id: String,
+        items: Vec<Item>,
+        #[serde(default, rename = "a/b~c")]
+        odd: Option<u8>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Item {
+        sku: String,
+        quantity: u8,
+    }
+
+    #[test]
+    fn an_error_points_at_its_field() {
+        for (body, pointer, detail) in [
+            (r#"{"id":1,"items":[]}"#, "/id", "invalid type: integer `1`, expected a string"),
+            (r#"{"id":{"x":[1,2]},"items":[]}"#, "/id", "invalid type: map, expected a string"),
+            (r#"{"id":["x"],"items":[]}"#, "/id", "invalid type: sequence, expected a string"),
+            (r#"{"id":"a"}"#, "/items", "missing field `items`"),
+            (
+                "{\n \"id\": \"}]\\\"{\",\n \"items\": [\n {\"sku\":\"s\",\"quantity\":1},\n {\"sku\":\"t\"}\n ]\n}",
+                "/items/1/quantity",
+                "missing field `quantity`",
+            ),
+            (
+                r#"{"items":[{"sku":"s","quantity":300}],"id":"a"}"#,
+                "/items/0/quantity",
+                "invalid value: integer `300`, expected u8",
+            ),
+            (
+                r#"{"items":[{"sku":"s","quantity":"1"}],"id":"a"}"#,
+                "/items/0/quantity",
+                "invalid type: string \"1\", expected u8",
+            ),
+            (
+                r#"{"items":[],"id":"a","iten":0}"#,
+                "/iten",
+                "unknown field `iten`, expected one of `id`, `items`, `a/b~c`",
+            ),
+            (
+                r#"{"items":[],"id":"a","a/b~c":true}"#,
+                "/a~1b~0c",
+                "invalid type: boolean `true`, expected u8",
+            ),
+            (r#"[1]"#, "/0", "invalid type: integer `1`, expected a string"),
+            ("7", "", "invalid type: integer `7`, expected struct Order"),
+        ] {
+            let problem = parse_json::<Order>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code(), Code::InvalidField, "{body}");
+            let found = &problem.errors()[0];
+            assert_eq!(
+                (found.pointer.as_str(), found.detail.as_str()),
+                (pointer, detail),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for body in ["", "{", "{\"id\":}", "{} {}", "\u{feff}{}", "{\"id\":\"\\ud800\"}"] {
+            let problem = parse_json::<serde_json::Value>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code(), Code::MalformedJson, "{body}");
+        }
+        assert!(parse_json::<serde_json::Value>(b"\"\xff\"").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_makes_the_pointer_panic(body in "[\\[\\]{}\",:\\\\0-9a-z \n]{0,60}") {
+            drop(parse_json::<Order>(body.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The middleware around every request: its id, its span, its duration, its problem.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, HttpResponse};
+use tracing::Instrument as _;
+
+use super::problem::{Code, Problem};
+use crate::ids::RequestId;
+use crate::metrics::{HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_FLIGHT};
+
+/// The header that carries the id both ways.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Stands for the route of a request that matched none: a path there would be a label that
+/// anybody can invent.
+const UNMATCHED: &str = "unmatched";
+
+/// The id of the request at hand, in its extensions: the caller's own where it is well-formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestTag(pub Rc<str>);
+
+/// Gives a request its id and a span, measures it, and completes the problem it may end in.
+/// Neither the query nor the path is logged: a path can hold a token.
+///
+/// # Errors
+/// None of its own: what the application fails with leaves as an answer.
+pub async fn middleware<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let started = Instant::now();
+    let _in_flight = InFlight::enter();
+    let tag = tag(&req);
+    let method = method_label(req.method());
+    let span = tracing::info_span!("request", request_id = %tag.0, method);
+    req.extensions_mut().insert(tag.clone());
+
+    let result = next.call(req).instrument(span.clone()).await;
+    let (route, status) = match &result {
+        Ok(res) => (res.request().match_pattern(), res.status()),
+        Err(e) => (None, e.as_response_error().status_code()),
+    };
+    metrics::histogram!(
+        HTTP_REQUEST_DURATION,
+        "route" => route.unwrap_or_else(|| UNMATCHED.to_owned()),
+        "method" => method,
+        "code" => status.as_str().to_owned(),
+    )
+    .record(started.elapsed());
+
+    let res = result?;
+    let mut res = span.in_scope(|| complete(res, &tag));
+    let value = HeaderValue::from_str(&tag.0).expect("a tag holds letters, digits, _ and -");
+    res.headers_mut().insert(X_REQUEST_ID, value);
+    Ok(res)
+}
+
+/// Puts the id and the path into the problem, if the answer is one.
+fn complete<B: MessageBody + 'static>(
+    res: ServiceResponse<B>,
+    tag: &RequestTag,
+) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let Some(problem) = problem(res.response()) else { return res.map_into_left_body() };
+    let answer = problem.response(Some(res.request().path()), Some(&tag.0));
+    res.into_response(answer.map_into_right_body())
+}
+
+/// Returns the problem in an answer: ours, or one made of what the framework failed with.
+fn problem<B>(res: &HttpResponse<B>) -> Option<Problem> {
+    let Some(error) = res.error() else {
+        // The router's own 405 has `Allow` and nothing else.
+        let bare = res.status() == StatusCode::METHOD_NOT_ALLOWED
+            && !res.headers().contains_key(header::CONTENT_TYPE);
+        let allow = res.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+        return bare.then(|| Problem::new(Code::MethodNotAllowed).allow(allow.unwrap_or_default()));
+    };
+    match (error.as_error::<Problem>(), res.status()) {
+        (Some(ours), _) => Some(ours.clone()),
+        (None, StatusCode::PAYLOAD_TOO_LARGE) => Some(Problem::new(Code::PayloadTooLarge)),
+        (None, status) if status.is_server_error() => {
+            tracing::error!("request failed: {error}");
+            Some(Problem::new(Code::Internal))
+        }
+        (None, _) => None,
+    }
+}
+
+/// Takes the caller's id where it is short and plain, so that it cannot forge a log line.
+fn tag(req: &ServiceRequest) -> RequestTag {
+    let theirs = req.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        (8..=64).contains(&id.len())
+            && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c))
+    });
+    RequestTag(theirs.map_or_else(|| RequestId::new().to_string().into(), Rc::from))
+}
+
+/// A method may be any word; as a label only the known ones are kept apart.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Counts a request until it ends, also when the caller goes away in the middle.
+struct InFlight;
+
+impl InFlight {
+    fn enter() -> Self {
+        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).decrement(1.0);
+    }
+}
