@@ -37,4 +37,5 @@ pub mod report;
 pub mod app;
 pub mod cli;
 pub mod engines;
+pub mod progress;
 pub mod roles;
