@@ -38,4 +38,5 @@ pub mod stream;
 pub mod app;
 pub mod cli;
 pub mod engines;
+pub mod progress;
 pub mod roles;
