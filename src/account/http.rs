@@ -198,7 +198,7 @@ async fn create_api_key(
     if new.name.trim().is_empty() || new.name.chars().count() > 200 {
         return Err(Problem::new(Code::InvalidField).error("/name", "must have 1 to 200 characters"));
     }
-    let key = app.random.api_key();
+    let key = ApiKey::generate();
     let row = store::NewApiKey {
         api_key_id: ApiKeyId::new(),
         user_id: new.user_id.unwrap_or_default(),

@@ -5,6 +5,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::sealing::random_bytes;
+
 const PREFIX: &str = "trbk_";
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const RANDOM_LEN: usize = 30;
@@ -33,6 +35,14 @@ impl ApiKey {
             .map(|&b| BASE62[usize::from(b % 62)] as char)
             .collect();
         (body.len() == RANDOM_LEN).then(|| Self(format!("{PREFIX}{body}{}", checksum(&body))))
+    }
+
+    /// Makes a new key.
+    pub fn generate() -> Self {
+        // Of 64 random bytes about two are skipped; fewer than 30 left never happens.
+        std::iter::repeat_with(random_bytes::<64>)
+            .find_map(|bytes| Self::from_random(&bytes))
+            .expect("the iterator has no end")
     }
 
     /// Parses a key; a wrong prefix, length, letter or checksum is no key.

@@ -8,6 +8,7 @@ pub mod headers;
 pub mod page;
 pub mod problem;
 pub mod request_id;
+pub mod work;
 pub mod routes;
 
 use actix_web::error::QueryPayloadError;
@@ -17,6 +18,7 @@ use actix_web::{HttpRequest, web};
 pub use body::StrictJson;
 pub use page::{Page, PageQuery};
 pub use problem::{Code, Problem, ProblemBody};
+pub use work::{detached, transact};
 pub use routes::Routes;
 
 /// Longest body of a management request, in bytes; ways in that allow more set their own.
