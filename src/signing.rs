@@ -109,3 +109,70 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     }
     mac
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const K0: &str = "0:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const K1: &str = "1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+
+    #[test]
+    fn hmac_matches_rfc_4231_case_2_however_it_is_split() {
+        let expected = [
+            0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95,
+            0x75, 0xc7, 0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9,
+            0x64, 0xec, 0x38, 0x43,
+        ];
+        let parts: [&[u8]; 3] = [b"what do ya ", b"", b"want for nothing?"];
+        assert_eq!(hmac_sha256(b"Jefe", &parts), expected);
+        assert!(verify_hmac_sha256(b"Jefe", &parts, &expected));
+        assert!(!verify_hmac_sha256(b"Jefe", &parts, &expected[..31]));
+    }
+
+    #[test]
+    fn a_tag_is_bound_to_key_domain_and_message() {
+        let key = Key([1; 32]);
+        let full = tag(&key, "a/v1", b"message");
+        assert_eq!(full, hmac_sha256(&[1; 32], &[b"a/v1\0message"]));
+        for len in 1..=32 {
+            assert!(verify_tag(&key, "a/v1", b"message", &full[..len]));
+        }
+        assert!(!verify_tag(&key, "a/v1", b"message", b""), "an empty tag proves nothing");
+        assert!(!verify_tag(&key, "a/v2", b"message", &full));
+        assert!(!verify_tag(&key, "a/v1", b"Message", &full));
+        assert!(!verify_tag(&key, "a", b"/v1\0message", &full), "the zero byte ends the domain");
+        assert!(!verify_tag(&Key([2; 32]), "a/v1", b"message", &full));
+        assert!(!verify_tag(&key, "a/v1", b"message", &full[1..]));
+    }
+
+    #[test]
+    fn the_highest_key_signs_and_all_are_found() {
+        let ring = KeyRing::parse(&format!(" {K1}, {K0},")).unwrap();
+        assert_eq!(ring.newest().0, 1);
+        assert_eq!(ring.newest().1.0[0], 32);
+        assert_eq!(ring.get(0).unwrap().0[31], 31);
+        assert!(ring.get(2).is_none() && ring.get(255).is_none());
+    }
+
+    #[test]
+    fn a_bad_ring_is_refused_without_repeating_it() {
+        let short = "3:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==";
+        let url_safe = "3:__ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        for (text, error) in [
+            (String::new(), BadKeyRing::Empty),
+            (" , ".to_owned(), BadKeyRing::Empty),
+            (format!("{K0},{K0}"), BadKeyRing::Twice(0)),
+            (format!("{K0},oops"), BadKeyRing::Malformed(2)),
+            (K0.replacen('0', "32", 1), BadKeyRing::Malformed(1)),
+            (K0.replacen('0', "-1", 1), BadKeyRing::Malformed(1)),
+            (short.to_owned(), BadKeyRing::Malformed(1)),
+            (url_safe.to_owned(), BadKeyRing::Malformed(1)),
+        ] {
+            assert_eq!(KeyRing::parse(&text), Err(error.clone()), "{text}");
+            assert!(!error.to_string().contains("AAEC"));
+        }
+        let shown = format!("{:?}", KeyRing::parse(K0).unwrap());
+        assert!(shown.contains("Key(***)"), "{shown}");
+    }
+}
