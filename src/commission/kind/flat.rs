@@ -13,7 +13,8 @@ pub struct Flat {
 impl Flat {
     /// Reads `flat` of the rule at `pointer`.
     pub fn read(rule: &RuleDocument, pointer: &str) -> Result<Self, FieldError> {
-        let missing = || FieldError::new(format!("{pointer}/flat"), "is missing: send it like 5.00");
+        let missing =
+            || FieldError::new(format!("{pointer}/flat"), "is missing: send it like 5.00");
         let amount = rule.amount("flat", rule.flat.as_deref(), pointer)?.ok_or_else(missing)?;
         Ok(Self { amount })
     }

@@ -167,9 +167,7 @@ impl RuleDocument {
             code => Some(EventKind::from_code(code).ok_or_else(|| {
                 FieldError::new(
                     format!("{pointer}/event"),
-                    format!(
-                        "{code:?} is none of sale, lead, signup, install, renewal, any"
-                    ),
+                    format!("{code:?} is none of sale, lead, signup, install, renewal, any"),
                 )
             })?),
         };

@@ -110,8 +110,7 @@ pub fn on_refund(facts: &RefundFacts<'_>, refund: &Refund) -> Result<RefundOutco
     }
     let target = target(facts.calculation, facts.refunds.iter().chain([refund]))?;
     let by = target.checked_sub(facts.net()?)?;
-    let is_untouched =
-        facts.reservation == Reservation::Free && facts.corrections.is_none();
+    let is_untouched = facts.reservation == Reservation::Free && facts.corrections.is_none();
     match facts.state {
         CommissionState::Pending | CommissionState::OnHold if target.is_zero() => {
             Ok(RefundOutcome::Reject)

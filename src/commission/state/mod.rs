@@ -333,7 +333,9 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
     let outcome = match (action, state, reservation) {
         (A::Update, Pending, Free) if !is_due => to(Pending, Code::Amend),
         (A::Amend, Pending | OnHold, Free) => to(state, Code::Amend),
-        (A::ApproveDue, Pending, Free) if is_due && by_time && is_good => to(Approved, Code::Approve),
+        (A::ApproveDue, Pending, Free) if is_due && by_time && is_good => {
+            to(Approved, Code::Approve)
+        }
         (A::Approve, Pending, Free) if is_good => to(Approved, Code::Approve),
         (A::Hold, Pending, Free) => Outcome { state: OnHold, ..stays },
         (A::Release, OnHold, Free) => {
@@ -357,9 +359,21 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
         (A::ReturnPayout, Paid, Reserved) => payout(Approved, Free, Code::PayoutReturn),
         // Everything else, action by action, so that a new action stops the build here.
         (
-            A::Update | A::Amend | A::ApproveDue | A::Approve | A::Hold | A::Release | A::Reject
-            | A::Reverse | A::ClawBack | A::Adjust | A::Reserve | A::CancelPayout | A::FailPayout
-            | A::Pay | A::ReturnPayout,
+            A::Update
+            | A::Amend
+            | A::ApproveDue
+            | A::Approve
+            | A::Hold
+            | A::Release
+            | A::Reject
+            | A::Reverse
+            | A::ClawBack
+            | A::Adjust
+            | A::Reserve
+            | A::CancelPayout
+            | A::FailPayout
+            | A::Pay
+            | A::ReturnPayout,
             Pending | OnHold | Approved | Rejected | Reversed | Paid,
             Free | Reserved,
         ) => return None,

@@ -36,8 +36,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds, for reading and for tests.
-    pub const ALL: [Self; 5] =
-        [Self::Sale, Self::Lead, Self::Signup, Self::Install, Self::Renewal];
+    pub const ALL: [Self; 5] = [Self::Sale, Self::Lead, Self::Signup, Self::Install, Self::Renewal];
 
     /// Returns the code: `sale`, `lead`, `signup`, `install`, `renewal`.
     pub fn code(self) -> &'static str {
@@ -321,7 +320,8 @@ impl Calculation {
             Limit::RaisedToMin(min) => format!("raised to the minimum of {min}"),
             Limit::CutToMax(max) => format!("cut to the maximum of {max}"),
         });
-        let steps: Vec<String> = [self.taken_off(), percent, flat, limit].into_iter().flatten().collect();
+        let steps: Vec<String> =
+            [self.taken_off(), percent, flat, limit].into_iter().flatten().collect();
         format!("Rule {}: {}; commission {}.", self.rule_index + 1, steps.join(", "), self.total)
     }
 
@@ -341,4 +341,4 @@ impl Calculation {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::commission) mod tests;
