@@ -1,1 +1,16 @@
-//! Stub.
+//! Commissions: what a conversion earns, when it is owed, and what takes it back.
+//!
+//! [`plan`] prices a conversion by the plan version of its own time and keeps every step of the
+//! arithmetic; [`state`] is the only place that says which state may follow which and what the
+//! ledger posts; [`hold`] says when; [`refund`] turns the refunds and updates of an order into
+//! differences. Once approved, an amount is frozen: what happens later is a row of its own, a
+//! clawback or an adjustment.
+
+pub mod hold;
+pub mod kind;
+pub mod plan;
+pub mod refund;
+pub mod state;
+
+pub use plan::{Calculation, NoCommission, PlanDocument, PlanTerms, PlanVersion, PriceFacts};
+pub use state::{CommissionKind, CommissionState};
