@@ -32,6 +32,8 @@ create table commissions (
     calculation     jsonb       not null,
     occurred_at     timestamptz not null,
     hold_until      timestamptz not null,
+    -- Who approves: time alone, or somebody.
+    approval        text        not null,
     created_at      timestamptz not null,
     approved_at     timestamptz,
     reason          text,
@@ -51,6 +53,7 @@ create table commissions (
     constraint commissions_kind_known check (kind in ('earned', 'clawback', 'adjustment')),
     constraint commissions_state_known
         check (state in ('pending', 'on_hold', 'approved', 'rejected', 'reversed', 'paid')),
+    constraint commissions_approval_known check (approval in ('auto', 'manual')),
     constraint commissions_sign check (
         (kind = 'earned' and amount_minor >= 0 and corrects_id is null)
         or (kind = 'clawback' and amount_minor < 0 and corrects_id is not null)

@@ -10,7 +10,10 @@ pub mod hold;
 pub mod kind;
 pub mod plan;
 pub mod refund;
+pub mod row;
 pub mod state;
+pub mod store;
 
 pub use plan::{Calculation, NoCommission, PlanDocument, PlanTerms, PlanVersion, PriceFacts};
+pub use row::{Commission, Hand, NoStep, Step};
 pub use state::{CommissionKind, CommissionState};

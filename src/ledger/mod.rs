@@ -8,6 +8,7 @@
 pub mod account;
 pub mod posting;
 pub mod proof;
+pub mod store;
 
 pub use account::{Account, BankLabel};
 pub use posting::{Code, Entry, LedgerTransaction, Posting, PostingError};

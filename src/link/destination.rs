@@ -41,6 +41,45 @@ pub struct Landing {
     pub deep_link_aliases: Vec<String>,
 }
 
+/// Says which of a program's terms of landing is wrong, and how.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLanding {
+    /// The landing page's template.
+    #[error(transparent)]
+    Template(#[from] BadTemplate),
+    /// A host for deep links.
+    #[error(transparent)]
+    Host(#[from] BadHost),
+    /// The click id's parameter.
+    #[error("{0:?} is not a parameter name: 1 to 32 of a-z, 0-9, '_' and '-'")]
+    Param(String),
+}
+
+impl Landing {
+    /// Compiles a program's terms from their texts.
+    pub fn compile(
+        template: &str,
+        click_id_param: &str,
+        allowed_hosts: &[String],
+        schemes: Schemes,
+        program_slug: &str,
+    ) -> Result<Self, BadLanding> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if !(1..=32).contains(&click_id_param.len()) || !click_id_param.chars().all(is_name) {
+            return Err(BadLanding::Param(click_id_param.chars().take(64).collect()));
+        }
+        Ok(Self {
+            template: LandingTemplate::parse(template, schemes)?,
+            program_slug: program_slug.to_owned(),
+            click_id_param: click_id_param.to_owned(),
+            utm_defaults: QueryTemplate::parse(UTM_DEFAULTS)?,
+            allowed_hosts: AllowedHosts::parse(allowed_hosts.iter().map(String::as_str))?,
+            schemes,
+            deep_link_aliases: Vec::new(),
+        })
+    }
+}
+
 /// Host names in lower-case ASCII, without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowedHosts(Vec<String>);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
+use crate::link::template::Schemes;
 use crate::snapshot::{
     EnrollmentTerms, PartnerTerms, ProgramTerms, SealedSecret, Snapshot, SourceTerms,
 };
@@ -142,11 +143,12 @@ fn partner_number(n: i64) -> PartnerNo {
 }
 
 fn program_terms(p: ProgramWire) -> Option<ProgramTerms> {
-    let landing = Landing::new(
+    let schemes = if p.allow_http { Schemes::HttpToo } else { Schemes::HttpsOnly };
+    let landing = Landing::compile(
         &p.landing_template,
         &p.click_id_param,
         &p.allowed_hosts,
-        p.allow_http,
+        schemes,
         &p.slug,
     );
     Some(ProgramTerms {

@@ -1,0 +1,230 @@
+//! A commission as it stands, and the step that takes it from one state to the next.
+//!
+//! A [`Step`] is a decision that is ready to be applied: the commission after it, what is told in
+//! its history, and what the ledger posts. It is made here, without a database, and written by
+//! the store, many at a time.
+
+use crate::clock::Timestamp;
+use crate::commission::plan::Approval;
+use crate::commission::state::{
+    Action, CommissionFacts, CommissionKind, CommissionState, IllegalTransition, Reason,
+    Reservation, Standing, transition,
+};
+use crate::ids::{CommissionId, ConversionId, PartnerId, PayoutId, PlanVersionId, ProgramId};
+use crate::ledger::posting::{Code, CommissionRef};
+use crate::ledger::{Posting, PostingError};
+use crate::money::{Money, MoneyError};
+
+/// A commission: what a partner is owed for a conversion, or what is taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commission {
+    /// The program that pays.
+    pub program_id: ProgramId,
+    /// Key of the row.
+    pub commission_id: CommissionId,
+    /// Earned, clawback or adjustment.
+    pub kind: CommissionKind,
+    /// Where it stands.
+    pub state: CommissionState,
+    /// Who is paid.
+    pub partner_id: PartnerId,
+    /// What it is paid for.
+    pub conversion_id: ConversionId,
+    /// The commission that a clawback or an adjustment corrects.
+    pub corrects_id: Option<CommissionId>,
+    /// The refund or message behind a correction; empty for what was earned.
+    pub cause: String,
+    /// Below zero for a clawback.
+    pub amount: Money,
+    /// The edition of the plan that priced it.
+    pub plan_version_id: Option<PlanVersionId>,
+    /// Inputs and every step of the arithmetic, for people and for the audit.
+    pub calculation: serde_json::Value,
+    /// When the conversion happened.
+    pub occurred_at: Timestamp,
+    /// When its hold is over.
+    pub hold_until: Timestamp,
+    /// Whether time alone approves it.
+    pub approval: Approval,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was approved.
+    pub approved_at: Option<Timestamp>,
+    /// Why it was held, refused or taken back.
+    pub reason: Option<String>,
+    /// The payout that holds it, or paid it.
+    pub payout_id: Option<PayoutId>,
+    /// Rises with every step, from 1.
+    pub revision: i32,
+}
+
+/// One step of a commission, ready to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The commission after the step.
+    pub after: Commission,
+    /// Where it stood before; none for a commission that is opened.
+    pub from: Option<CommissionState>,
+    /// What the ledger posts.
+    pub posting: Option<Posting>,
+    /// Who did it and by which rule.
+    pub by: Hand,
+}
+
+/// Who takes a step, when, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hand {
+    /// `system`, `user:us_…` or `source:src_…`.
+    pub actor: String,
+    /// The rule or message that led to it, such as `hold_elapsed`.
+    pub rule: &'static str,
+    /// What the actor said about it.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a step cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoStep {
+    /// The state does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The amounts cannot be posted.
+    #[error(transparent)]
+    Posting(#[from] PostingError),
+    /// The amounts cannot be reckoned.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+impl Commission {
+    /// Returns how it stands towards payouts.
+    pub fn reservation(&self) -> Reservation {
+        if self.payout_id.is_some() { Reservation::Reserved } else { Reservation::Free }
+    }
+
+    fn facts(&self, standing: Standing, has_corrections: bool, now: Timestamp) -> CommissionFacts {
+        CommissionFacts {
+            kind: self.kind,
+            state: self.state,
+            reservation: self.reservation(),
+            has_corrections,
+            hold_until: self.hold_until,
+            approval: self.approval,
+            standing,
+            now,
+        }
+    }
+
+    fn posting_ref(&self, at: Timestamp) -> CommissionRef {
+        CommissionRef {
+            program: self.program_id,
+            partner: self.partner_id,
+            commission: self.commission_id,
+            effective_at: at,
+        }
+    }
+
+    /// Opens it: the first step of an earned commission, a clawback or an adjustment.
+    ///
+    /// What was earned posts `accrue` while pending and nothing when refused; corrections are
+    /// approved at once and post their own code.
+    pub fn open(self, by: Hand) -> Result<Step, NoStep> {
+        let of = self.posting_ref(by.at);
+        let posting = match (self.kind, self.state) {
+            (CommissionKind::Earned, CommissionState::Rejected) => None,
+            (CommissionKind::Earned, _) => Some(Posting::accrue(of, self.amount)?),
+            (CommissionKind::Clawback, _) => {
+                Some(Posting::clawback(of, self.amount.checked_neg()?)?)
+            }
+            (CommissionKind::Adjustment, _) => Some(Posting::adjust(of, self.amount)?),
+        };
+        Ok(Step { after: self, from: None, posting, by })
+    }
+
+    /// Takes an action that changes its state and not its amount.
+    pub fn take(
+        &self,
+        action: Action,
+        standing: Standing,
+        has_corrections: bool,
+        by: Hand,
+    ) -> Result<Step, NoStep> {
+        let outcome = transition(&self.facts(standing, has_corrections, by.at), action)?;
+        let of = self.posting_ref(by.at);
+        let posting = match outcome.posting {
+            Some(Code::Approve) => Some(Posting::approve(of, self.amount)?),
+            Some(Code::Reject) => Some(Posting::reject(of, self.amount)?),
+            Some(Code::Reverse) => Some(Posting::reverse(of, self.amount)?),
+            // Payout codes are posted once for the payout; what opens a row is posted with it.
+            Some(_) | None => None,
+        };
+        let mut after = self.next();
+        after.state = outcome.state;
+        after.hold_until = outcome.hold_until;
+        if outcome.reservation == Reservation::Free {
+            after.payout_id = None;
+        }
+        if outcome.state == CommissionState::Approved && self.state == CommissionState::Pending {
+            after.approved_at = Some(by.at);
+        }
+        if let Some(reason) = action.reason() {
+            after.reason = Some(reason.code().to_owned());
+        }
+        Ok(Step { after, from: Some(self.state), posting, by })
+    }
+
+    /// Reserves it for a payout.
+    pub fn reserve(&self, payout: PayoutId, standing: Standing, by: Hand) -> Result<Step, NoStep> {
+        let mut step = self.take(Action::Reserve, standing, false, by)?;
+        step.after.payout_id = Some(payout);
+        Ok(step)
+    }
+
+    /// Changes the amount before approval.
+    pub fn amend(&self, action: Action, to: Money, by: Money, hand: Hand) -> Result<Step, NoStep> {
+        transition(&self.facts(Standing::Good, false, hand.at), action)?;
+        let mut after = self.next();
+        after.amount = to;
+        let revision = u32::try_from(after.revision).unwrap_or(u32::MAX);
+        let posting = Posting::amend(self.posting_ref(hand.at), by, revision)?;
+        Ok(Step { after, from: Some(self.state), posting: Some(posting), by: hand })
+    }
+
+    /// Opens a clawback or an adjustment of it; `amount` is signed.
+    pub fn correct(
+        &self,
+        kind: CommissionKind,
+        amount: Money,
+        cause: String,
+        reason: Option<Reason>,
+        by: Hand,
+    ) -> Result<Step, NoStep> {
+        let action = match kind {
+            CommissionKind::Clawback => Action::ClawBack(reason.unwrap_or(Reason::Other)),
+            CommissionKind::Adjustment | CommissionKind::Earned => Action::Adjust,
+        };
+        transition(&self.facts(Standing::Good, true, by.at), action)?;
+        let row = Self {
+            commission_id: CommissionId::new(),
+            kind,
+            state: CommissionState::Approved,
+            corrects_id: Some(self.commission_id),
+            calculation: serde_json::json!({"corrects": self.commission_id, "cause": cause}),
+            cause,
+            amount,
+            created_at: by.at,
+            approved_at: Some(by.at),
+            reason: reason.map(|r| r.code().to_owned()),
+            payout_id: None,
+            revision: 1,
+            ..self.clone()
+        };
+        row.open(by)
+    }
+
+    fn next(&self) -> Self {
+        Self { revision: self.revision + 1, ..self.clone() }
+    }
+}

@@ -1,0 +1,435 @@
+//! SQL of commissions and plans: steps are written many at a time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
+use crate::commission::row::{Commission, Step};
+use crate::commission::state::{CommissionKind, CommissionState};
+use crate::db::DbTx;
+use crate::ids::{
+    CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, PlanVersionId, ProgramId,
+    UserId,
+};
+use crate::ledger;
+use crate::money::Money;
+
+/// Why steps were not written; nothing of them was then.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// PostgreSQL refused or could not be reached.
+    #[error("the commissions could not be written")]
+    Database(#[from] sqlx::Error),
+    /// Somebody else changed one of them since it was read.
+    #[error("a commission was changed by somebody else meanwhile")]
+    Stale,
+}
+
+/// Writes steps in their order: rows, history and ledger together.
+///
+/// Several steps of one commission may come in one call; the last one is what the row says.
+pub async fn apply(
+    db: &mut DbTx,
+    steps: Vec<Step>,
+    recorded_at: Timestamp,
+) -> Result<(), ApplyError> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let postings = steps.iter().filter_map(|s| s.posting.clone()).collect();
+    let written = ledger::store::post(db, recorded_at, postings).await?;
+    let ids: HashMap<(ProgramId, String), LedgerTransactionId> = written
+        .into_iter()
+        .map(|t| ((t.posting.program(), t.posting.reference().to_owned()), t.id))
+        .collect();
+    let mut opened: BTreeMap<CommissionId, &Commission> = BTreeMap::new();
+    let mut changed: BTreeMap<CommissionId, (i32, &Commission)> = BTreeMap::new();
+    for step in &steps {
+        let id = step.after.commission_id;
+        match step.from {
+            None => drop(opened.insert(id, &step.after)),
+            Some(_) if opened.contains_key(&id) => drop(opened.insert(id, &step.after)),
+            Some(_) => {
+                let revision_read = step.after.revision - 1;
+                changed.entry(id).or_insert((revision_read, &step.after)).1 = &step.after;
+            }
+        }
+    }
+    insert_rows(db, opened.into_values().collect()).await?;
+    update_rows(db, changed.into_values().collect()).await?;
+    insert_history(db, &steps, &ids).await?;
+    Ok(())
+}
+
+async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let text = |f: fn(&Commission) -> String| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
+    let uuid = |f: fn(&Commission) -> Uuid| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
+    let time = |f: fn(&Commission) -> Timestamp| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
+    sqlx::query!(
+        "insert into commissions
+             (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, cause,
+              amount_minor, currency, plan_version_id, calculation, occurred_at, hold_until,
+              approval, created_at, approved_at, reason, payout_id, revision)
+         select * from unnest(
+             $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[],
+             $8::text[], $9::bigint[], $10::text[], $11::uuid[], $12::jsonb[], $13::timestamptz[],
+             $14::timestamptz[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::text[],
+             $19::uuid[], $20::integer[])",
+        &uuid(|c| c.program_id.0),
+        &uuid(|c| c.commission_id.0),
+        &text(|c| c.kind.code().to_owned()),
+        &text(|c| c.state.code().to_owned()),
+        &uuid(|c| c.partner_id.0),
+        &uuid(|c| c.conversion_id.0),
+        &rows.iter().map(|c| c.corrects_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &text(|c| c.cause.clone()),
+        &rows.iter().map(|c| c.amount.minor).collect::<Vec<_>>(),
+        &text(|c| c.amount.currency.code().to_owned()),
+        &rows.iter().map(|c| c.plan_version_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|c| c.calculation.clone()).collect::<Vec<_>>(),
+        &time(|c| c.occurred_at),
+        &time(|c| c.hold_until),
+        &text(|c| c.approval.code().to_owned()),
+        &time(|c| c.created_at),
+        &rows.iter().map(|c| c.approved_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+        &rows.iter().map(|c| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|c| c.payout_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|c| c.revision).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Writes rows whose revision is still the one that was read.
+async fn update_rows(
+    db: &mut PgConnection,
+    rows: Vec<(i32, &Commission)>,
+) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let n_rows = rows.len() as u64;
+    let done = sqlx::query!(
+        "update commissions c
+         set state = n.state, amount_minor = n.amount_minor, hold_until = n.hold_until,
+             approved_at = n.approved_at, reason = n.reason, payout_id = n.payout_id,
+             calculation = n.calculation, revision = n.revision
+         from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::bigint[],
+                     $6::timestamptz[], $7::timestamptz[], $8::text[], $9::uuid[], $10::jsonb[],
+                     $11::integer[])
+              as n (program_id, commission_id, revision_read, state, amount_minor, hold_until,
+                    approved_at, reason, payout_id, calculation, revision)
+         where c.program_id = n.program_id
+           and c.commission_id = n.commission_id
+           and c.revision = n.revision_read",
+        &rows.iter().map(|(_, c)| c.program_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.commission_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(read, _)| *read).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.state.code().to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.amount.minor).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.hold_until).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.approved_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+        &rows.iter().map(|(_, c)| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|(_, c)| c.payout_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|(_, c)| c.calculation.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| c.revision).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    if done.rows_affected() == n_rows { Ok(()) } else { Err(ApplyError::Stale) }
+}
+
+async fn insert_history(
+    db: &mut PgConnection,
+    steps: &[Step],
+    ledger_ids: &HashMap<(ProgramId, String), LedgerTransactionId>,
+) -> Result<(), sqlx::Error> {
+    let transactions: Vec<Option<Uuid>> = steps
+        .iter()
+        .map(|s| {
+            let posting = s.posting.as_ref()?;
+            ledger_ids.get(&(posting.program(), posting.reference().to_owned())).map(|id| id.0)
+        })
+        .collect();
+    sqlx::query!(
+        "insert into commission_history
+             (program_id, commission_id, revision, from_state, to_state, at, actor, rule, reason,
+              ledger_transaction_id)
+         select * from unnest(
+             $1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[],
+             $7::text[], $8::text[], $9::text[], $10::uuid[])",
+        &steps.iter().map(|s| s.after.program_id.0).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.after.commission_id.0).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.after.revision).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.from.map(|f| f.code().to_owned())).collect::<Vec<_>>()
+            as &[Option<String>],
+        &steps.iter().map(|s| s.after.state.code().to_owned()).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.by.at).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.by.actor.clone()).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.by.rule.to_owned()).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.by.note.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &transactions as &[Option<Uuid>],
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// A row as it lies in the table.
+struct Row {
+    program_id: ProgramId,
+    commission_id: CommissionId,
+    kind: String,
+    state: String,
+    partner_id: PartnerId,
+    conversion_id: ConversionId,
+    corrects_id: Option<CommissionId>,
+    cause: String,
+    amount_minor: i64,
+    currency: String,
+    plan_version_id: Option<PlanVersionId>,
+    calculation: serde_json::Value,
+    occurred_at: Timestamp,
+    hold_until: Timestamp,
+    approval: String,
+    created_at: Timestamp,
+    approved_at: Option<Timestamp>,
+    reason: Option<String>,
+    payout_id: Option<PayoutId>,
+    revision: i32,
+}
+
+/// Says that a stored text is none that this release knows.
+fn unknown(column: &str, value: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("commissions.{column} holds {value:?}").into())
+}
+
+impl TryFrom<Row> for Commission {
+    type Error = sqlx::Error;
+
+    fn try_from(r: Row) -> Result<Self, sqlx::Error> {
+        let currency = r.currency.parse().map_err(|_| unknown("currency", &r.currency))?;
+        Ok(Self {
+            program_id: r.program_id,
+            commission_id: r.commission_id,
+            kind: CommissionKind::from_code(&r.kind).ok_or_else(|| unknown("kind", &r.kind))?,
+            state: CommissionState::from_code(&r.state)
+                .ok_or_else(|| unknown("state", &r.state))?,
+            partner_id: r.partner_id,
+            conversion_id: r.conversion_id,
+            corrects_id: r.corrects_id,
+            cause: r.cause,
+            amount: Money::new(r.amount_minor, currency),
+            plan_version_id: r.plan_version_id,
+            calculation: r.calculation,
+            occurred_at: r.occurred_at,
+            hold_until: r.hold_until,
+            approval: match r.approval.as_str() {
+                "auto" => Approval::Auto,
+                _ => Approval::Manual,
+            },
+            created_at: r.created_at,
+            approved_at: r.approved_at,
+            reason: r.reason,
+            payout_id: r.payout_id,
+            revision: r.revision,
+        })
+    }
+}
+
+/// Which commissions to load; what is not given does not limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Of these programs.
+    pub programs: Option<&'a [ProgramId]>,
+    /// Of this partner.
+    pub partner: Option<PartnerId>,
+    /// In this state.
+    pub state: Option<CommissionState>,
+    /// Of these conversions.
+    pub conversions: Option<&'a [ConversionId]>,
+    /// Held by, or paid in, this payout.
+    pub payout: Option<PayoutId>,
+    /// These alone.
+    pub ids: Option<&'a [CommissionId]>,
+    /// After this one, in the order of making.
+    pub after: Option<CommissionId>,
+}
+
+/// Loads commissions in the order of their making.
+pub async fn load(
+    db: &mut PgConnection,
+    filter: Filter<'_>,
+    limit: i64,
+) -> Result<Vec<Commission>, sqlx::Error> {
+    let uuids = |all: &[ProgramId]| all.iter().map(|p| p.0).collect::<Vec<_>>();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select program_id as "program_id: ProgramId",
+                  commission_id as "commission_id: CommissionId", kind, state,
+                  partner_id as "partner_id: PartnerId",
+                  conversion_id as "conversion_id: ConversionId",
+                  corrects_id as "corrects_id: CommissionId", cause, amount_minor, currency,
+                  plan_version_id as "plan_version_id: PlanVersionId", calculation, occurred_at,
+                  hold_until, approval, created_at, approved_at, reason,
+                  payout_id as "payout_id: PayoutId", revision
+           from commissions
+           where ($1::uuid[] is null or program_id = any($1))
+             and ($2::uuid is null or partner_id = $2)
+             and ($3::text is null or state = $3)
+             and ($4::uuid[] is null or conversion_id = any($4))
+             and ($5::uuid is null or payout_id = $5)
+             and ($6::uuid[] is null or commission_id = any($6))
+             and ($7::uuid is null or commission_id > $7)
+           order by commission_id
+           limit $8"#,
+        filter.programs.map(uuids).as_deref(),
+        filter.partner.map(|p| p.0),
+        filter.state.map(CommissionState::code),
+        filter.conversions.map(|all| all.iter().map(|c| c.0).collect::<Vec<_>>()).as_deref(),
+        filter.payout.map(|p| p.0),
+        filter.ids.map(|all| all.iter().map(|c| c.0).collect::<Vec<_>>()).as_deref(),
+        filter.after.map(|a| a.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Commission::try_from).collect()
+}
+
+/// Locks and loads pending commissions whose hold is over and which time alone approves, of
+/// partners in good standing. Rows that another process works on are passed over.
+pub async fn lock_due(
+    db: &mut PgConnection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Commission>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select c.program_id as "program_id: ProgramId",
+                  c.commission_id as "commission_id: CommissionId", c.kind, c.state,
+                  c.partner_id as "partner_id: PartnerId",
+                  c.conversion_id as "conversion_id: ConversionId",
+                  c.corrects_id as "corrects_id: CommissionId", c.cause, c.amount_minor, c.currency,
+                  c.plan_version_id as "plan_version_id: PlanVersionId", c.calculation,
+                  c.occurred_at, c.hold_until, c.approval, c.created_at, c.approved_at, c.reason,
+                  c.payout_id as "payout_id: PayoutId", c.revision
+           from commissions c
+           join enrollments e on e.program_id = c.program_id and e.partner_id = c.partner_id
+           join partners p on p.partner_id = c.partner_id
+           where c.state = 'pending'
+             and c.approval = 'auto'
+             and c.hold_until <= $1
+             and e.status in ('active', 'ended')
+             and p.status = 'active'
+           order by c.hold_until, c.commission_id
+           limit $2
+           for update of c skip locked"#,
+        now,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Commission::try_from).collect()
+}
+
+/// One line of a commission's history.
+#[derive(Clone, Debug)]
+pub struct HistoryRow {
+    /// Where it stood before; none for its opening.
+    pub from_state: Option<String>,
+    /// Where it stood after.
+    pub to_state: String,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// By which rule.
+    pub rule: String,
+    /// What the actor said.
+    pub reason: Option<String>,
+    /// What the ledger posted.
+    pub ledger_transaction_id: Option<LedgerTransactionId>,
+}
+
+/// Loads a commission's history, oldest first.
+pub async fn load_history(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    commission_id: CommissionId,
+) -> Result<Vec<HistoryRow>, sqlx::Error> {
+    sqlx::query_as!(
+        HistoryRow,
+        r#"select from_state, to_state, at, actor, rule, reason,
+                  ledger_transaction_id as "ledger_transaction_id: LedgerTransactionId"
+           from commission_history
+           where program_id = $1 and commission_id = $2
+           order by revision"#,
+        program_id.0,
+        commission_id.0,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Inserts an edition of a program's plan; it is never changed afterwards.
+pub async fn insert_plan(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    plan_version_id: PlanVersionId,
+    effective_from: Timestamp,
+    document: &PlanDocument,
+    created_by: UserId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let document = serde_json::to_value(document).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    sqlx::query!(
+        "insert into plan_versions
+             (program_id, plan_version_id, effective_from, document, created_by, created_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        program_id.0,
+        plan_version_id.0,
+        effective_from,
+        document,
+        created_by.0,
+        now,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Loads every edition of the plans of programs, as rules.
+pub async fn load_plans(
+    db: &mut PgConnection,
+    programs: &[ProgramId],
+) -> Result<Vec<(ProgramId, PlanVersion)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select program_id as "program_id: ProgramId",
+                  plan_version_id as "plan_version_id: PlanVersionId", effective_from, document
+           from plan_versions
+           where program_id = any($1)
+           order by effective_from"#,
+        &programs.iter().map(|p| p.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            let document: PlanDocument =
+                serde_json::from_value(r.document).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let terms =
+                PlanTerms::try_from(&document).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let version =
+                PlanVersion { id: r.plan_version_id, effective_from: r.effective_from, terms };
+            Ok((r.program_id, version))
+        })
+        .collect()
+}
