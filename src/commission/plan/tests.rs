@@ -52,6 +52,30 @@ fn the_most_specific_rule_prices() {
 }
 
 #[test]
+fn an_event_named_counts_more_than_a_currency_and_the_earlier_of_equals_wins() {
+    let plan = terms(
+        r#"{"v":1,"rules":[{"event":"any","currency":"EUR","kind":"percent","percent_bps":100},
+            {"event":"sale","kind":"percent","percent_bps":200},
+            {"event":"lead","currency":"USD","kind":"flat","flat":"6"},
+            {"event":"lead","currency":"EUR","kind":"flat","flat":"5"}]}"#,
+    );
+    assert_eq!(price(&plan, &sale(10_000)).unwrap().rule_index, 1);
+    let lead = price(&plan, &PriceFacts::new(EventKind::Lead, None)).unwrap();
+    assert_eq!(lead.total.to_string(), "6.00 USD");
+}
+
+#[test]
+fn a_sum_that_meets_a_limit_exactly_was_not_changed_by_it() {
+    let limit = |minor| {
+        let facts = PriceFacts::new(EventKind::Renewal, Some(eur(minor)));
+        price(&terms(PLAN), &facts).unwrap().limit
+    };
+    assert_eq!((limit(2_000), limit(98_000)), (None, None));
+    assert_eq!(limit(1_960), Some(Limit::RaisedToMin(eur(200))));
+    assert_eq!(limit(98_020), Some(Limit::CutToMax(eur(5_000))));
+}
+
+#[test]
 fn nothing_has_a_reason() {
     let plan = terms(
         r#"{"v":1,"rules":[{"event":"sale","kind":"percent","percent_bps":1},
@@ -65,6 +89,7 @@ fn nothing_has_a_reason() {
         (PriceFacts::new(EventKind::Lead, yen), "the plan pays for lead, but not in JPY"),
         (PriceFacts::new(EventKind::Sale, None), "sale came without one"),
         (no_tax, "nothing of 10.00 EUR is left"),
+        (PriceFacts { tax: Some(eur(1_001)), ..sale(1_000) }, "nothing of 10.00 EUR is left"),
         (sale(4_999), "0.01 % of 49.99 EUR is less than the smallest unit"),
         (mixed, "do not fit together"),
     ] {

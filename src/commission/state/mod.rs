@@ -97,12 +97,12 @@ coded!(Reason:
     IneligiblePartner = "ineligible_partner", Duplicate = "duplicate", Other = "other",
 );
 
-/// Whether a commission is in a payout that is not over.
+/// Whether a commission has a `payout_id`: it is in an open payout, or in the one that paid it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reservation {
     /// In none.
     Free,
-    /// In one: no other may take it.
+    /// In one, open or paid: no other may take it.
     Reserved,
 }
 
@@ -122,7 +122,7 @@ pub struct CommissionFacts {
     pub kind: CommissionKind,
     /// Where it stands.
     pub state: CommissionState,
-    /// Whether an open payout holds it.
+    /// Whether a payout holds it.
     pub reservation: Reservation,
     /// Whether clawback or adjustment rows point to it.
     pub has_corrections: bool,
