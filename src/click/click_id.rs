@@ -217,7 +217,12 @@ mod tests {
             assert!(ClickId::verify(&ring(), URL_SAFE_NO_PAD.encode(bent)).is_err(), "bit {bit}");
         }
         let standard = VECTOR.replace('-', "+").replace('_', "/");
-        let mut others = vec![standard, format!("{VECTOR}="), format!("{VECTOR}A")];
+        let mut next_version = bytes.clone();
+        next_version[0] = (VERSION + 1) << 5;
+        let mac = tag(ring().newest().1, DOMAIN, &next_version[..SIGNED]);
+        next_version[SIGNED..].copy_from_slice(&mac[..11]);
+        let next_version = URL_SAFE_NO_PAD.encode(next_version);
+        let mut others = vec![next_version, standard, format!("{VECTOR}="), format!("{VECTOR}A")];
         others.extend((0..CLICK_ID_LEN).map(|n| VECTOR[..n].to_owned()));
         for text in others {
             assert_eq!(ClickId::verify(&ring(), &text), Err(ClickIdError::Malformed), "{text}");

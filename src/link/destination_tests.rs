@@ -105,6 +105,11 @@ fn marks_are_added_and_never_overwritten() {
     let went = go(&plain, deep).location;
     assert!(went.starts_with("https://shop.example/?utm_source=deep&click_id="), "{went}");
     assert_eq!(went.matches("utm_source").count(), 1);
+    let by_template = landing("https://shop.example/?utm_source={partner_slug}&utm_term={sub1}");
+    assert_eq!(
+        go(&by_template, &format!("{deep}&sub1=t")).location.replace(CLICK, "CLICK"),
+        "https://shop.example/?utm_source=deep&utm_term=t&click_id=CLICK"
+    );
 }
 
 #[test]

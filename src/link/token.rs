@@ -256,8 +256,8 @@ fn decode(text: &[u8]) -> Option<[u8; BYTES]> {
         return None;
     }
     let mut bytes = [0; BYTES];
-    let n = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-    (n == BYTES).then_some(bytes)
+    URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn expiry_days(expires_on: Option<NaiveDate>) -> Result<u16, Unsignable> {

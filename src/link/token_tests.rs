@@ -145,6 +145,9 @@ fn a_partner_key_signs_for_nobody_else_and_not_in_the_range_of_the_service() {
     // A dishonest minter writes what he likes: the verifier refuses all of it.
     let small = token().seal(MINTED, 0, &mint.key, MINTED_DOMAIN).unwrap();
     assert_eq!(check(small), Err(TokenError::Malformed));
+    let high = LinkToken { link: FIRST_MINTED, ..token() };
+    let by_us = high.seal(ISSUED, 0, keys().issued.newest().1, ISSUED_DOMAIN).unwrap();
+    assert_eq!(check(by_us), Err(TokenError::Malformed), "nor do we sign in the partner's range");
     let as_issued = token().seal(ISSUED, 0, &mint.key, ISSUED_DOMAIN).unwrap();
     assert_eq!(check(as_issued), Err(TokenError::BadMac));
     mint.partner = PartnerNo(1002);
