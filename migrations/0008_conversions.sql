@@ -50,7 +50,8 @@ create table conversion_refunds (
     program_id    uuid        not null,
     conversion_id uuid        not null,
     refund_id     text        not null,
-    amount_minor  bigint      not null,
+    -- null: all that was left.
+    amount_minor  bigint,
     refunded_at   timestamptz not null,
     receipt_id    uuid        not null,
     constraint conversion_refunds_pkey primary key (program_id, conversion_id, refund_id),

@@ -1,0 +1,80 @@
+//! A click as it comes out of the stream, ready to be written.
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use crate::click::click_id::ClickId;
+use crate::clock::Timestamp;
+use crate::ids::{LinkNo, PartnerNo, ProgramNo};
+use crate::stream::ClickRecord;
+
+const FLAG_QR: i16 = 1;
+const FLAG_GPC: i16 = 2;
+
+/// A click to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Click {
+    /// The program clicked for, by its number in tokens.
+    pub program: ProgramNo,
+    /// Whose link it was.
+    pub partner: PartnerNo,
+    /// Which link.
+    pub link: LinkNo,
+    /// The same on every reading of the event.
+    pub click_id: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// The day of `at`, UTC: the partition.
+    pub day: NaiveDate,
+    /// Code of the class.
+    pub class: i16,
+    /// Code of the reason for the class.
+    pub reason: i16,
+    /// Code of the device class.
+    pub device: i16,
+    /// Code of the browser family.
+    pub browser: i16,
+    /// Bit 0: scanned from paper. Bit 1: Global Privacy Control.
+    pub flags: i16,
+    /// Recognizes a repeat while the day's salt lives.
+    pub visitor: Option<[u8; 8]>,
+    /// ISO 3166-1 alpha-2.
+    pub country: Option<String>,
+    /// Host of the referring page.
+    pub referrer_host: Option<String>,
+    /// The partner's labels.
+    pub subs: [Option<String>; 5],
+    /// Advertising mark.
+    pub erid: Option<String>,
+}
+
+impl Click {
+    /// Reads a click out of its record.
+    pub fn from_record(record: ClickRecord) -> Self {
+        let id = ClickId::from_payload(&record.payload);
+        let flag = |is_set: bool, bit: i16| if is_set { bit } else { 0 };
+        Self {
+            program: id.program,
+            partner: id.partner,
+            link: id.link,
+            click_id: id.to_uuid(),
+            at: id.at,
+            day: id.day(),
+            class: i16::from(record.class),
+            reason: i16::from(record.reason),
+            device: i16::from(record.device),
+            browser: i16::from(record.browser),
+            flags: flag(record.is_qr, FLAG_QR) | flag(record.is_gpc, FLAG_GPC),
+            visitor: record.visitor,
+            country: record.country.map(|c| c.iter().map(|&b| char::from(b)).collect()),
+            referrer_host: record.referrer_host.map(without_nul),
+            subs: record.subs.map(|s| s.map(without_nul)),
+            erid: record.erid.map(without_nul),
+        }
+    }
+}
+
+/// PostgreSQL's text cannot hold NUL, and one such byte must not stop a shard.
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "") } else { text }
+}

@@ -1,0 +1,220 @@
+//! What comes after a conversion: approval, rejection, update, refund; in any order of arrival.
+
+use crate::commission::plan::{PlanVersion, price, version_at};
+use crate::commission::refund::{
+    IllegalRefund, Refund, RefundFacts, RefundOutcome, on_refund, on_update,
+};
+use crate::commission::state::{Action, Reason, Standing};
+use crate::commission::{Calculation, Commission, CommissionKind, NoStep, Step};
+use crate::conversion::MessageType;
+use crate::settlement::decide::created::explain;
+use crate::settlement::decide::{hand, price_facts, verdict};
+use crate::settlement::facts::{ConversionFacts, Facts};
+use crate::settlement::{Decision, Message, Verdict};
+
+/// Why a message about a known conversion has no effect.
+#[derive(Debug, thiserror::Error)]
+enum NoEffect {
+    #[error(transparent)]
+    Step(#[from] NoStep),
+    #[error(transparent)]
+    Refund(#[from] IllegalRefund),
+    #[error("the currency differs from the order's")]
+    Currency,
+    #[error("it was applied before")]
+    Known,
+}
+
+/// Decides what a message about an earlier conversion does; without the conversion it waits.
+pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
+    let key = facts.order_key(message);
+    let Some(conversion) = facts.conversions.get(&key) else {
+        let reason = Some("its conversion has not come yet".to_owned());
+        return vec![Decision::Wait(key), verdict(Verdict::Waiting, reason, None, false)];
+    };
+    let id = Some(conversion.conversion_id);
+    let effect = match message.report.message_type {
+        MessageType::Approved => act(facts, message, conversion, Action::Approve),
+        MessageType::Rejected => {
+            act(facts, message, conversion, Action::Reject(reason_of(message)))
+        }
+        MessageType::Refunded => refund(facts, message, conversion),
+        MessageType::Updated | MessageType::Created => update(facts, message, conversion),
+    };
+    match effect {
+        Ok(mut decisions) => {
+            decisions.push(verdict(Verdict::Settled, None, id, false));
+            decisions
+        }
+        Err(NoEffect::Known) => vec![verdict(Verdict::Duplicate, None, id, false)],
+        Err(NoEffect::Refund(e @ IllegalRefund::Conflict { .. })) => {
+            vec![verdict(Verdict::Conflict, Some(e.to_string()), id, false)]
+        }
+        Err(e) => vec![verdict(Verdict::Rejected, Some(e.to_string()), id, false)],
+    }
+}
+
+/// Returns the reason code that a shop named; its own words stay in the history.
+fn reason_of(message: &Message) -> Reason {
+    message.report.reason.as_deref().and_then(Reason::from_code).unwrap_or(Reason::OrderCanceled)
+}
+
+/// Approves or rejects. A conversion that earned nothing takes it without effect.
+fn act(
+    facts: &Facts,
+    message: &Message,
+    conversion: &ConversionFacts,
+    action: Action,
+) -> Result<Vec<Decision>, NoEffect> {
+    let Some(commission) = conversion.earned() else { return Ok(Vec::new()) };
+    let has_corrections = conversion.corrections().is_some();
+    let standing = standing(facts, commission);
+    let step = commission.take(action, standing, has_corrections, hand(facts, message))?;
+    Ok(vec![Decision::Commission(Box::new(step))])
+}
+
+fn standing(facts: &Facts, commission: &Commission) -> Standing {
+    let is_good = facts.earners.values().all(|earner| {
+        earner.partner_id != commission.partner_id || earner.is_in_good_standing
+    });
+    if is_good { Standing::Good } else { Standing::Blocked }
+}
+
+fn refund(
+    facts: &Facts,
+    message: &Message,
+    conversion: &ConversionFacts,
+) -> Result<Vec<Decision>, NoEffect> {
+    let refund_id = message.report.refund_id.clone().unwrap_or_default();
+    let amount = message.report.refund_amount;
+    if let Some(known) = conversion.refunds.iter().find(|r| r.refund_id == refund_id) {
+        return if known.amount == amount {
+            Err(NoEffect::Known)
+        } else {
+            Err(IllegalRefund::Conflict { refund_id }.into())
+        };
+    }
+    let price_currency = conversion.price.and_then(|p| p.amount).map(|m| m.currency);
+    if let (Some(given), Some(currency)) = (amount, price_currency)
+        && given.currency != currency
+    {
+        return Err(NoEffect::Currency);
+    }
+    let remember = Decision::Refund {
+        conversion_id: conversion.conversion_id,
+        refund_id: refund_id.clone(),
+        amount,
+    };
+    let Some((commission, calculation, _)) = earned(facts, message, conversion) else {
+        return Ok(vec![remember]);
+    };
+    let refund_facts = refund_facts(conversion, commission, &calculation);
+    let outcome = match on_refund(&refund_facts, &Refund { refund_id: refund_id.clone(), amount }) {
+        Ok(outcome) => outcome,
+        // The refund is a fact even where the commission is over already.
+        Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
+        Err(other) => return Err(other.into()),
+    };
+    let step = step(facts, message, conversion, commission, outcome, refund_id)?;
+    Ok([remember].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+}
+
+fn update(
+    facts: &Facts,
+    message: &Message,
+    conversion: &ConversionFacts,
+) -> Result<Vec<Decision>, NoEffect> {
+    let report = &message.report;
+    if report.content_hash() == conversion.content_hash {
+        return Err(NoEffect::Known);
+    }
+    let price_currency = conversion.price.and_then(|p| p.amount).map(|m| m.currency);
+    if report.currency.is_some() && price_currency.is_some() && report.currency != price_currency {
+        return Err(NoEffect::Currency);
+    }
+    let new_price = price_facts(report);
+    let restate = Decision::Restate {
+        conversion_id: conversion.conversion_id,
+        base: new_price.and_then(|p| p.base().ok().flatten()),
+    };
+    let Some((commission, calculation, version)) = earned(facts, message, conversion) else {
+        return Ok(vec![restate]);
+    };
+    let new = new_price.and_then(|p| price(&version.terms, &p).ok());
+    let outcome = on_update(&refund_facts(conversion, commission, &calculation), new.as_ref())?;
+    let mut step =
+        step(facts, message, conversion, commission, outcome, message.message_id.clone())?;
+    if let (Some(step), Some(new)) = (&mut step, &new)
+        && step.after.kind == CommissionKind::Earned
+    {
+        step.after.calculation = explain(new, version);
+    }
+    Ok([restate].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+}
+
+/// Returns what was earned and how, priced again by the edition that priced it first.
+fn earned<'a>(
+    facts: &'a Facts,
+    message: &Message,
+    conversion: &'a ConversionFacts,
+) -> Option<(&'a Commission, Calculation, &'a PlanVersion)> {
+    let commission = conversion.earned()?;
+    let program = facts.programs.get(&message.program_id)?;
+    let version = version_at(&program.plans, conversion.occurred_at)?;
+    let calculation = price(&version.terms, &conversion.price?).ok()?;
+    Some((commission, calculation, version))
+}
+
+fn refund_facts<'a>(
+    conversion: &'a ConversionFacts,
+    commission: &Commission,
+    calculation: &'a Calculation,
+) -> RefundFacts<'a> {
+    RefundFacts {
+        state: commission.state,
+        reservation: commission.reservation(),
+        calculation,
+        earned: commission.amount,
+        corrections: conversion.corrections(),
+        refunds: &conversion.refunds,
+    }
+}
+
+fn step(
+    facts: &Facts,
+    message: &Message,
+    conversion: &ConversionFacts,
+    commission: &Commission,
+    outcome: RefundOutcome,
+    cause: String,
+) -> Result<Option<Step>, NoEffect> {
+    let by = hand(facts, message);
+    let take = |action| {
+        let has_corrections = conversion.corrections().is_some();
+        commission.take(action, Standing::Good, has_corrections, by.clone())
+    };
+    let step = match outcome {
+        RefundOutcome::AlreadyApplied | RefundOutcome::Unchanged => return Ok(None),
+        RefundOutcome::Amend { to, by: difference } => {
+            let action = match message.report.message_type {
+                MessageType::Updated => Action::Update,
+                MessageType::Created
+                | MessageType::Approved
+                | MessageType::Rejected
+                | MessageType::Refunded => Action::Amend,
+            };
+            commission.amend(action, to, difference, by)?
+        }
+        RefundOutcome::Reject => take(Action::Reject(Reason::OrderCanceled))?,
+        RefundOutcome::Reverse => take(Action::Reverse(Reason::OrderCanceled))?,
+        RefundOutcome::Clawback { take } => {
+            let amount = take.checked_neg().map_err(NoStep::from)?;
+            let reason = Some(Reason::OrderCanceled);
+            commission.correct(CommissionKind::Clawback, amount, cause, reason, by)?
+        }
+        RefundOutcome::Adjust { by: difference } => {
+            commission.correct(CommissionKind::Adjustment, difference, cause, None, by)?
+        }
+    };
+    Ok(Some(step))
+}

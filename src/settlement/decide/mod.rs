@@ -1,0 +1,106 @@
+//! What a message does: facts in, decisions out. Pure: no database, no clock of its own.
+//!
+//! A message is decided once: its receipt is looked for first, so reading the stream twice
+//! changes nothing. Then [`created`] settles a new conversion and admits what waited for it, and
+//! [`later`] applies approvals, rejections, updates and refunds to one that is there.
+
+mod created;
+mod later;
+
+use std::sync::Arc;
+
+use crate::commission::plan::EventKind;
+use crate::commission::{Hand, PriceFacts};
+use crate::conversion::{MessageType, Report};
+use crate::ids::ConversionId;
+use crate::settlement::facts::Facts;
+use crate::settlement::{Decided, Decision, Message, Verdict};
+
+/// Decides a batch of messages in their order. The facts are those after it when it returns.
+pub fn decide_all(facts: &mut Facts, messages: Vec<Message>) -> Vec<Decided> {
+    let mut decided = Vec::new();
+    for message in messages {
+        decide(facts, Arc::new(message), &mut decided);
+    }
+    decided
+}
+
+fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) {
+    if facts.receipts.contains(&message.receipt_id) {
+        return;
+    }
+    let id = (message.source_id, message.message_id.clone());
+    let known = facts.messages.get(&id).map(|hash| *hash == message.body_hash);
+    let decisions = match known {
+        Some(true) => vec![verdict(Verdict::Duplicate, None, None, true)],
+        Some(false) => {
+            let reason = "its webhook-id was used with another body before";
+            vec![verdict(Verdict::Conflict, Some(reason.to_owned()), None, true)]
+        }
+        None => match message.report.message_type {
+            MessageType::Created => created::decide(facts, &message),
+            MessageType::Updated
+            | MessageType::Approved
+            | MessageType::Rejected
+            | MessageType::Refunded => later::decide(facts, &message),
+        },
+    };
+    let mut admitted: Vec<Arc<Message>> = decisions
+        .iter()
+        .filter_map(|d| match d {
+            Decision::Admit(key) => facts.waiting.get(key).cloned(),
+            Decision::Record(_)
+            | Decision::Refund { .. }
+            | Decision::Restate { .. }
+            | Decision::Commission(_)
+            | Decision::Verdict { .. }
+            | Decision::Wait(_) => None,
+        })
+        .flatten()
+        .collect();
+    // Whatever the order of arrival, they are applied in the order of their making.
+    admitted.sort_by(|a, b| (a.sent_at, &a.message_id).cmp(&(b.sent_at, &b.message_id)));
+    for decision in decisions {
+        facts.absorb(&message, &decision);
+        decided.push(Decided { message: Arc::clone(&message), decision });
+    }
+    for waiting in admitted {
+        // Its receipt was answered with "waiting"; now it gets its true verdict.
+        for decision in later::decide(facts, &waiting) {
+            facts.absorb(&waiting, &decision);
+            decided.push(Decided { message: Arc::clone(&waiting), decision });
+        }
+    }
+}
+
+fn verdict(
+    verdict: Verdict,
+    reason: Option<String>,
+    conversion_id: Option<ConversionId>,
+    is_id_taken: bool,
+) -> Decision {
+    Decision::Verdict { verdict, reason, conversion_id, is_id_taken }
+}
+
+/// Returns what a report is priced from; none for an event that no plan can name.
+pub fn price_facts(report: &Report) -> Option<PriceFacts> {
+    Some(PriceFacts {
+        event: EventKind::from_code(&report.event)?,
+        amount: report.amount,
+        tax: report.tax,
+        shipping: report.shipping,
+        discount: report.discount,
+    })
+}
+
+fn hand(facts: &Facts, message: &Message) -> Hand {
+    Hand {
+        actor: format!("source:{}", message.source_id),
+        rule: message.report.message_type.as_str(),
+        note: message.report.reason.clone(),
+        at: facts.now,
+    }
+}
+
+#[cfg(test)]
+mod tests;

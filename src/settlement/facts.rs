@@ -1,0 +1,143 @@
+//! What settlement must know to decide, loaded once for a batch and kept up to date within it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::commission::plan::PlanVersion;
+use crate::commission::refund::Refund;
+use crate::commission::{Commission, CommissionKind, PriceFacts};
+use crate::ids::{ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
+use crate::money::Money;
+use crate::settlement::{Decision, Earner, Message, OrderKey};
+use crate::signing::KeyRing;
+
+/// Everything that the messages of a batch touch.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The time of this settlement.
+    pub now: Timestamp,
+    /// Keys that verify click ids.
+    pub click_keys: KeyRing,
+    /// The programs named.
+    pub programs: HashMap<ProgramId, ProgramFacts>,
+    /// The order namespace of each source named.
+    pub namespaces: HashMap<SourceId, String>,
+    /// Partners by their numbers in click ids.
+    pub earners: HashMap<(ProgramId, PartnerNo), Earner>,
+    /// Conversions already there.
+    pub conversions: HashMap<OrderKey, ConversionFacts>,
+    /// Messages already there: the hash of their bytes.
+    pub messages: HashMap<(SourceId, String), [u8; 32]>,
+    /// Receipts already answered: a second reading of an event ends here.
+    pub receipts: HashSet<ReceiptId>,
+    /// Messages that wait for a conversion, by what names it.
+    pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
+}
+
+/// A program, to settlement.
+#[derive(Clone, Debug)]
+pub struct ProgramFacts {
+    /// Its number in tokens.
+    pub number: ProgramNo,
+    /// Days within which a click counts.
+    pub window_days: i32,
+    /// Every edition of its plan.
+    pub plans: Vec<PlanVersion>,
+}
+
+/// A conversion that is already there.
+#[derive(Clone, Debug)]
+pub struct ConversionFacts {
+    /// Key of the row.
+    pub conversion_id: ConversionId,
+    /// Tells a retry from a conflict.
+    pub content_hash: [u8; 32],
+    /// When it happened: decides which edition of the plan prices corrections.
+    pub occurred_at: Timestamp,
+    /// What it was priced from.
+    pub price: Option<PriceFacts>,
+    /// Refunds so far, each with its amount.
+    pub refunds: Vec<Refund>,
+    /// Its commissions, corrections included.
+    pub commissions: Vec<Commission>,
+}
+
+impl ConversionFacts {
+    /// Returns what was earned, if anything was.
+    pub fn earned(&self) -> Option<&Commission> {
+        self.commissions.iter().find(|c| c.kind == CommissionKind::Earned)
+    }
+
+    /// Returns the signed sum of clawbacks and adjustments, if there are any.
+    pub fn corrections(&self) -> Option<Money> {
+        self.commissions
+            .iter()
+            .filter(|c| c.kind != CommissionKind::Earned)
+            .map(|c| c.amount)
+            .reduce(|sum, next| sum.checked_add(next).unwrap_or(sum))
+    }
+}
+
+impl Facts {
+    /// Returns what names the conversion that a message is about.
+    pub fn order_key(&self, message: &Message) -> OrderKey {
+        OrderKey {
+            program_id: message.program_id,
+            order_namespace: self.namespaces.get(&message.source_id).cloned().unwrap_or_default(),
+            event: message.report.event.clone(),
+            dedup_ref: message.report.dedup_ref(),
+        }
+    }
+
+    /// Takes a decision in, so that the next message of the batch is decided after it.
+    pub fn absorb(&mut self, message: &Arc<Message>, decision: &Decision) {
+        match decision {
+            Decision::Record(new) => {
+                let facts = ConversionFacts {
+                    conversion_id: new.conversion_id,
+                    content_hash: message.report.content_hash(),
+                    occurred_at: message.report.occurred_at,
+                    price: crate::settlement::decide::price_facts(&message.report),
+                    refunds: Vec::new(),
+                    commissions: Vec::new(),
+                };
+                self.conversions.insert(new.key.clone(), facts);
+            }
+            Decision::Refund { conversion_id, refund_id, amount } => {
+                let refund = Refund { refund_id: refund_id.clone(), amount: *amount };
+                if let Some(c) = self.conversion_mut(*conversion_id) {
+                    c.refunds.push(refund);
+                }
+            }
+            Decision::Restate { conversion_id, .. } => {
+                if let Some(c) = self.conversion_mut(*conversion_id) {
+                    c.content_hash = message.report.content_hash();
+                    c.price = crate::settlement::decide::price_facts(&message.report);
+                }
+            }
+            Decision::Commission(step) => {
+                if let Some(c) = self.conversion_mut(step.after.conversion_id) {
+                    c.commissions.retain(|old| old.commission_id != step.after.commission_id);
+                    c.commissions.push(step.after.clone());
+                }
+            }
+            Decision::Verdict { is_id_taken, .. } => {
+                self.receipts.insert(message.receipt_id);
+                if !is_id_taken {
+                    let id = (message.source_id, message.message_id.clone());
+                    self.messages.insert(id, message.body_hash);
+                }
+            }
+            Decision::Wait(key) => {
+                self.waiting.entry(key.clone()).or_default().push(Arc::clone(message));
+            }
+            Decision::Admit(key) => drop(self.waiting.remove(key)),
+        }
+    }
+
+    fn conversion_mut(&mut self, id: ConversionId) -> Option<&mut ConversionFacts> {
+        // A batch touches some hundred conversions, and corrections are few.
+        self.conversions.values_mut().find(|c| c.conversion_id == id)
+    }
+}

@@ -1,0 +1,154 @@
+//! SQL of the position in the stream, and of dead letters.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::stream::dead_letter::DeadLetter;
+use crate::stream::{Offset, Shard};
+
+/// Where a shard stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The life of the shard that the offset belongs to.
+    pub generation: Uuid,
+    /// The last entry that is settled.
+    pub offset: Offset,
+}
+
+/// What a batch did, for the counters beside the position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events settled.
+    pub n_settled: u64,
+    /// Events that were there already.
+    pub n_duplicates: u64,
+    /// Events moved to the dead letters.
+    pub n_dead: u64,
+}
+
+/// Locks and reads where a shard stands in this generation; begins at the start of a new one.
+///
+/// The lock lasts until the transaction ends: two settlers of one shard stand in line, and the
+/// second reads what the first wrote.
+pub async fn lock_position(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+    generation: Uuid,
+    now: Timestamp,
+) -> Result<Offset, sqlx::Error> {
+    sqlx::query!(
+        "insert into stream_offsets (prefix, shard, generation, updated_at)
+         values ($1, $2, $3, $4)
+         on conflict on constraint stream_offsets_pkey do nothing",
+        prefix,
+        i32::from(shard.0),
+        generation,
+        now,
+    )
+    .execute(&mut *db)
+    .await?;
+    let row = sqlx::query!(
+        "select ms, seq from stream_offsets
+         where prefix = $1 and shard = $2 and generation = $3
+         for update",
+        prefix,
+        i32::from(shard.0),
+        generation,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Offset { ms: u64::try_from(row.ms).unwrap_or(0), seq: u64::try_from(row.seq).unwrap_or(0) })
+}
+
+/// Reads where a shard stands, without a lock.
+pub async fn read_position(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+    generation: Uuid,
+) -> Result<Offset, sqlx::Error> {
+    let row = sqlx::query!(
+        "select ms, seq from stream_offsets
+         where prefix = $1 and shard = $2 and generation = $3",
+        prefix,
+        i32::from(shard.0),
+        generation,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map_or(Offset::START, |r| Offset {
+        ms: u64::try_from(r.ms).unwrap_or(0),
+        seq: u64::try_from(r.seq).unwrap_or(0),
+    }))
+}
+
+/// Moves the position, with the counters.
+pub async fn move_position(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+    to: Position,
+    counts: Counts,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query!(
+        "update stream_offsets
+         set ms = $4, seq = $5, n_settled = n_settled + $6, n_duplicates = n_duplicates + $7,
+             n_dead = n_dead + $8, updated_at = $9
+         where prefix = $1 and shard = $2 and generation = $3",
+        prefix,
+        i32::from(shard.0),
+        to.generation,
+        whole(to.offset.ms),
+        whole(to.offset.seq),
+        whole(counts.n_settled),
+        whole(counts.n_duplicates),
+        whole(counts.n_dead),
+        now,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Keeps what could not be understood or applied; the same bytes read twice are kept once.
+pub async fn insert_dead_letters(
+    db: &mut PgConnection,
+    prefix: &str,
+    letters: &[DeadLetter],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    for letter in letters {
+        sqlx::query!(
+            "insert into dead_letters
+                 (dead_letter_id, prefix, shard, ms, seq, record, kind, bytes, error, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict on constraint dead_letters_once do nothing",
+            Uuid::now_v7(),
+            prefix,
+            i32::from(letter.shard.0),
+            i64::try_from(letter.offset.ms).unwrap_or(i64::MAX),
+            i64::try_from(letter.offset.seq).unwrap_or(i64::MAX),
+            i32::try_from(letter.position).unwrap_or(i32::MAX),
+            letter.kind.map_or_else(|| "entry".to_owned(), |k| k.to_string()),
+            letter.bytes,
+            letter.reason,
+            now,
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Counts the dead letters that were not replayed.
+pub async fn count_dead_letters(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "n!" from dead_letters where replayed_at is null"#
+    )
+    .fetch_one(db)
+    .await
+}

@@ -1,0 +1,396 @@
+//! The settler: reads a shard, decides, applies; one database transaction for each batch.
+//!
+//! It stops for nothing that a single event can hold: what cannot be decoded, and a batch that
+//! PostgreSQL refuses for its content, is narrowed down to the event that is to blame, which goes
+//! to the dead letters with its reason. It waits for everything else: PostgreSQL or Redis away is
+//! an error for the caller to try again after.
+
+use std::time::Instant;
+
+use crate::clock::Clock;
+use crate::commission::hold::Trust;
+use crate::commission::store::ApplyError;
+use crate::conversion::wire::{self, ReportError};
+use crate::db::{Db, DbTx};
+use crate::ids::{ProgramId, ReceiptId, SourceId};
+use crate::metrics::names as metric;
+use crate::settlement::click::Click;
+use crate::settlement::offset_store::{self, Counts, Position};
+use crate::settlement::{Message, click_store, decide, store};
+use crate::signing::KeyRing;
+use crate::stream::dead_letter::DeadLetter;
+use crate::stream::{
+    ConversionRecord, Entry, EventLog, PackedBatch, Shard, StreamError, StreamEvent, unpack,
+};
+
+/// How often a batch is tried again when two settlers met on one order.
+const CLASHES_MAX: u32 = 5;
+
+/// Settles shards of a log.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    /// Where to.
+    pub db: Db,
+    /// The time of settlement.
+    pub clock: Clock,
+    /// Keys that verify click ids.
+    pub click_keys: KeyRing,
+    /// The first part of the stream's keys; names the position.
+    pub prefix: String,
+    /// Entries read at once.
+    pub entries_max: usize,
+}
+
+/// Why settlement cannot go on now. Nothing of the batch was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The log cannot be read.
+    #[error("the stream cannot be read")]
+    Stream(#[from] StreamError),
+    /// PostgreSQL cannot be reached, or failed.
+    #[error("the batch cannot be written")]
+    Database(#[from] sqlx::Error),
+    /// Two settlers kept meeting on the same orders.
+    #[error("the batch met another settler {CLASHES_MAX} times")]
+    Clash,
+}
+
+/// Why an event from the stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// The report is not one.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The record names a trust that this release does not know.
+    #[error("unknown trust {0:?}")]
+    Trust(String),
+}
+
+/// One event with its place, so that it can be blamed alone.
+struct Item {
+    entry: usize,
+    position: u32,
+    event: Event,
+}
+
+enum Event {
+    Click(Box<Click>),
+    Conversion(Box<Message>),
+}
+
+impl Settler {
+    /// Settles everything of a shard that is there now; returns how many events were settled.
+    pub async fn settle_shard(
+        &self,
+        log: &impl EventLog,
+        shard: Shard,
+    ) -> Result<u64, SettleError> {
+        let mut n_settled = 0;
+        loop {
+            let n_entries = self.settle_once(log, shard, &mut n_settled).await?;
+            if n_entries < self.entries_max {
+                return Ok(n_settled);
+            }
+        }
+    }
+
+    async fn settle_once(
+        &self,
+        log: &impl EventLog,
+        shard: Shard,
+        n_settled: &mut u64,
+    ) -> Result<usize, SettleError> {
+        let state = log.state(shard).await?;
+        let read_from = {
+            let mut db = self.db.acquire().await?;
+            offset_store::read_position(&mut db, &self.prefix, shard, state.generation).await?
+        };
+        // A log that was set back gives no entries after the old position, and no error either.
+        let after = if state.continues(state.generation, read_from) {
+            read_from
+        } else {
+            tracing::error!("the stream of shard {shard} was set back; it is read from its start");
+            crate::stream::Offset::START
+        };
+        let entries = log.read(shard, after, self.entries_max).await?;
+        let Some(last) = entries.last() else { return Ok(0) };
+        let started = Instant::now();
+        let to = Position { generation: state.generation, offset: last.offset };
+        let counts = self.settle_entries(shard, &entries, to).await?;
+        metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
+        metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
+        *n_settled += counts.n_settled;
+        Ok(entries.len())
+    }
+
+    /// Settles entries and moves the position behind them.
+    async fn settle_entries(
+        &self,
+        shard: Shard,
+        entries: &[Entry],
+        to: Position,
+    ) -> Result<Counts, SettleError> {
+        let (items, mut dead) = self.decode(shard, entries);
+        let mut clashes = 0;
+        loop {
+            match self.try_batch(shard, &items, &dead, to).await {
+                Ok(counts) => return Ok(counts),
+                Err(error) if is_clash(&error) && clashes < CLASHES_MAX => clashes += 1,
+                Err(error) if is_clash(&error) => return Err(SettleError::Clash),
+                Err(error) if is_content(&error) => {
+                    let blamed = self.find_poison(&items, &error).await?;
+                    dead.extend(blamed.into_iter().map(|(n, reason)| {
+                        dead_letter(shard, entries, &items[n], reason)
+                    }));
+                    let poisoned: Vec<(usize, u32)> =
+                        dead.iter().map(|d| (place(entries, d), d.position)).collect();
+                    let rest: Vec<Item> = self
+                        .decode(shard, entries)
+                        .0
+                        .into_iter()
+                        .filter(|i| !poisoned.contains(&(i.entry, i.position)))
+                        .collect();
+                    return Ok(self.try_batch(shard, &rest, &dead, to).await.map_err(plain)?);
+                }
+                Err(error) => return Err(plain(error).into()),
+            }
+        }
+    }
+
+    fn decode(&self, shard: Shard, entries: &[Entry]) -> (Vec<Item>, Vec<DeadLetter>) {
+        let mut items = Vec::new();
+        let mut dead = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            for (position, record) in (0..).zip(unpack(&entry.bytes)) {
+                let event = match record {
+                    Ok(StreamEvent::Click(click)) => {
+                        Event::Click(Box::new(Click::from_record(*click)))
+                    }
+                    Ok(StreamEvent::Conversion(record)) => match message(&record) {
+                        Ok(message) => Event::Conversion(Box::new(message)),
+                        Err(error) => {
+                            let mut batch = PackedBatch::new();
+                            batch.push_conversion(&record);
+                            dead.push(DeadLetter {
+                                shard,
+                                offset: entry.offset,
+                                position,
+                                kind: None,
+                                bytes: batch.into_bytes(),
+                                reason: error.to_string(),
+                            });
+                            continue;
+                        }
+                    },
+                    Err(bad) => {
+                        dead.push(DeadLetter::undecodable(shard, entry.offset, position, bad));
+                        continue;
+                    }
+                };
+                items.push(Item { entry: n, position, event });
+            }
+        }
+        (items, dead)
+    }
+
+    async fn try_batch(
+        &self,
+        shard: Shard,
+        items: &[Item],
+        dead: &[DeadLetter],
+        to: Position,
+    ) -> Result<Counts, ApplyError> {
+        let now = self.clock.now();
+        let mut db = self.db.begin().await?;
+        offset_store::lock_position(&mut db, &self.prefix, shard, to.generation, now).await?;
+        let n_new = self.write(&mut db, items.iter()).await?;
+        offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
+        let counts = Counts {
+            n_settled: items.len() as u64,
+            n_duplicates: items.len() as u64 - n_new,
+            n_dead: dead.len() as u64,
+        };
+        offset_store::move_position(&mut db, &self.prefix, shard, to, counts, now).await?;
+        db.commit().await?;
+        if !dead.is_empty() {
+            tracing::error!("{} events went to the dead letters", dead.len());
+        }
+        Ok(counts)
+    }
+
+    /// Writes clicks, then conversions; returns how many events were new.
+    async fn write<'a>(
+        &self,
+        db: &mut DbTx,
+        items: impl Iterator<Item = &'a Item>,
+    ) -> Result<u64, ApplyError> {
+        let now = self.clock.now();
+        let mut clicks = Vec::new();
+        let mut messages = Vec::new();
+        for item in items {
+            match &item.event {
+                Event::Click(click) => clicks.push((**click).clone()),
+                Event::Conversion(message) => messages.push((**message).clone()),
+            }
+        }
+        let n_clicks = click_store::insert_clicks(db, &clicks).await?;
+        if messages.is_empty() {
+            return Ok(n_clicks);
+        }
+        let mut facts = store::load_facts(db, &messages, &self.click_keys, now).await?;
+        let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
+        let n_messages = (messages.len() - n_known) as u64;
+        let decided = decide::decide_all(&mut facts, messages);
+        store::apply(db, decided, now).await?;
+        Ok(n_clicks + n_messages)
+    }
+
+    /// Settles messages outside of any stream: the demo program comes this way.
+    pub async fn settle_messages(&self, messages: Vec<Message>) -> Result<(), ApplyError> {
+        let items: Vec<Item> = messages
+            .into_iter()
+            .map(|m| Item { entry: 0, position: 0, event: Event::Conversion(Box::new(m)) })
+            .collect();
+        let mut db = self.db.begin().await?;
+        self.write(&mut db, items.iter()).await?;
+        Ok(db.commit().await?)
+    }
+
+    /// Settles clicks outside of any stream: the demo program comes this way.
+    pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
+        let mut db = self.db.begin().await?;
+        let n_new = click_store::insert_clicks(&mut db, clicks).await?;
+        db.commit().await?;
+        Ok(n_new)
+    }
+
+    /// Tries each event alone, in a transaction that is rolled back, and returns those that
+    /// PostgreSQL refuses for their content.
+    async fn find_poison(
+        &self,
+        items: &[Item],
+        batch_error: &ApplyError,
+    ) -> Result<Vec<(usize, String)>, SettleError> {
+        tracing::error!("a batch was refused, looking for the event to blame: {batch_error}");
+        let mut blamed = Vec::new();
+        for (n, item) in items.iter().enumerate() {
+            let mut db = self.db.begin().await?;
+            let tried = self.write(&mut db, std::iter::once(item)).await;
+            db.rollback().await?;
+            match tried {
+                Ok(_) => {}
+                Err(error) if is_content(&error) => blamed.push((n, chain(&error))),
+                Err(error) => return Err(plain(error).into()),
+            }
+        }
+        if blamed.is_empty() {
+            // No event alone is to blame: the batch is, which is an error of ours to be seen.
+            return Err(SettleError::Clash);
+        }
+        Ok(blamed)
+    }
+}
+
+fn place(entries: &[Entry], letter: &DeadLetter) -> usize {
+    entries.iter().position(|e| e.offset == letter.offset).unwrap_or(usize::MAX)
+}
+
+fn dead_letter(shard: Shard, entries: &[Entry], item: &Item, reason: String) -> DeadLetter {
+    let entry = &entries[item.entry];
+    let mut batch = PackedBatch::new();
+    let wanted = usize::try_from(item.position).unwrap_or(usize::MAX);
+    match unpack(&entry.bytes).nth(wanted) {
+        Some(Ok(StreamEvent::Click(click))) => batch.push_click(&click),
+        Some(Ok(StreamEvent::Conversion(record))) => batch.push_conversion(&record),
+        Some(Err(_)) | None => {}
+    }
+    DeadLetter {
+        shard,
+        offset: entry.offset,
+        position: item.position,
+        kind: None,
+        bytes: batch.into_bytes(),
+        reason,
+    }
+}
+
+/// Tells whether another settler wrote the same order or commission at the same moment: with
+/// fresh facts the batch will be decided otherwise.
+fn is_clash(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Stale => true,
+        ApplyError::Database(e) => e.as_database_error().is_some_and(|e| {
+            // Serialization failure, deadlock, unique violation.
+            e.code().is_some_and(|code| ["40001", "40P01", "23505"].contains(&code.as_ref()))
+        }),
+    }
+}
+
+/// Tells whether PostgreSQL refused what an event holds (class 22: data, 23: constraints), or a
+/// row held what cannot be read.
+fn is_content(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Stale => false,
+        ApplyError::Database(sqlx::Error::Decode(_) | sqlx::Error::Encode(_)) => true,
+        ApplyError::Database(e) => e.as_database_error().is_some_and(|e| {
+            e.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+        }),
+    }
+}
+
+fn plain(error: ApplyError) -> sqlx::Error {
+    match error {
+        ApplyError::Database(e) => e,
+        ApplyError::Stale => sqlx::Error::Protocol(error.to_string()),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Reads a message out of its record.
+pub fn message(record: &ConversionRecord) -> Result<Message, Undecodable> {
+    let trust = match record.trust.as_str() {
+        "signed" => Trust::Signed,
+        "postback" => Trust::Postback,
+        other => return Err(Undecodable::Trust(other.to_owned())),
+    };
+    Ok(Message {
+        receipt_id: ReceiptId(record.receipt),
+        program_id: ProgramId(record.program_id),
+        source_id: SourceId(record.source_id),
+        channel: record.channel.clone(),
+        message_id: record.message_id.clone(),
+        body_hash: record.content_hash,
+        received_at: record.received_at,
+        sent_at: record.sent_at,
+        trust,
+        report: wire::from_wire(&record.report)?,
+    })
+}
+
+/// Writes a message as the record that it came from.
+pub fn record(message: &Message) -> ConversionRecord {
+    ConversionRecord {
+        receipt: message.receipt_id.0,
+        program_id: message.program_id.0,
+        source_id: message.source_id.0,
+        channel: message.channel.clone(),
+        message_id: message.message_id.clone(),
+        content_hash: message.body_hash,
+        received_at: message.received_at,
+        sent_at: message.sent_at,
+        trust: trust_code(message.trust).to_owned(),
+        report: wire::to_wire(&message.report),
+    }
+}
+
+/// Returns the text form of trust.
+pub fn trust_code(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Signed => "signed",
+        Trust::Postback => "postback",
+    }
+}

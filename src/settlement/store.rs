@@ -1,0 +1,580 @@
+//! SQL of settling conversions: facts in, decisions out to the tables, many at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::commission::refund::Refund;
+use crate::commission::store::{ApplyError, Filter};
+use crate::commission::{self, Commission};
+use crate::conversion::wire;
+use crate::db::DbTx;
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
+use crate::money::Money;
+use crate::settlement::decide::price_facts;
+use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
+use crate::settlement::settler::{self, Undecodable};
+use crate::settlement::{Decided, Decision, Earner, Message, NewConversion, OrderKey};
+use crate::signing::KeyRing;
+
+/// Loads what a batch of messages touches.
+pub async fn load_facts(
+    db: &mut PgConnection,
+    messages: &[Message],
+    click_keys: &KeyRing,
+    now: Timestamp,
+) -> Result<Facts, sqlx::Error> {
+    let programs: Vec<ProgramId> =
+        messages.iter().map(|m| m.program_id).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut facts = Facts {
+        now,
+        click_keys: click_keys.clone(),
+        programs: load_programs(db, &programs).await?,
+        namespaces: load_namespaces(db, messages).await?,
+        earners: load_earners(db, &programs).await?,
+        conversions: HashMap::new(),
+        messages: HashMap::new(),
+        receipts: Default::default(),
+        waiting: HashMap::new(),
+    };
+    load_known_messages(db, messages, &mut facts).await?;
+    let keys: Vec<OrderKey> =
+        messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
+    facts.waiting = load_waiting(db, &keys).await?;
+    facts.conversions = load_conversions(db, &keys).await?;
+    Ok(facts)
+}
+
+async fn load_programs(
+    db: &mut PgConnection,
+    programs: &[ProgramId],
+) -> Result<HashMap<ProgramId, ProgramFacts>, sqlx::Error> {
+    let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
+    let rows = sqlx::query!(
+        r#"select program_id as "program_id: ProgramId", number, attribution_window_days
+           from programs
+           where program_id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut facts: HashMap<ProgramId, ProgramFacts> = rows
+        .into_iter()
+        .map(|r| {
+            let number = ProgramNo(u32::try_from(r.number).unwrap_or(0));
+            let window_days = r.attribution_window_days;
+            (r.program_id, ProgramFacts { number, window_days, plans: Vec::new() })
+        })
+        .collect();
+    for (program_id, version) in commission::store::load_plans(db, programs).await? {
+        if let Some(program) = facts.get_mut(&program_id) {
+            program.plans.push(version);
+        }
+    }
+    Ok(facts)
+}
+
+async fn load_namespaces(
+    db: &mut PgConnection,
+    messages: &[Message],
+) -> Result<HashMap<SourceId, String>, sqlx::Error> {
+    let sources: Vec<Uuid> =
+        messages.iter().map(|m| m.source_id.0).collect::<BTreeSet<_>>().into_iter().collect();
+    let rows = sqlx::query!(
+        r#"select source_id as "source_id: SourceId", order_namespace
+           from sources
+           where source_id = any($1)"#,
+        &sources,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.source_id, r.order_namespace)).collect())
+}
+
+async fn load_earners(
+    db: &mut PgConnection,
+    programs: &[ProgramId],
+) -> Result<HashMap<(ProgramId, PartnerNo), Earner>, sqlx::Error> {
+    let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
+    let rows = sqlx::query!(
+        r#"select e.program_id as "program_id: ProgramId", p.number,
+                  p.partner_id as "partner_id: PartnerId",
+                  (e.status = 'active' and p.status = 'active') as "is_good!"
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let number = PartnerNo(u32::try_from(r.number).unwrap_or(0));
+            let earner = Earner { partner_id: r.partner_id, is_in_good_standing: r.is_good };
+            ((r.program_id, number), earner)
+        })
+        .collect())
+}
+
+async fn load_known_messages(
+    db: &mut PgConnection,
+    messages: &[Message],
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select k.source_id as "source_id: SourceId", k.webhook_id,
+                  k.receipt_id as "receipt_id: ReceiptId", k.content_hash
+           from webhook_messages k
+           where k.receipt_id = any($1)
+              or (k.program_id, k.source_id, k.webhook_id) in (
+                 select * from unnest($2::uuid[], $3::uuid[], $4::text[]))"#,
+        &messages.iter().map(|m| m.receipt_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.program_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.source_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.message_id.clone()).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        facts.receipts.insert(row.receipt_id);
+        if let Ok(hash) = row.content_hash.try_into() {
+            facts.messages.insert((row.source_id, row.webhook_id), hash);
+        }
+    }
+    Ok(())
+}
+
+/// Splits keys into columns, for `unnest`.
+fn columns(keys: &[OrderKey]) -> (Vec<Uuid>, Vec<String>, Vec<String>, Vec<String>) {
+    (
+        keys.iter().map(|k| k.program_id.0).collect(),
+        keys.iter().map(|k| k.order_namespace.clone()).collect(),
+        keys.iter().map(|k| k.event.clone()).collect(),
+        keys.iter().map(|k| k.dedup_ref.clone()).collect(),
+    )
+}
+
+async fn load_waiting(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+) -> Result<HashMap<OrderKey, Vec<Arc<Message>>>, sqlx::Error> {
+    let (programs, namespaces, events, refs) = columns(keys);
+    let rows = sqlx::query!(
+        r#"select w.program_id as "program_id: ProgramId", w.order_namespace, w.event, w.dedup_ref,
+                  w.record
+           from waiting_messages w
+           where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
+               select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))"#,
+        &programs,
+        &namespaces,
+        &events,
+        &refs,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut waiting: HashMap<OrderKey, Vec<Arc<Message>>> = HashMap::new();
+    for r in rows {
+        let key = OrderKey {
+            program_id: r.program_id,
+            order_namespace: r.order_namespace,
+            event: r.event,
+            dedup_ref: r.dedup_ref,
+        };
+        let record = serde_json::from_value(r.record).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        let message = settler::message(&record)
+            .map_err(|e: Undecodable| sqlx::Error::Decode(e.to_string().into()))?;
+        waiting.entry(key).or_default().push(Arc::new(message));
+    }
+    Ok(waiting)
+}
+
+async fn load_conversions(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+) -> Result<HashMap<OrderKey, ConversionFacts>, sqlx::Error> {
+    let (programs, namespaces, events, refs) = columns(keys);
+    let rows = sqlx::query!(
+        r#"select c.program_id as "program_id: ProgramId",
+                  c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
+                  c.dedup_ref, c.content_hash, c.occurred_at, c.details
+           from conversions c
+           where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
+               select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))
+           for update"#,
+        &programs,
+        &namespaces,
+        &events,
+        &refs,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids: Vec<ConversionId> = rows.iter().map(|r| r.conversion_id).collect();
+    let mut refunds = load_refunds(db, &ids).await?;
+    let mut commissions: HashMap<ConversionId, Vec<Commission>> = HashMap::new();
+    let filter = Filter { conversions: Some(&ids), ..Filter::default() };
+    for commission in commission::store::load(db, filter, i64::MAX).await? {
+        commissions.entry(commission.conversion_id).or_default().push(commission);
+    }
+    rows.into_iter()
+        .map(|r| {
+            let report =
+                wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let currency = report.currency;
+            let facts = ConversionFacts {
+                conversion_id: r.conversion_id,
+                content_hash: r.content_hash.try_into().unwrap_or_default(),
+                occurred_at: r.occurred_at,
+                price: price_facts(&report),
+                refunds: refunds
+                    .remove(&r.conversion_id)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(refund_id, minor)| Refund {
+                        refund_id,
+                        amount: minor.zip(currency).map(|(m, c)| Money::new(m, c)),
+                    })
+                    .collect(),
+                commissions: commissions.remove(&r.conversion_id).unwrap_or_default(),
+            };
+            let key = OrderKey {
+                program_id: r.program_id,
+                order_namespace: r.order_namespace,
+                event: r.event,
+                dedup_ref: r.dedup_ref,
+            };
+            Ok((key, facts))
+        })
+        .collect()
+}
+
+async fn load_refunds(
+    db: &mut PgConnection,
+    conversions: &[ConversionId],
+) -> Result<HashMap<ConversionId, Vec<(String, Option<i64>)>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select conversion_id as "conversion_id: ConversionId", refund_id, amount_minor
+           from conversion_refunds
+           where conversion_id = any($1)"#,
+        &conversions.iter().map(|c| c.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let mut refunds: HashMap<ConversionId, Vec<(String, Option<i64>)>> = HashMap::new();
+    for r in rows {
+        refunds.entry(r.conversion_id).or_default().push((r.refund_id, r.amount_minor));
+    }
+    Ok(refunds)
+}
+
+/// Writes all decisions of a batch, in the transaction of its position.
+pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Result<(), ApplyError> {
+    let mut new = Vec::new();
+    let mut refunds = Vec::new();
+    let mut restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut verdicts = Vec::new();
+    let mut waiting = Vec::new();
+    let mut admitted = Vec::new();
+    for Decided { message, decision } in decided {
+        match decision {
+            Decision::Record(conversion) => new.push((message, *conversion)),
+            Decision::Refund { conversion_id, refund_id, amount } => {
+                refunds.push((message, conversion_id, refund_id, amount));
+            }
+            Decision::Restate { conversion_id, base } => {
+                restated.insert(conversion_id, (message, base));
+            }
+            Decision::Commission(step) => steps.push(*step),
+            Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
+                verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
+            }
+            Decision::Wait(key) => waiting.push((message, key)),
+            Decision::Admit(key) => admitted.push(key),
+        }
+    }
+    insert_conversions(db, &new, now).await?;
+    insert_refunds(db, &refunds, now).await?;
+    for (conversion_id, (message, base)) in restated {
+        restate(db, conversion_id, &message, base).await?;
+    }
+    commission::store::apply(db, steps, now).await?;
+    insert_waiting(db, &waiting).await?;
+    delete_admitted(db, &admitted).await?;
+    insert_verdicts(db, verdicts, now).await?;
+    Ok(())
+}
+
+type Recorded = (Arc<Message>, NewConversion);
+
+async fn insert_conversions(
+    db: &mut PgConnection,
+    new: &[Recorded],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let partners = load_partner_ids(db, new).await?;
+    let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
+    let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
+    let click = |r: &Recorded| r.1.attribution.click();
+    sqlx::query!(
+        "insert into conversions
+             (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel,
+              trust, order_id, click_id, partner_id, link_number, click_at, attribution,
+              amount_minor, base_minor, currency, coupon_code, customer_hash, is_test, occurred_at,
+              received_at, settled_at, receipt_id, content_hash, details)
+         select n.program_id, n.conversion_id, n.order_namespace, n.event, n.dedup_ref,
+                n.source_id, n.channel, n.trust, n.order_id, n.click_id, n.partner_id,
+                n.link_number, n.click_at, n.attribution, n.amount_minor, n.base_minor, n.currency,
+                n.coupon_code, n.customer_hash, n.is_test, n.occurred_at, n.received_at, $1,
+                n.receipt_id, n.content_hash, n.details
+         from unnest(
+             $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[],
+             $9::text[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::timestamptz[],
+             $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bytea[],
+             $21::boolean[], $22::timestamptz[], $23::timestamptz[], $24::uuid[], $25::bytea[],
+             $26::jsonb[])
+             as n (program_id, conversion_id, order_namespace, event, dedup_ref, source_id,
+                   channel, trust, order_id, click_id, partner_id, link_number, click_at,
+                   attribution, amount_minor, base_minor, currency, coupon_code, customer_hash,
+                   is_test, occurred_at, received_at, receipt_id, content_hash, details)",
+        now,
+        &uuid(|r| r.1.key.program_id.0),
+        &uuid(|r| r.1.conversion_id.0),
+        &text(|r| r.1.key.order_namespace.clone()),
+        &text(|r| r.1.key.event.clone()),
+        &text(|r| r.1.key.dedup_ref.clone()),
+        &uuid(|r| r.0.source_id.0),
+        &text(|r| r.0.channel.clone()),
+        &text(|r| settler::trust_code(r.0.trust).to_owned()),
+        &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(|r| r.0.report.click_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter()
+            .map(|r| partners.get(&(r.1.key.program_id, click(r)?.0)).map(|p| p.0))
+            .collect::<Vec<_>>() as &[Option<Uuid>],
+        &new.iter().map(|r| click(r).map(|c| i64::from(c.1.0))).collect::<Vec<_>>()
+            as &[Option<i64>],
+        &new.iter().map(|r| click(r).map(|c| c.2)).collect::<Vec<_>>() as &[Option<Timestamp>],
+        &text(|r| r.1.attribution.as_str().to_owned()),
+        &new.iter().map(|r| r.0.report.amount.map(|m| m.minor)).collect::<Vec<_>>()
+            as &[Option<i64>],
+        &new.iter().map(|r| r.1.base.map(|m| m.minor)).collect::<Vec<_>>() as &[Option<i64>],
+        &new.iter()
+            .map(|r| r.0.report.amount.map(|m| m.currency.code().to_owned()))
+            .collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(|r| r.0.report.coupon_code.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &new.iter().map(|r| r.0.report.customer_hash.map(|h| h.to_vec())).collect::<Vec<_>>()
+            as &[Option<Vec<u8>>],
+        &new.iter().map(|r| r.0.report.is_test).collect::<Vec<_>>(),
+        &new.iter().map(|r| r.0.report.occurred_at).collect::<Vec<_>>(),
+        &new.iter().map(|r| r.0.received_at).collect::<Vec<_>>(),
+        &uuid(|r| r.0.receipt_id.0),
+        &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
+        &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Looks up the partners of clicks, also of those that did not count: finance asks about them.
+async fn load_partner_ids(
+    db: &mut PgConnection,
+    new: &[Recorded],
+) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
+    let numbers: Vec<i64> =
+        new.iter().filter_map(|r| Some(i64::from(r.1.attribution.click()?.0.0))).collect();
+    let programs: Vec<Uuid> = new.iter().map(|r| r.1.key.program_id.0).collect();
+    let rows = sqlx::query!(
+        r#"select e.program_id as "program_id: ProgramId", p.number,
+                  p.partner_id as "partner_id: PartnerId"
+           from partners p
+           join enrollments e on e.partner_id = p.partner_id
+           where p.number = any($1) and e.program_id = any($2)"#,
+        &numbers,
+        &programs,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| ((r.program_id, PartnerNo(u32::try_from(r.number).unwrap_or(0))), r.partner_id))
+        .collect())
+}
+
+type Refunded = (Arc<Message>, ConversionId, String, Option<Money>);
+
+async fn insert_refunds(
+    db: &mut PgConnection,
+    refunds: &[Refunded],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if refunds.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<Uuid> = refunds.iter().map(|r| r.0.program_id.0).collect();
+    let conversions: Vec<Uuid> = refunds.iter().map(|r| r.1.0).collect();
+    let amounts: Vec<Option<i64>> = refunds.iter().map(|r| r.3.map(|m| m.minor)).collect();
+    sqlx::query!(
+        "insert into conversion_refunds
+             (program_id, conversion_id, refund_id, amount_minor, refunded_at, receipt_id)
+         select n.program_id, n.conversion_id, n.refund_id, n.amount_minor, $1, n.receipt_id
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[])
+             as n (program_id, conversion_id, refund_id, amount_minor, receipt_id)",
+        now,
+        &programs,
+        &conversions,
+        &refunds.iter().map(|r| r.2.clone()).collect::<Vec<_>>(),
+        &amounts as &[Option<i64>],
+        &refunds.iter().map(|r| r.0.receipt_id.0).collect::<Vec<_>>(),
+    )
+    .execute(&mut *db)
+    .await?;
+    // A refund without amount takes back all that is left; one beyond the price is the price.
+    sqlx::query!(
+        "update conversions c
+         set refunded_minor = least(
+             coalesce(c.amount_minor, 0),
+             (select case when bool_or(r.amount_minor is null) then coalesce(c.amount_minor, 0)
+                          else sum(r.amount_minor)::bigint end
+              from conversion_refunds r
+              where r.program_id = c.program_id and r.conversion_id = c.conversion_id))
+         where (c.program_id, c.conversion_id) in (
+             select * from unnest($1::uuid[], $2::uuid[]))",
+        &programs,
+        &conversions,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+async fn restate(
+    db: &mut PgConnection,
+    conversion_id: ConversionId,
+    message: &Message,
+    base: Option<Money>,
+) -> Result<(), sqlx::Error> {
+    let report = &message.report;
+    sqlx::query!(
+        "update conversions
+         set amount_minor = $3, base_minor = $4, currency = $5, content_hash = $6, details = $7
+         where program_id = $1 and conversion_id = $2",
+        message.program_id.0,
+        conversion_id.0,
+        report.amount.map(|m| m.minor),
+        base.map(|m| m.minor),
+        report.amount.map(|m| m.currency.code()),
+        &report.content_hash()[..],
+        wire::to_wire(report),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+async fn insert_waiting(
+    db: &mut PgConnection,
+    waiting: &[(Arc<Message>, OrderKey)],
+) -> Result<(), sqlx::Error> {
+    for (message, key) in waiting {
+        let record = serde_json::to_value(settler::record(message))
+            .map_err(|e| sqlx::Error::Encode(e.into()))?;
+        sqlx::query!(
+            "insert into waiting_messages
+                 (program_id, order_namespace, event, dedup_ref, source_id, webhook_id, record,
+                  received_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             on conflict on constraint waiting_messages_pkey do nothing",
+            key.program_id.0,
+            key.order_namespace,
+            key.event,
+            key.dedup_ref,
+            message.source_id.0,
+            message.message_id,
+            record,
+            message.received_at,
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn delete_admitted(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (programs, namespaces, events, refs) = columns(keys);
+    sqlx::query!(
+        "delete from waiting_messages w
+         where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))",
+        &programs,
+        &namespaces,
+        &events,
+        &refs,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+type Told = (Arc<Message>, super::Verdict, Option<String>, Option<ConversionId>, bool);
+
+/// Writes what became of each message. A message that waited gets its true verdict; one whose id
+/// is taken is kept under its receipt, so that its sender still finds the answer.
+async fn insert_verdicts(
+    db: &mut PgConnection,
+    verdicts: Vec<Told>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut last: BTreeMap<(ProgramId, SourceId, String), Told> = BTreeMap::new();
+    for told in verdicts {
+        let message = &told.0;
+        let id = if told.4 {
+            format!("{}#{}", message.message_id, message.receipt_id)
+        } else {
+            message.message_id.clone()
+        };
+        last.insert((message.program_id, message.source_id, id), told);
+    }
+    if last.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<&Told> = last.values().collect();
+    sqlx::query!(
+        "insert into webhook_messages
+             (program_id, source_id, webhook_id, receipt_id, content_hash, status, reason,
+              conversion_id, received_at, settled_at)
+         select n.program_id, n.source_id, n.webhook_id, n.receipt_id, n.content_hash, n.status,
+                n.reason, n.conversion_id, n.received_at, $1
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::bytea[], $7::text[],
+                     $8::text[], $9::uuid[], $10::timestamptz[])
+             as n (program_id, source_id, webhook_id, receipt_id, content_hash, status, reason,
+                   conversion_id, received_at)
+         on conflict on constraint webhook_messages_pkey
+         do update set status = excluded.status, reason = excluded.reason,
+                       conversion_id = excluded.conversion_id, settled_at = excluded.settled_at
+         where webhook_messages.status = 'waiting'",
+        now,
+        &last.keys().map(|k| k.0.0).collect::<Vec<_>>(),
+        &last.keys().map(|k| k.1.0).collect::<Vec<_>>(),
+        &last.keys().map(|k| k.2.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.0.receipt_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.0.body_hash.to_vec()).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.1.as_str().to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.2.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|r| r.3.map(|c| c.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|r| r.0.received_at).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
