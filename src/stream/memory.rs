@@ -60,11 +60,10 @@ impl EventLog for MemoryLog {
         self.room_in(lane)?;
         let ms = u64::try_from(self.clock.now().timestamp_millis()).unwrap_or(0);
         // As Redis does: the clock's time, but never at or below the last one given.
-        let offset = lane
-            .last
-            .next()
-            .map(|next| next.max(Offset { ms, seq: 0 }))
-            .ok_or_else(|| StreamError::Down { reason: "no offset is left".into(), source: None })?;
+        let offset =
+            lane.last.next().map(|next| next.max(Offset { ms, seq: 0 })).ok_or_else(|| {
+                StreamError::Down { reason: "no offset is left".into(), source: None }
+            })?;
         lane.entries.insert(offset, batch.as_bytes().to_vec());
         lane.last = offset;
         Ok(offset)

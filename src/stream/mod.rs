@@ -86,7 +86,7 @@ pub enum StreamError {
     #[error("the event log refused {command} on shard {shard}")]
     Refused {
         /// The command.
-        command: &'static str,
+        command: String,
         /// The shard.
         shard: Shard,
         /// The server's answer.

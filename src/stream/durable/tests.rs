@@ -15,8 +15,7 @@ fn durable(redis: &TestRedis, dir: &tempfile::TempDir, spool_bytes: u64) -> Dura
     let dir = dir.path().into();
     let options = SpoolOptions { dir, bytes_max: spool_bytes, segment_bytes: spool_bytes };
     let spool = Spool::open(options, stats.clone()).unwrap();
-    let options =
-        DurableOptions { pause: FOREVER, brisk: FOREVER, ..DurableOptions::default() };
+    let options = DurableOptions { pause: FOREVER, brisk: FOREVER, ..DurableOptions::default() };
     DurableLog::new(Arc::new(redis.log()), spool, options, stats)
 }
 
@@ -108,4 +107,40 @@ fn an_open_breaker_lets_one_caller_try_per_pause() {
     assert_eq!(admitted(&breaker), 1, "the pause is over");
     breaker.close();
     assert_eq!(admitted(&breaker), 100);
+}
+
+/// Prints appends per second; run with `cargo test --lib stream -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, not a check"]
+async fn appends_per_second() {
+    const APPENDS: u32 = 20_000;
+    let redis = TestRedis::own();
+    let dir = tempfile::tempdir().unwrap();
+    let durable = durable(&redis, &dir, 1 << 30);
+    durable.probe().await;
+    for callers in [1, 64, 512] {
+        for place in [Where::Log, Where::Spool] {
+            if place == Where::Spool {
+                durable.breaker.open()
+            } else {
+                durable.breaker.close()
+            }
+            let n_each = if callers == 1 { 1000 } else { APPENDS / callers };
+            let started = Instant::now();
+            let durable = &durable;
+            join_all((0..callers).map(|caller| async move {
+                for n in 0..n_each {
+                    let batch = click(caller * n_each + n);
+                    assert_eq!(durable.append(SHARD, &batch, FOREVER).await, Ok(place));
+                }
+            }))
+            .await;
+            let ms = started.elapsed().as_millis().max(1);
+            let rate = u128::from(callers * n_each) * 1000 / ms;
+            println!("{place:?}, {callers} callers: {rate} appends/s");
+        }
+    }
+    let (waiting, started) = (durable.state().spool_events, Instant::now());
+    durable.drain().await.unwrap();
+    println!("drained {waiting} events in {} ms", started.elapsed().as_millis());
 }

@@ -136,8 +136,8 @@ fn an_entry_of_an_unknown_version_is_one_bad_record() {
 
 #[test]
 fn texts_too_long_are_cut_between_characters() {
-    let mut click = ClickRecord::default();
-    click.erid = Some(format!("x{}", "ж".repeat(40_000)));
+    let erid = Some(format!("x{}", "ж".repeat(40_000)));
+    let click = ClickRecord { erid, ..ClickRecord::default() };
     let mut batch = PackedBatch::new();
     batch.push_click(&click);
     let [StreamEvent::Click(read)] = &events(batch.as_bytes())[..] else { panic!("one") };

@@ -91,7 +91,9 @@ impl TestRedis {
         let client = Client::open(self.url.as_str()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = Cmd::new();
-        words.split(' ').for_each(|word| drop(command.arg(word)));
+        words.split(' ').for_each(|word| {
+            command.arg(word);
+        });
         command.query_async(&mut connection).await.unwrap()
     }
 }
@@ -255,7 +257,9 @@ async fn an_error_on_one_shard_never_shifts_the_answers_of_another() {
     let mut given = HashMap::new();
     for (n, result) in join_all(appends).await {
         match result {
-            Ok(offset) => drop(given.insert(offset, u32::from(n))),
+            Ok(offset) => {
+                given.insert(offset, u32::from(n));
+            }
             Err(StreamError::Refused { shard, .. }) => assert_eq!((shard, n % 2), (Shard(0), 0)),
             Err(other) => panic!("{other}"),
         }

@@ -17,6 +17,9 @@ use crate::stream::PackedBatch;
 /// Bytes read at once while draining, unless one record is larger.
 const READ_BYTES: usize = 256 << 10;
 
+/// The room that a probe asks for: about one click with labels.
+const PROBE_ROOM_BYTES: usize = 128;
+
 const POSITION_FILE: &str = "position";
 const POSITION_BYTES: usize = 20;
 
@@ -150,8 +153,7 @@ impl Disk {
     /// Copies the whole, unread records of a damaged segment to a new one and moves the damaged
     /// one aside. A crash between the two makes them twice, never lost.
     fn salvage(&mut self, number: u64, bytes: &[u8], scan: &segment::Scan) -> io::Result<()> {
-        let is_unread =
-            |at: usize| Position { segment: number, at: at as u64 } >= self.position;
+        let is_unread = |at: usize| Position { segment: number, at: at as u64 } >= self.position;
         let mut kept = HEAD.to_vec();
         for (place, _) in &scan.records {
             if is_unread(place.start) {
@@ -354,7 +356,7 @@ impl Disk {
             .and_then(|mut file| file.write_all(b"1").and_then(|()| file.sync_data()))
             .map_err(refused("write"));
         self.note(&probed);
-        probed.and_then(|()| self.room_for(&Group::default(), &[]))
+        probed.and_then(|()| self.room_for(&Group::default(), &[0; PROBE_ROOM_BYTES]))
     }
 
     fn note(&self, written: &Result<(), SpoolError>) {

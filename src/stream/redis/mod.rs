@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo};
-use ::redis::{RedisError, Value};
+use ::redis::{RedisError, Value, cmd};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -165,23 +165,20 @@ impl RedisLog {
     /// Sends one command and reads its answer.
     async fn run<T: FromRedisValue>(
         &self,
-        command: &'static str,
         shard: Shard,
-        arguments: impl FnOnce(&mut Cmd),
+        command: &mut Cmd,
     ) -> Result<T, StreamError> {
         let live = self.live().await?;
-        let mut command_line = Cmd::new();
-        command_line.arg(command);
-        arguments(&mut command_line);
         let mut connection = MultiplexedConnection::clone(&live);
-        command_line.query_async(&mut connection).await.map_err(|error| {
+        command.query_async(&mut connection).await.map_err(|error| {
+            let name = name_of(command);
             if error.code().is_some_and(|code| REFUSALS.contains(&code)) {
-                return StreamError::Refused { command, shard, source: Box::new(error) };
+                return StreamError::Refused { command: name, shard, source: Box::new(error) };
             }
             // Whatever it was, the next connection starts with a new safety check. Calls already
             // under way keep their own handle of this one.
             self.live.compare_and_swap(&Some(live), None);
-            down(command, error)
+            down(&name, error)
         })
     }
 
@@ -192,8 +189,8 @@ impl RedisLog {
     async fn generation(&self, shard: Shard) -> Result<Uuid, StreamError> {
         let key = shard.generation_key(&self.options.prefix);
         let fresh = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
-        let _: bool = self.run("SETNX", shard, |c| drop(c.arg(&key).arg(fresh))).await?;
-        let text: String = self.run("GET", shard, |c| drop(c.arg(&key))).await?;
+        let _: bool = self.run(shard, cmd("SETNX").arg(&key).arg(fresh)).await?;
+        let text: String = self.run(shard, cmd("GET").arg(&key)).await?;
         text.parse().map_err(|_| unexpected("GET", "a generation that is no UUID"))
     }
 }
@@ -201,9 +198,9 @@ impl RedisLog {
 impl EventLog for RedisLog {
     async fn append(&self, shard: Shard, batch: &PackedBatch) -> Result<Offset, StreamError> {
         let key = self.events_key(shard);
-        let id: String = self
-            .run("XADD", shard, |c| drop(c.arg(key).arg("*").arg(FIELD).arg(batch.as_bytes())))
-            .await?;
+        let mut command = cmd("XADD");
+        command.arg(key).arg("*").arg(FIELD).arg(batch.as_bytes());
+        let id: String = self.run(shard, &mut command).await?;
         id.parse().map_err(|_| unexpected("XADD", "an id that is no offset"))
     }
 
@@ -215,11 +212,9 @@ impl EventLog for RedisLog {
     ) -> Result<Vec<Entry>, StreamError> {
         let Some(first) = after.next() else { return Ok(Vec::new()) };
         let key = self.events_key(shard);
-        let entries: Vec<Value> = self
-            .run("XRANGE", shard, |c| {
-                drop(c.arg(key).arg(first.to_string()).arg("+").arg("COUNT").arg(entries_max));
-            })
-            .await?;
+        let mut command = cmd("XRANGE");
+        command.arg(key).arg(first.to_string()).arg("+").arg("COUNT").arg(entries_max);
+        let entries: Vec<Value> = self.run(shard, &mut command).await?;
         let entries = entries.into_iter().map(entry_of).collect::<Option<_>>();
         entries.ok_or_else(|| unexpected("XRANGE", "an entry without id or fields"))
     }
@@ -230,7 +225,7 @@ impl EventLog for RedisLog {
         let generation = self.generation(shard).await?;
         let key = self.events_key(shard);
         let info: Result<HashMap<String, Value>, _> =
-            self.run("XINFO", shard, |c| drop(c.arg("STREAM").arg(key))).await;
+            self.run(shard, cmd("XINFO").arg("STREAM").arg(key)).await;
         let mut info = match info {
             Ok(info) => info,
             Err(error) if is_missing_key(&error) => {
@@ -250,13 +245,13 @@ impl EventLog for RedisLog {
 
     async fn trim_before(&self, shard: Shard, offset: Offset) -> Result<u64, StreamError> {
         let key = self.events_key(shard);
-        self.run("XTRIM", shard, |c| drop(c.arg(key).arg("MINID").arg("=").arg(offset.to_string())))
-            .await
+        let minimum = offset.to_string();
+        self.run(shard, cmd("XTRIM").arg(key).arg("MINID").arg("=").arg(minimum)).await
     }
 
     async fn probe(&self, shard: Shard) -> Result<(), StreamError> {
         let key = shard.probe_key(&self.options.prefix);
-        self.run("SET", shard, |c| drop(c.arg(key).arg(1))).await
+        self.run(shard, cmd("SET").arg(key).arg(1)).await
     }
 }
 
@@ -264,9 +259,9 @@ impl EventLog for RedisLog {
 async fn safety_of(connection: &mut MultiplexedConnection) -> Result<Safety, RedisError> {
     let mut doubts = Vec::new();
     for (name, wanted) in SAFE_SETTINGS {
-        let mut command = Cmd::new();
-        command.arg("CONFIG").arg("GET").arg(name);
-        match command.query_async::<HashMap<String, String>>(connection).await {
+        let mut command = cmd("CONFIG");
+        match command.arg("GET").arg(name).query_async::<HashMap<String, String>>(connection).await
+        {
             Ok(found) => match found.get(name) {
                 Some(value) if value == wanted => {}
                 Some(value) => doubts.push(format!("{name} is {value}, not {wanted}")),
@@ -305,6 +300,13 @@ fn is_missing_key(error: &StreamError) -> bool {
     match error {
         StreamError::Refused { source, .. } => source.to_string().contains("no such key"),
         StreamError::Down { .. } | StreamError::Settings(_) => false,
+    }
+}
+
+fn name_of(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(::redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+        Some(_) | None => String::new(),
     }
 }
 
