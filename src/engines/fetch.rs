@@ -5,14 +5,14 @@
 //! service, no file outside `<data>/engines`. Only what this system lacks is fetched, less what a
 //! server does not need ([`LEFT_OUT`]).
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use indicatif::HumanBytes;
 
-use super::{Engine, EngineError, EngineOptions, child, find, io};
+use super::child::{self, Account};
+use super::{Engine, EngineError, EngineOptions, find, io, start};
 use crate::progress::Progress;
 
 /// First letters of packages that are dependencies of the packaging (service scripts, clients) or
@@ -79,15 +79,10 @@ pub(super) fn libraries(fetched: &Path) -> Vec<PathBuf> {
 
 /// Fetches the engines that are missing into `<data>/engines`.
 pub(super) fn fetch(options: &EngineOptions, progress: &Progress) -> Result<(), EngineError> {
-    let data_dir =
-        std::path::absolute(&options.data_dir).map_err(io("resolve", &options.data_dir))?;
-    let engines = data_dir.join("engines");
-    // 0755 for root's sake: the account that runs the engines has to read them.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&engines)
-        .map_err(io("create", &engines))?;
+    // Before the download: what the engines' account cannot reach would be of no use.
+    let account = Account::for_engines()?;
+    let data_dir = start::make_reachable(&options.data_dir, account.as_ref())?;
+    let engines = start::make_reachable(&data_dir.join("engines"), account.as_ref())?;
     // Two first starts at once: the second waits, then finds what the first has fetched.
     let lock_path = engines.join("lock");
     let lock = File::create(&lock_path).map_err(io("create", &lock_path))?;
@@ -132,6 +127,7 @@ impl Apt {
     fn new(engines: &Path) -> Result<Self, EngineError> {
         let home = engines.join("apt");
         let archives = home.join("cache/archives");
+        let _ = fs::remove_dir_all(&home); // Left by a fetch that was cut off.
         for dir in [home.join("state/lists/partial"), archives.join("partial")] {
             fs::create_dir_all(&dir).map_err(io("create", &dir))?;
         }

@@ -117,6 +117,7 @@ impl Engines {
         progress: &Progress,
     ) -> Result<Self, EngineError> {
         let programs = find::programs(options, progress)?;
+        start::ScratchFolder::sweep();
         let scratch = start::ScratchFolder::create()?;
         let running =
             start::Running::start(&programs, scratch.path(), Durability::Scratch, progress)?;
@@ -131,7 +132,8 @@ impl Engines {
     /// Returns the URL of `database` for the superuser [`OWNER_ROLE`]; creating it is the
     /// caller's work.
     pub fn database_url_of(&self, database: &str) -> String {
-        let mut url = Url::parse("postgres://localhost").expect("a constant");
+        // With the port, which names the socket: without it sqlx would obey `PGPORT`.
+        let mut url = Url::parse("postgres://localhost:5432").expect("a constant");
         url.set_username(OWNER_ROLE).expect("the URL has a host");
         url.set_path(database);
         url.query_pairs_mut().append_pair("host", &self.running.socket_dir().to_string_lossy());

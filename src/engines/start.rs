@@ -282,23 +282,31 @@ fn answers_ping(socket: &Path) -> bool {
     ping().unwrap_or(false)
 }
 
-/// Makes the folder and checks that the engines' account can reach it.
+/// Makes the folder with its logs.
 fn prepare_home(home: &Path, account: Option<&Account>) -> Result<PathBuf, EngineError> {
-    let mode = if account.is_some() { 0o755 } else { 0o700 };
-    DirBuilder::new().recursive(true).mode(mode).create(home).map_err(io("create", home))?;
-    let home = home.canonicalize().map_err(io("resolve", home))?;
-    if let Some(account) = account {
-        for folder in home.ancestors() {
-            let meta = fs::metadata(folder).map_err(io("read", folder))?;
-            if meta.mode() & 0o001 == 0 && meta.uid() != account.uid {
-                let (folder, account) = (folder.to_owned(), account.name.clone());
-                return Err(EngineError::Unreachable { folder, account });
-            }
-        }
-    }
+    let home = make_reachable(home, account)?;
     let log = home.join("log");
     fs::create_dir_all(&log).map_err(io("create", &log))?;
     Ok(home)
+}
+
+/// Makes the folder, checks that the engines' account can reach it, and returns its full path.
+pub(super) fn make_reachable(
+    folder: &Path,
+    account: Option<&Account>,
+) -> Result<PathBuf, EngineError> {
+    let mode = if account.is_some() { 0o755 } else { 0o700 };
+    DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(io("create", folder))?;
+    let folder = folder.canonicalize().map_err(io("resolve", folder))?;
+    let Some(account) = account else { return Ok(folder) };
+    for ancestor in folder.ancestors() {
+        let meta = fs::metadata(ancestor).map_err(io("read", ancestor))?;
+        if meta.mode() & 0o001 == 0 && meta.uid() != account.uid {
+            let (folder, account) = (ancestor.to_owned(), account.name.clone());
+            return Err(EngineError::Unreachable { folder, account });
+        }
+    }
+    Ok(folder)
 }
 
 /// Takes the folder for this process, waiting for engines that are still going down.
@@ -419,9 +427,29 @@ impl ScratchFolder {
         Ok(folder)
     }
 
+    /// Removes the folders of processes that were killed, or that kept their engines in a static:
+    /// a database each would soon fill the disk.
+    pub(super) fn sweep() {
+        for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("tributary-")
+                && is_abandoned(&entry.path().join("lock"))
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// Tells whether nobody holds `lock`, and not only because its owner has yet to take it.
+fn is_abandoned(lock: &Path) -> bool {
+    let Ok(lock) = File::open(lock) else { return false };
+    let age =
+        lock.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age > START_LIMIT) && lock.try_lock().is_ok()
 }
 
 impl Drop for ScratchFolder {
@@ -467,6 +495,20 @@ mod tests {
         assert!(!durable.contains("fsync=off") && scratch.contains("fsync=off"));
         let redis = text(redis_command(&program, home, run));
         assert!(redis.contains(r#""--appendfsync" "always""#), "{redis}");
+    }
+
+    #[test]
+    fn only_an_old_lock_that_nobody_holds_is_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert!(!is_abandoned(&path), "no lock yet");
+        let lock = File::create(&path).unwrap();
+        assert!(!is_abandoned(&path), "new");
+        let old = lock.metadata().unwrap().modified().unwrap() - 2 * START_LIMIT;
+        lock.set_modified(old).unwrap();
+        assert!(is_abandoned(&path));
+        lock.lock().unwrap();
+        assert!(!is_abandoned(&path), "held");
     }
 
     #[test]
