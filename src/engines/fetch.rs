@@ -12,7 +12,7 @@ use std::process::Command;
 use indicatif::HumanBytes;
 
 use super::child::{self, Account};
-use super::{Engine, EngineError, EngineOptions, find, io, start};
+use super::{Engine, EngineError, EngineOptions, find, folder, io};
 use crate::progress::Progress;
 
 /// First letters of packages that are dependencies of the packaging (service scripts, clients) or
@@ -56,7 +56,7 @@ pub(super) fn is_possible() -> bool {
 const DPKG_STATUS: &str = "/var/lib/dpkg/status";
 
 /// Returns where a fetched engine is unpacked.
-pub(super) fn folder(data_dir: &Path, engine: Engine) -> PathBuf {
+pub(super) fn fetched(data_dir: &Path, engine: Engine) -> PathBuf {
     let name = match engine {
         Engine::PostgreSql => "postgresql",
         Engine::Redis => "redis",
@@ -81,8 +81,8 @@ pub(super) fn libraries(fetched: &Path) -> Vec<PathBuf> {
 pub(super) fn fetch(options: &EngineOptions, progress: &Progress) -> Result<(), EngineError> {
     // Before the download: what the engines' account cannot reach would be of no use.
     let account = Account::for_engines()?;
-    let data_dir = start::make_reachable(&options.data_dir, account.as_ref())?;
-    let engines = start::make_reachable(&data_dir.join("engines"), account.as_ref())?;
+    let data_dir = folder::make_reachable(&options.data_dir, account.as_ref())?;
+    let engines = folder::make_reachable(&data_dir.join("engines"), account.as_ref())?;
     // Two first starts at once: the second waits, then finds what the first has fetched.
     let lock_path = engines.join("lock");
     let lock = File::create(&lock_path).map_err(io("create", &lock_path))?;
@@ -104,7 +104,7 @@ pub(super) fn fetch(options: &EngineOptions, progress: &Progress) -> Result<(), 
         .map_err(|error| updated.err().unwrap_or(error))?;
     step.done("Package lists read");
     for (engine, packages) in wanted {
-        apt.fetch(&packages, &folder(&data_dir, engine), engine, progress)?;
+        apt.fetch(&packages, &fetched(&data_dir, engine), engine, progress)?;
     }
     fs::remove_dir_all(&apt.home).map_err(io("remove", &apt.home))
 }

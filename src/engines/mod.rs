@@ -21,12 +21,14 @@
 mod child;
 mod fetch;
 mod find;
+mod folder;
 mod hold;
 mod start;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 use url::Url;
@@ -37,6 +39,13 @@ pub use hold::{Exports, hold};
 /// Where the engines live when root starts them: root's home is closed to the account that
 /// PostgreSQL has to run as.
 pub const ROOT_DATA_DIR: &str = "/var/lib/tributary-dev";
+
+/// A PostgreSQL that was killed replays its log first; this is far beyond what a machine for
+/// development collects.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// PostgreSQL writes everything it holds to disk before it ends.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// The superuser of the private PostgreSQL; it owns what the caller creates.
 pub const OWNER_ROLE: &str = "tributary_owner";
@@ -89,7 +98,7 @@ pub fn default_data_dir() -> PathBuf {
 pub struct Engines {
     // Field order is drop order: the scratch folder goes after what lives in it.
     running: start::Running,
-    scratch: Option<start::ScratchFolder>,
+    scratch: Option<folder::ScratchFolder>,
 }
 
 impl Engines {
@@ -117,8 +126,8 @@ impl Engines {
         progress: &Progress,
     ) -> Result<Self, EngineError> {
         let programs = find::programs(options, progress)?;
-        start::ScratchFolder::sweep();
-        let scratch = start::ScratchFolder::create()?;
+        folder::ScratchFolder::sweep();
+        let scratch = folder::ScratchFolder::create()?;
         let running =
             start::Running::start(&programs, scratch.path(), Durability::Scratch, progress)?;
         Ok(Self { running, scratch: Some(scratch) })
