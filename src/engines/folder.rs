@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use super::child::{self, Account};
 use super::{EngineError, START_LIMIT, STOP_LIMIT, io};
 
@@ -148,15 +150,16 @@ fn is_fit(folder: &Path) -> bool {
 pub(super) struct ScratchFolder(PathBuf);
 
 impl ScratchFolder {
-    /// Creates it; others may pass through (root hands folders inside to another account), not
-    /// list it.
+    /// Creates it, closed to others; root's lets them pass, because the engines' account has to.
     pub(super) fn create() -> Result<Self, EngineError> {
         let template = Path::new("/tmp/tributary-XXXXXX");
         let path =
             nix::unistd::mkdtemp(template).map_err(|error| io("create", template)(error.into()))?;
         let folder = Self(path);
-        fs::set_permissions(&folder.0, Permissions::from_mode(0o711))
-            .map_err(io("open up", &folder.0))?;
+        if geteuid().is_root() {
+            fs::set_permissions(&folder.0, Permissions::from_mode(0o711))
+                .map_err(io("open up", &folder.0))?;
+        }
         Ok(folder)
     }
 
@@ -165,6 +168,8 @@ impl ScratchFolder {
     pub(super) fn sweep() {
         for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with("tributary-")
+                // Not a stranger's: /tmp is everybody's.
+                && entry.metadata().is_ok_and(|m| m.is_dir() && m.uid() == geteuid().as_raw())
                 && is_abandoned(&entry.path().join("lock"))
             {
                 let _ = fs::remove_dir_all(entry.path());

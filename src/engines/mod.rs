@@ -1,8 +1,8 @@
 //! Private PostgreSQL and Redis for `tributary dev` and for the tests.
 //!
 //! Somebody who has just cloned the project has neither. [`Engines::start`] finds the programs
-//! ([`find`]), or on Debian and Ubuntu fetches them without installing anything ([`fetch`]), and
-//! runs an instance of each that belongs to this process alone ([`start`]):
+//! (`find.rs`), or on Debian and Ubuntu fetches them without installing anything (`fetch.rs`), and
+//! runs an instance of each that belongs to this process alone (`start.rs`):
 //!
 //! - **Unix sockets only**, in a folder that only its owner may enter: no port to clash, no
 //!   password to choose.
