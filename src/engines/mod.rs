@@ -53,8 +53,10 @@ pub const OWNER_ROLE: &str = "tributary_owner";
 /// How to find and run the engines.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Folder of this instance and of fetched programs; made when missing.
+    /// Folder of this instance; made when missing.
     pub data_dir: PathBuf,
+    /// Folder of fetched programs, `<data_dir>/engines` unless several instances share them.
+    pub engines_dir: PathBuf,
     /// What a crash of the machine may cost.
     pub durability: Durability,
     /// Folder with `postgres` and `initdb` to use instead of searching.
@@ -68,8 +70,10 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// Returns durable engines in `data_dir` that may be fetched when they are missing.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
         Self {
-            data_dir: data_dir.into(),
+            engines_dir: data_dir.join("engines"),
+            data_dir,
             durability: Durability::Durable,
             pg_bin: None,
             search_path: None,
@@ -117,7 +121,7 @@ impl Engines {
     }
 
     /// Starts both engines in a new temporary folder that disappears with them; programs are
-    /// still found in, or fetched into, `options.data_dir`. Always [`Durability::Scratch`].
+    /// still found in, or fetched into, `options.engines_dir`. Always [`Durability::Scratch`].
     ///
     /// # Errors
     /// As [`Engines::start`].
