@@ -1,14 +1,20 @@
 //! The folder of an instance: who may enter it, who has taken it, what a killed one left in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 
 use super::child::{self, Account};
-use super::{EngineError, START_LIMIT, STOP_LIMIT, io};
+use super::{EngineError, START_LIMIT, io};
+use crate::progress::Progress;
+
+/// Engines whose holder was killed are gone after a tenth of a second, unless much is to be
+/// written; longer, and somebody is using them.
+const LOCK_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest path of a unix socket, without the closing zero byte: 103 on macOS, 107 on Linux.
 const SOCKET_PATH_MAX: usize = 103;
@@ -44,8 +50,11 @@ pub(super) fn make_reachable(
     Ok(folder)
 }
 
-/// Takes the folder for this process, waiting for engines that are still going down.
-pub(super) fn lock(home: &Path) -> Result<File, EngineError> {
+/// Takes the folder for this process, waiting a little for engines that are still going down.
+///
+/// Whether the last holder lives is not asked: a killed process can linger as a zombie, and its
+/// id can be somebody else's.
+pub(super) fn lock(home: &Path, progress: &Progress) -> Result<File, EngineError> {
     let path = home.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -54,25 +63,31 @@ pub(super) fn lock(home: &Path) -> Result<File, EngineError> {
         .truncate(false)
         .open(&path)
         .map_err(io("open", &path))?;
-    let holder = |mut file: &File| {
-        let mut text = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        text.trim().parse::<u32>().ok()
-    };
-    let taken = child::poll(STOP_LIMIT, || match file.try_lock() {
+    let mut waiting = None;
+    let taken = child::poll(LOCK_LIMIT, || match file.try_lock() {
         Ok(()) => Some(Ok(())),
-        Err(TryLockError::Error(error)) => Some(Err(io("lock", &path)(error))),
-        // The engines of a killed process end by themselves; those of a living one do not.
-        Err(TryLockError::WouldBlock) => holder(&file)
-            .filter(|&pid| child::is_alive(pid))
-            .map(|pid| Err(EngineError::Busy { data_dir: home.into(), holder: pid.to_string() })),
+        Err(TryLockError::Error(error)) => Some(Err(error)),
+        Err(TryLockError::WouldBlock) => {
+            waiting.get_or_insert_with(|| progress.step("Waiting: the data folder is in use"));
+            None
+        }
     });
-    taken.unwrap_or_else(|| {
-        Err(EngineError::Busy { data_dir: home.into(), holder: "unknown".into() })
-    })?;
-    let told = file.set_len(0).and_then(|()| file.rewind());
-    told.and_then(|()| write!(file, "{}", std::process::id())).map_err(io("write", &path))?;
+    let Some(taken) = taken else {
+        let holder = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+        return Err(EngineError::Busy { data_dir: home.into(), holder });
+    };
+    let told = taken.and_then(|()| file.set_len(0));
+    told.and_then(|()| write!(file, "{}", std::process::id())).map_err(io("lock", &path))?;
     Ok(file)
+}
+
+/// Removes database files whose making was cut off, as far as that goes.
+pub(super) fn remove_unfinished(home: &Path) {
+    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("pg.new-") {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Removes the mark of a killed PostgreSQL. After a restart of a container its process id often

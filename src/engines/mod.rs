@@ -212,11 +212,11 @@ pub enum EngineError {
     #[error("{} holds no `postgres` with `initdb` beside it", .0.display())]
     NotInPgBin(PathBuf),
     /// Another process runs engines in this folder.
-    #[error("{} is in use by process {holder}. Stop it, or choose another folder", data_dir.display())]
+    #[error("{} is in use by process {holder}, or by engines it has left to stop. Stop it, or choose another folder", data_dir.display())]
     Busy {
         /// The folder.
         data_dir: PathBuf,
-        /// Its process id, or `unknown`.
+        /// The process id it wrote into the lock.
         holder: String,
     },
     /// Started by root, and there is no account to run PostgreSQL as.

@@ -39,7 +39,7 @@ impl Running {
         let account = Account::for_engines()?;
         let account = account.as_ref();
         let home = folder::prepare_home(home, account)?;
-        let lock = folder::lock(&home)?;
+        let lock = folder::lock(&home, progress)?;
         let sockets = Sockets::prepare(&home, account)?;
         initialize(&programs.postgres, &home, durability, account, progress)?;
         folder::remove_stale_pid_file(&home)?;
@@ -231,9 +231,9 @@ fn initialize(
     }
     let step = progress.step("Creating the database files");
     // Renamed when whole: `initdb` writes PG_VERSION first, so a folder it was killed in would
-    // look ready.
-    let new = home.join("pg.new");
-    let _ = fs::remove_dir_all(&new);
+    // look ready. A name of our own, because what it had started may still write for a moment.
+    let new = home.join(format!("pg.new-{}", std::process::id()));
+    folder::remove_unfinished(home);
     folder::make_private(&new, account)?;
     let mut command = command(postgres, &postgres.path.with_file_name("initdb"), home);
     let locale = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
