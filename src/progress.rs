@@ -3,7 +3,7 @@
 //! Whatever takes more than a second reports here: a [`Step`] for work of unknown length, a
 //! [`Bar`] for work that can be counted. On a terminal they move; elsewhere (a log of CI, a pipe)
 //! they become plain lines: one at the start, one at the end, and for a bar at most one every
-//! [`LINE_INTERVAL`] between. Everything goes to standard error, so that standard output stays
+//! five seconds between. Everything goes to standard error, so that standard output stays
 //! free for results.
 
 use std::io::{self, IsTerminal, Write};

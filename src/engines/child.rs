@@ -131,17 +131,8 @@ pub(super) fn tail(log: &Path) -> String {
 
 /// Sends `signal`; a child that has just gone is none of our concern.
 pub(super) fn send(process_id: u32, signal: Signal) {
-    let _ = kill(pid(process_id), signal);
-}
-
-/// Tells whether a process with this id runs.
-pub(super) fn is_alive(process_id: u32) -> bool {
-    // Not permitted means that it is there, and somebody else's.
-    matches!(kill(pid(process_id), None), Ok(()) | Err(nix::errno::Errno::EPERM))
-}
-
-fn pid(process_id: u32) -> Pid {
-    Pid::from_raw(i32::try_from(process_id).expect("the kernel's process ids are positive i32"))
+    let id = i32::try_from(process_id).expect("the kernel's process ids are positive i32");
+    let _ = kill(Pid::from_raw(id), signal);
 }
 
 /// Waits for the child's end, at most `limit`.

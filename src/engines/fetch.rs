@@ -2,17 +2,17 @@
 //!
 //! `apt-get` works for an ordinary user when its state and cache are folders of the user's. It
 //! checks the signatures as ever; the packages are then unpacked, not installed: no account, no
-//! service, no file outside `<data>/engines`. Only what this system lacks is fetched, less what a
+//! service, no file outside one folder. Only what this system lacks is fetched, less what a
 //! server does not need ([`LEFT_OUT`]).
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use indicatif::HumanBytes;
 
-use super::{Engine, EngineError, EngineOptions, child, find, io};
+use super::child::{self, Account};
+use super::{Engine, EngineError, EngineOptions, find, folder, io};
 use crate::progress::Progress;
 
 /// First letters of packages that are dependencies of the packaging (service scripts, clients) or
@@ -56,12 +56,12 @@ pub(super) fn is_possible() -> bool {
 const DPKG_STATUS: &str = "/var/lib/dpkg/status";
 
 /// Returns where a fetched engine is unpacked.
-pub(super) fn folder(data_dir: &Path, engine: Engine) -> PathBuf {
+pub(super) fn fetched(engines_dir: &Path, engine: Engine) -> PathBuf {
     let name = match engine {
         Engine::PostgreSql => "postgresql",
         Engine::Redis => "redis",
     };
-    data_dir.join("engines").join(name)
+    engines_dir.join(name)
 }
 
 /// Lists the folders with libraries in a fetched engine.
@@ -77,17 +77,11 @@ pub(super) fn libraries(fetched: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Fetches the engines that are missing into `<data>/engines`.
+/// Fetches the engines that are missing into `options.engines_dir`.
 pub(super) fn fetch(options: &EngineOptions, progress: &Progress) -> Result<(), EngineError> {
-    let data_dir =
-        std::path::absolute(&options.data_dir).map_err(io("resolve", &options.data_dir))?;
-    let engines = data_dir.join("engines");
-    // 0755 for root's sake: the account that runs the engines has to read them.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&engines)
-        .map_err(io("create", &engines))?;
+    // Before the download: what the engines' account cannot reach would be of no use.
+    let account = Account::for_engines()?;
+    let engines = folder::make_reachable(&options.engines_dir, account.as_ref())?;
     // Two first starts at once: the second waits, then finds what the first has fetched.
     let lock_path = engines.join("lock");
     let lock = File::create(&lock_path).map_err(io("create", &lock_path))?;
@@ -109,7 +103,7 @@ pub(super) fn fetch(options: &EngineOptions, progress: &Progress) -> Result<(), 
         .map_err(|error| updated.err().unwrap_or(error))?;
     step.done("Package lists read");
     for (engine, packages) in wanted {
-        apt.fetch(&packages, &folder(&data_dir, engine), engine, progress)?;
+        apt.fetch(&packages, &fetched(&engines, engine), engine, progress)?;
     }
     fs::remove_dir_all(&apt.home).map_err(io("remove", &apt.home))
 }
@@ -132,6 +126,7 @@ impl Apt {
     fn new(engines: &Path) -> Result<Self, EngineError> {
         let home = engines.join("apt");
         let archives = home.join("cache/archives");
+        let _ = fs::remove_dir_all(&home); // Left by a fetch that was cut off.
         for dir in [home.join("state/lists/partial"), archives.join("partial")] {
             fs::create_dir_all(&dir).map_err(io("create", &dir))?;
         }

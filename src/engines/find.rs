@@ -57,7 +57,7 @@ pub(super) fn missing(options: &EngineOptions) -> Vec<Engine> {
 }
 
 fn postgres(options: &EngineOptions) -> Option<Program> {
-    let fetched = fetch::folder(&options.data_dir, Engine::PostgreSql);
+    let fetched = fetch::fetched(&options.engines_dir, Engine::PostgreSql);
     let dirs = match &options.pg_bin {
         Some(dir) => vec![dir.clone()],
         None => on_path(options)
@@ -74,7 +74,7 @@ fn postgres(options: &EngineOptions) -> Option<Program> {
 }
 
 fn redis(options: &EngineOptions) -> Option<Program> {
-    let fetched = fetch::folder(&options.data_dir, Engine::Redis);
+    let fetched = fetch::fetched(&options.engines_dir, Engine::Redis);
     let path = on_path(options)
         .chain(usual_folders())
         .chain([fetched.join("usr/bin")])

@@ -1,8 +1,8 @@
 //! Private PostgreSQL and Redis for `tributary dev` and for the tests.
 //!
 //! Somebody who has just cloned the project has neither. [`Engines::start`] finds the programs
-//! ([`find`]), or on Debian and Ubuntu fetches them without installing anything ([`fetch`]), and
-//! runs an instance of each that belongs to this process alone ([`start`]):
+//! (`find.rs`), or on Debian and Ubuntu fetches them without installing anything (`fetch.rs`), and
+//! runs an instance of each that belongs to this process alone (`start.rs`):
 //!
 //! - **Unix sockets only**, in a folder that only its owner may enter: no port to clash, no
 //!   password to choose.
@@ -21,12 +21,14 @@
 mod child;
 mod fetch;
 mod find;
+mod folder;
 mod hold;
 mod start;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 use url::Url;
@@ -38,14 +40,23 @@ pub use hold::{Exports, hold};
 /// PostgreSQL has to run as.
 pub const ROOT_DATA_DIR: &str = "/var/lib/tributary-dev";
 
+/// A PostgreSQL that was killed replays its log first; this is far beyond what a machine for
+/// development collects.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// PostgreSQL writes everything it holds to disk before it ends.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
 /// The superuser of the private PostgreSQL; it owns what the caller creates.
 pub const OWNER_ROLE: &str = "tributary_owner";
 
 /// How to find and run the engines.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Folder of this instance and of fetched programs; made when missing.
+    /// Folder of this instance; made when missing.
     pub data_dir: PathBuf,
+    /// Folder of fetched programs, `<data_dir>/engines` unless several instances share them.
+    pub engines_dir: PathBuf,
     /// What a crash of the machine may cost.
     pub durability: Durability,
     /// Folder with `postgres` and `initdb` to use instead of searching.
@@ -59,8 +70,10 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// Returns durable engines in `data_dir` that may be fetched when they are missing.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
         Self {
-            data_dir: data_dir.into(),
+            engines_dir: data_dir.join("engines"),
+            data_dir,
             durability: Durability::Durable,
             pg_bin: None,
             search_path: None,
@@ -89,7 +102,7 @@ pub fn default_data_dir() -> PathBuf {
 pub struct Engines {
     // Field order is drop order: the scratch folder goes after what lives in it.
     running: start::Running,
-    scratch: Option<start::ScratchFolder>,
+    scratch: Option<folder::ScratchFolder>,
 }
 
 impl Engines {
@@ -108,7 +121,7 @@ impl Engines {
     }
 
     /// Starts both engines in a new temporary folder that disappears with them; programs are
-    /// still found in, or fetched into, `options.data_dir`. Always [`Durability::Scratch`].
+    /// still found in, or fetched into, `options.engines_dir`. Always [`Durability::Scratch`].
     ///
     /// # Errors
     /// As [`Engines::start`].
@@ -117,7 +130,8 @@ impl Engines {
         progress: &Progress,
     ) -> Result<Self, EngineError> {
         let programs = find::programs(options, progress)?;
-        let scratch = start::ScratchFolder::create()?;
+        folder::ScratchFolder::sweep();
+        let scratch = folder::ScratchFolder::create()?;
         let running =
             start::Running::start(&programs, scratch.path(), Durability::Scratch, progress)?;
         Ok(Self { running, scratch: Some(scratch) })
@@ -131,7 +145,8 @@ impl Engines {
     /// Returns the URL of `database` for the superuser [`OWNER_ROLE`]; creating it is the
     /// caller's work.
     pub fn database_url_of(&self, database: &str) -> String {
-        let mut url = Url::parse("postgres://localhost").expect("a constant");
+        // With the port, which names the socket: without it sqlx would obey `PGPORT`.
+        let mut url = Url::parse("postgres://localhost:5432").expect("a constant");
         url.set_username(OWNER_ROLE).expect("the URL has a host");
         url.set_path(database);
         url.query_pairs_mut().append_pair("host", &self.running.socket_dir().to_string_lossy());
@@ -197,11 +212,11 @@ pub enum EngineError {
     #[error("{} holds no `postgres` with `initdb` beside it", .0.display())]
     NotInPgBin(PathBuf),
     /// Another process runs engines in this folder.
-    #[error("{} is in use by process {holder}. Stop it, or choose another folder", data_dir.display())]
+    #[error("{} is in use by process {holder}, or by engines it has left to stop. Stop it, or choose another folder", data_dir.display())]
     Busy {
         /// The folder.
         data_dir: PathBuf,
-        /// Its process id, or `unknown`.
+        /// The process id it wrote into the lock.
         holder: String,
     },
     /// Started by root, and there is no account to run PostgreSQL as.

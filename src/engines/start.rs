@@ -1,8 +1,7 @@
 //! Runs one PostgreSQL and one Redis in a folder.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,24 +11,12 @@ use nix::sys::signal::Signal;
 
 use super::child::{self, Account};
 use super::find::{Program, Programs};
-use super::{Durability, Engine, EngineError, OWNER_ROLE, io};
+use super::folder::{self, REDIS_SOCKET, Sockets};
+use super::{Durability, Engine, EngineError, OWNER_ROLE, START_LIMIT, STOP_LIMIT, io};
 use crate::progress::Progress;
-
-/// A PostgreSQL that was killed replays its log first; this is far beyond what a machine for
-/// development collects.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// PostgreSQL writes everything it holds to disk before it ends.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Redis answers a ping in microseconds; more means that it is stuck.
 const PING_LIMIT: Duration = Duration::from_secs(1);
-
-/// Longest path of a unix socket, without the closing zero byte (Linux; others have less by 4).
-const SOCKET_PATH_MAX: usize = 103;
-
-const POSTGRES_SOCKET: &str = ".s.PGSQL.5432";
-const REDIS_SOCKET: &str = "redis.sock";
 
 /// Both engines of a folder, running. Dropping it stops them, Redis first.
 pub(super) struct Running {
@@ -51,11 +38,11 @@ impl Running {
     ) -> Result<Self, EngineError> {
         let account = Account::for_engines()?;
         let account = account.as_ref();
-        let home = prepare_home(home, account)?;
-        let lock = lock(&home)?;
+        let home = folder::prepare_home(home, account)?;
+        let lock = folder::lock(&home, progress)?;
         let sockets = Sockets::prepare(&home, account)?;
         initialize(&programs.postgres, &home, durability, account, progress)?;
-        remove_stale_pid_file(&home)?;
+        folder::remove_stale_pid_file(&home)?;
 
         let step = progress.step("Starting PostgreSQL and Redis");
         let launch = Launch { home: &home, account, lock: &lock };
@@ -237,17 +224,17 @@ fn initialize(
     account: Option<&Account>,
     progress: &Progress,
 ) -> Result<(), EngineError> {
-    make_private(&home.join("redis"), account)?;
+    folder::make_private(&home.join("redis"), account)?;
     let pg = home.join("pg");
     if pg.join("PG_VERSION").exists() {
         return Ok(());
     }
     let step = progress.step("Creating the database files");
     // Renamed when whole: `initdb` writes PG_VERSION first, so a folder it was killed in would
-    // look ready.
-    let new = home.join("pg.new");
-    let _ = fs::remove_dir_all(&new);
-    make_private(&new, account)?;
+    // look ready. A name of our own, because what it had started may still write for a moment.
+    let new = home.join(format!("pg.new-{}", std::process::id()));
+    folder::remove_unfinished(home);
+    folder::make_private(&new, account)?;
     let mut command = command(postgres, &postgres.path.with_file_name("initdb"), home);
     let locale = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
     // Whoever can open the socket is trusted; the folder around it lets only its owner in.
@@ -282,166 +269,9 @@ fn answers_ping(socket: &Path) -> bool {
     ping().unwrap_or(false)
 }
 
-/// Makes the folder and checks that the engines' account can reach it.
-fn prepare_home(home: &Path, account: Option<&Account>) -> Result<PathBuf, EngineError> {
-    let mode = if account.is_some() { 0o755 } else { 0o700 };
-    DirBuilder::new().recursive(true).mode(mode).create(home).map_err(io("create", home))?;
-    let home = home.canonicalize().map_err(io("resolve", home))?;
-    if let Some(account) = account {
-        for folder in home.ancestors() {
-            let meta = fs::metadata(folder).map_err(io("read", folder))?;
-            if meta.mode() & 0o001 == 0 && meta.uid() != account.uid {
-                let (folder, account) = (folder.to_owned(), account.name.clone());
-                return Err(EngineError::Unreachable { folder, account });
-            }
-        }
-    }
-    let log = home.join("log");
-    fs::create_dir_all(&log).map_err(io("create", &log))?;
-    Ok(home)
-}
-
-/// Takes the folder for this process, waiting for engines that are still going down.
-fn lock(home: &Path) -> Result<File, EngineError> {
-    let path = home.join("lock");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io("open", &path))?;
-    let holder = |mut file: &File| {
-        let mut text = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        text.trim().parse::<u32>().ok()
-    };
-    let taken = child::poll(STOP_LIMIT, || match file.try_lock() {
-        Ok(()) => Some(Ok(())),
-        Err(TryLockError::Error(error)) => Some(Err(io("lock", &path)(error))),
-        // The engines of a killed process end by themselves; those of a living one do not.
-        Err(TryLockError::WouldBlock) => holder(&file)
-            .filter(|&pid| child::is_alive(pid))
-            .map(|pid| Err(EngineError::Busy { data_dir: home.into(), holder: pid.to_string() })),
-    });
-    taken.unwrap_or_else(|| {
-        Err(EngineError::Busy { data_dir: home.into(), holder: "unknown".into() })
-    })?;
-    let told = file.set_len(0).and_then(|()| file.rewind());
-    told.and_then(|()| write!(file, "{}", std::process::id())).map_err(io("write", &path))?;
-    Ok(file)
-}
-
-/// Removes the mark of a killed PostgreSQL. After a restart of a container its process id often
-/// belongs to somebody else, and PostgreSQL would refuse to start.
-fn remove_stale_pid_file(home: &Path) -> Result<(), EngineError> {
-    let pg = home.join("pg");
-    let path = pg.join("postmaster.pid");
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
-    // Without /proc nothing tells whose the process is: PostgreSQL then decides by itself.
-    if !Path::new("/proc/self").exists() {
-        return Ok(());
-    }
-    let process_id = text.lines().next().unwrap_or_default().trim();
-    // Somebody started it by hand, without our lock.
-    if fs::read_link(format!("/proc/{process_id}/cwd")).is_ok_and(|cwd| cwd == pg) {
-        return Err(EngineError::Busy { data_dir: home.into(), holder: process_id.into() });
-    }
-    fs::remove_file(&path).map_err(io("remove", &path))
-}
-
-/// Makes a folder that only the account of the engines may enter.
-fn make_private(folder: &Path, account: Option<&Account>) -> Result<(), EngineError> {
-    DirBuilder::new().recursive(true).create(folder).map_err(io("create", folder))?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(io("protect", folder))?;
-    match account {
-        Some(account) => {
-            chown(folder, Some(account.uid), Some(account.gid)).map_err(io("hand over", folder))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The folder with both sockets.
-enum Sockets {
-    InHome(PathBuf),
-    Temporary(ScratchFolder),
-}
-
-impl Sockets {
-    fn prepare(home: &Path, account: Option<&Account>) -> Result<Self, EngineError> {
-        let run = home.join("run");
-        let sockets = if is_fit(&run) {
-            Self::InHome(run)
-        } else {
-            Self::Temporary(ScratchFolder::create()?)
-        };
-        make_private(sockets.path(), account)?;
-        // The lock is ours, so whatever a killed engine left here is stale.
-        for left in [POSTGRES_SOCKET, ".s.PGSQL.5432.lock", REDIS_SOCKET] {
-            let _ = fs::remove_file(sockets.path().join(left));
-        }
-        Ok(sockets)
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::InHome(path) => path,
-            Self::Temporary(folder) => folder.path(),
-        }
-    }
-}
-
-/// Tells whether sockets can live in `folder`: short enough for the kernel, and without letters
-/// that mean something in a URL or in PostgreSQL's list of folders.
-fn is_fit(folder: &Path) -> bool {
-    let socket = folder.join(POSTGRES_SOCKET);
-    socket.as_os_str().len() <= SOCKET_PATH_MAX
-        && folder.to_str().is_some_and(|text| {
-            text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-        })
-}
-
-/// A folder in `/tmp` that is removed when dropped. `/tmp` itself rather than `TMPDIR`, because
-/// the path has to stay short.
-pub(super) struct ScratchFolder(PathBuf);
-
-impl ScratchFolder {
-    /// Creates it; others may pass through (root hands folders inside to another account), not
-    /// list it.
-    pub(super) fn create() -> Result<Self, EngineError> {
-        let template = Path::new("/tmp/tributary-XXXXXX");
-        let path =
-            nix::unistd::mkdtemp(template).map_err(|error| io("create", template)(error.into()))?;
-        let folder = Self(path);
-        fs::set_permissions(&folder.0, Permissions::from_mode(0o711))
-            .map_err(io("open up", &folder.0))?;
-        Ok(folder)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for ScratchFolder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sockets_leave_folders_that_are_too_deep_or_oddly_named() {
-        assert!(is_fit(Path::new("/home/ann/tributary/data/run")));
-        assert!(!is_fit(&Path::new("/home").join("d".repeat(100))));
-        for odd in ["/home/ann,bob/run", "/home/my data/run", "/home/анна/run", "/home/a%20b"] {
-            assert!(!is_fit(Path::new(odd)), "{odd}");
-        }
-    }
 
     #[test]
     fn postgres_is_ready_only_when_it_says_so_itself() {
@@ -467,16 +297,5 @@ mod tests {
         assert!(!durable.contains("fsync=off") && scratch.contains("fsync=off"));
         let redis = text(redis_command(&program, home, run));
         assert!(redis.contains(r#""--appendfsync" "always""#), "{redis}");
-    }
-
-    #[test]
-    fn a_stale_pid_file_goes_even_when_its_id_lives_again() {
-        let home = tempfile::tempdir().unwrap();
-        let pg = home.path().canonicalize().unwrap().join("pg");
-        fs::create_dir(&pg).unwrap();
-        let file = pg.join("postmaster.pid");
-        fs::write(&file, format!("{}\n", std::process::id())).unwrap();
-        remove_stale_pid_file(pg.parent().unwrap()).unwrap();
-        assert_eq!(file.exists(), !Path::new("/proc/self").exists());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
-use tributary::engines::{Durability, EngineError, EngineOptions, Engines};
+use tributary::engines::{Durability, EngineError, EngineOptions, Engines, default_data_dir};
 use tributary::progress::Progress;
 
 /// Far beyond the stop of two idle engines.
@@ -22,9 +22,13 @@ fn folder() -> TempDir {
     dir
 }
 
-/// Tests may fetch: a machine without the engines is the one they are for.
+/// Tests may fetch, once for all: a machine without the engines is the one they are for.
 fn options(dir: &Path) -> EngineOptions {
-    EngineOptions { durability: Durability::Scratch, ..EngineOptions::new(dir) }
+    EngineOptions {
+        durability: Durability::Scratch,
+        engines_dir: default_data_dir().join("engines"),
+        ..EngineOptions::new(dir)
+    }
 }
 
 fn start(dir: &Path) -> Result<Engines, EngineError> {
@@ -216,11 +220,12 @@ async fn holder() {
         return; // Started by hand, with nobody to say where.
     }
     // Durable, because scratch engines may lose their last writes in a kill.
-    let options = EngineOptions::new(dir.trim());
+    let dir = Path::new(dir.trim()).to_owned();
+    let options = EngineOptions { durability: Durability::Durable, ..options(&dir) };
     let engines = Engines::start(&options, &Progress::hidden()).unwrap();
     write(&engines).await;
     let [postgres, redis] = engines.process_ids();
     println!("holding {postgres} {redis}");
     // Until it is killed, or its parent has gone and closed the pipe.
-    let _ = stdin().read_line(&mut dir);
+    let _ = stdin().read_line(&mut String::new());
 }
