@@ -1,1 +1,127 @@
-//! Stub.
+//! The handles that every part of the service shares.
+//!
+//! [`App::build`] makes them and starts nothing: no connection is opened, no task runs. That is
+//! what `roles` does.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+
+use crate::clock::Clock;
+use crate::config::{Config, UnsafeRedis};
+use crate::db::{self, Db};
+use crate::link::token::LinkKeys;
+use crate::sealing::Sealer;
+use crate::settlement::settler::Settler;
+use crate::signing::{Key, tag};
+use crate::snapshot::SnapshotCell;
+use crate::snapshot::keeper::Keeper;
+use crate::stream::durable::{DurableLog, DurableOptions};
+use crate::stream::redis::{OnUnsafe, RedisLog, RedisOptions};
+use crate::stream::spool::{Spool, SpoolOptions};
+use crate::stream::{Shard, StreamStats};
+
+/// Connections of the tasks behind the scenes; handlers have a pool of their own.
+const BACKGROUND_CONNECTIONS: u32 = 4;
+/// Size at which a spool segment is closed.
+const SPOOL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The shared handles.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// PostgreSQL, for handlers.
+    pub db: Db,
+    /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
+    /// runtime, and must not wait behind requests.
+    pub background_db: Db,
+    /// The terms that the hot paths live on.
+    pub snapshot: SnapshotCell,
+    /// Renews them.
+    pub keeper: Keeper,
+    /// Where clicks and conversions become durable.
+    pub log: Arc<DurableLog<RedisLog>>,
+    /// What happened on the way in.
+    pub stream_stats: Arc<StreamStats>,
+    /// Keys of link tokens.
+    pub link_keys: LinkKeys,
+    /// Seals secrets at rest.
+    pub sealer: Sealer,
+    /// Hashes shops' names of customers.
+    pub customer_key: Key,
+}
+
+impl App {
+    /// Makes the handles out of the settings.
+    pub fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let url = config.database_url.expose_secret();
+        let db = db::connect_lazily(url, config.db_pool)?;
+        let background_db = db::connect_lazily(url, BACKGROUND_CONNECTIONS)?;
+        let snapshot = SnapshotCell::default();
+        let keeper = Keeper::new(
+            background_db.clone(),
+            clock.clone(),
+            snapshot.clone(),
+            config.snapshot_path.clone(),
+        );
+        let stream_stats = Arc::new(StreamStats::default());
+        let redis = RedisLog::new(
+            config.redis_url.expose_secret(),
+            RedisOptions {
+                prefix: config.stream_prefix.clone(),
+                response_timeout: config.redis_timeout,
+                on_unsafe: match config.unsafe_redis {
+                    UnsafeRedis::Refuse => OnUnsafe::Refuse,
+                    UnsafeRedis::AcceptLoss => OnUnsafe::AcceptLoss,
+                },
+                ..RedisOptions::default()
+            },
+            Arc::clone(&stream_stats),
+        )?;
+        let spool = Spool::open(
+            SpoolOptions {
+                dir: config.spool_dir.clone(),
+                bytes_max: config.spool_max_bytes,
+                segment_bytes: SPOOL_SEGMENT_BYTES.min(config.spool_max_bytes),
+            },
+            Arc::clone(&stream_stats),
+        )?;
+        let options =
+            DurableOptions { brisk: config.redirect_append_timeout, ..DurableOptions::default() };
+        let log = DurableLog::new(Arc::new(redis), spool, options, Arc::clone(&stream_stats));
+        Ok(Self {
+            link_keys: LinkKeys {
+                issued: config.link_keys.clone(),
+                mint: config.mint_keys.clone(),
+            },
+            sealer: Sealer::new(&config.secrets_key),
+            customer_key: Key(tag(&config.secrets_key, "tributary/derive/customer", &[])),
+            log: Arc::new(log),
+            config,
+            clock,
+            db,
+            background_db,
+            snapshot,
+            keeper,
+            stream_stats,
+        })
+    }
+
+    /// Returns the settler of this process.
+    pub fn settler(&self) -> Settler {
+        Settler {
+            db: self.background_db.clone(),
+            clock: self.clock.clone(),
+            click_keys: self.config.click_keys.clone(),
+            prefix: self.config.stream_prefix.clone(),
+            entries_max: self.config.settle_batch_max,
+        }
+    }
+
+    /// Returns the shard that an event goes to; any will do, the random bits spread them.
+    pub fn shard_of(&self, random: u16) -> Shard {
+        Shard(random % self.config.stream_shards)
+    }
+}

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::account::key::ApiKey;
-use crate::account::{Caller as Identity, Role, Scope, audit_store, store};
+use crate::account::{Caller as Identity, Role, audit_store, store};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ProgramId, UserId};
@@ -46,9 +46,23 @@ pub mod scope {
     }
 
     scopes!(
-        Admin, ProgramsRead, ProgramsWrite, PartnersRead, PartnersWrite, LinksRead, LinksWrite,
-        ConversionsRead, CommissionsRead, CommissionsWrite, PayoutsRead, PayoutsWrite,
-        PayoutsApprove, ReportsRead, LedgerRead, WebhooksRead, WebhooksWrite,
+        Admin,
+        ProgramsRead,
+        ProgramsWrite,
+        PartnersRead,
+        PartnersWrite,
+        LinksRead,
+        LinksWrite,
+        ConversionsRead,
+        CommissionsRead,
+        CommissionsWrite,
+        PayoutsRead,
+        PayoutsWrite,
+        PayoutsApprove,
+        ReportsRead,
+        LedgerRead,
+        WebhooksRead,
+        WebhooksWrite,
     );
 }
 
@@ -196,7 +210,9 @@ async fn create_api_key(
             .error("/role", "must be one of admin, manager, finance, approver, source")
     })?;
     if new.name.trim().is_empty() || new.name.chars().count() > 200 {
-        return Err(Problem::new(Code::InvalidField).error("/name", "must have 1 to 200 characters"));
+        return Err(
+            Problem::new(Code::InvalidField).error("/name", "must have 1 to 200 characters")
+        );
     }
     let key = ApiKey::generate();
     let row = store::NewApiKey {
@@ -285,6 +301,7 @@ async fn revoke_api_key(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Scope;
 
     #[test]
     fn the_scope_of_a_signature_is_the_scope_that_is_asked_for() {

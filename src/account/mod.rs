@@ -6,7 +6,9 @@
 
 pub mod audit_store;
 pub mod http;
+pub mod idempotency_store;
 pub mod key;
+pub mod once_http;
 pub mod store;
 
 use crate::clock::Timestamp;

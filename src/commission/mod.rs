@@ -7,6 +7,7 @@
 //! clawback or an adjustment.
 
 pub mod hold;
+pub mod http;
 pub mod kind;
 pub mod plan;
 pub mod refund;

@@ -91,7 +91,8 @@ async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<()
         &text(|c| c.cause.clone()),
         &rows.iter().map(|c| c.amount.minor).collect::<Vec<_>>(),
         &text(|c| c.amount.currency.code().to_owned()),
-        &rows.iter().map(|c| c.plan_version_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|c| c.plan_version_id.map(|i| i.0)).collect::<Vec<_>>()
+            as &[Option<Uuid>],
         &rows.iter().map(|c| c.calculation.clone()).collect::<Vec<_>>(),
         &time(|c| c.occurred_at),
         &time(|c| c.hold_until),
@@ -137,7 +138,8 @@ async fn update_rows(
         &rows.iter().map(|(_, c)| c.hold_until).collect::<Vec<_>>(),
         &rows.iter().map(|(_, c)| c.approved_at).collect::<Vec<_>>() as &[Option<Timestamp>],
         &rows.iter().map(|(_, c)| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|(_, c)| c.payout_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|(_, c)| c.payout_id.map(|i| i.0)).collect::<Vec<_>>()
+            as &[Option<Uuid>],
         &rows.iter().map(|(_, c)| c.calculation.clone()).collect::<Vec<_>>(),
         &rows.iter().map(|(_, c)| c.revision).collect::<Vec<_>>(),
     )
@@ -269,7 +271,10 @@ pub async fn load(
     filter: Filter<'_>,
     limit: i64,
 ) -> Result<Vec<Commission>, sqlx::Error> {
-    let uuids = |all: &[ProgramId]| all.iter().map(|p| p.0).collect::<Vec<_>>();
+    let programs: Option<Vec<Uuid>> = filter.programs.map(|all| all.iter().map(|p| p.0).collect());
+    let conversions: Option<Vec<Uuid>> =
+        filter.conversions.map(|all| all.iter().map(|c| c.0).collect());
+    let ids: Option<Vec<Uuid>> = filter.ids.map(|all| all.iter().map(|c| c.0).collect());
     let rows = sqlx::query_as!(
         Row,
         r#"select program_id as "program_id: ProgramId",
@@ -290,12 +295,12 @@ pub async fn load(
              and ($7::uuid is null or commission_id > $7)
            order by commission_id
            limit $8"#,
-        filter.programs.map(uuids).as_deref(),
+        programs.as_deref(),
         filter.partner.map(|p| p.0),
         filter.state.map(CommissionState::code),
-        filter.conversions.map(|all| all.iter().map(|c| c.0).collect::<Vec<_>>()).as_deref(),
+        conversions.as_deref(),
         filter.payout.map(|p| p.0),
-        filter.ids.map(|all| all.iter().map(|c| c.0).collect::<Vec<_>>()).as_deref(),
+        ids.as_deref(),
         filter.after.map(|a| a.0),
         limit,
     )

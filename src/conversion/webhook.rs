@@ -317,11 +317,27 @@ mod tests {
     #[test]
     fn amounts_that_are_not_exact_are_refused() {
         for amount in [
-            json!("-1"), json!("0"), json!("1e400"), json!("NaN"), json!("Infinity"), json!("1,00"),
-            json!("1.005"), json!("9999999999999999999"), json!("٣"), json!("1_000"), json!("0x10"),
-            json!(""), json!(" 1"), json!("+1"), json!(-5), json!(0.001), json!(true), json!([1]),
+            json!("-1"),
+            json!("0"),
+            json!("1e400"),
+            json!("NaN"),
+            json!("Infinity"),
+            json!("1,00"),
+            json!("1.005"),
+            json!("9999999999999999999"),
+            json!("٣"),
+            json!("1_000"),
+            json!("0x10"),
+            json!(""),
+            json!(" 1"),
+            json!("+1"),
+            json!(-5),
+            json!(0.001),
+            json!(true),
+            json!([1]),
         ] {
-            let data = json!({"event": "sale", "order_id": "A", "amount": amount, "currency": "EUR"});
+            let data =
+                json!({"event": "sale", "order_id": "A", "amount": amount, "currency": "EUR"});
             assert_eq!(pointers(read(data)), ["/data/amount"], "{amount}");
         }
         let exponent: Value = serde_json::from_str(

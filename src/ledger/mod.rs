@@ -6,6 +6,7 @@
 //! entries alone that the book balances and that nobody has changed it.
 
 pub mod account;
+pub mod http;
 pub mod posting;
 pub mod proof;
 pub mod store;

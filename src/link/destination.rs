@@ -10,8 +10,8 @@ use url::{Host, Url};
 
 use super::parameters::{Parameters, SUBS, SubIdPii};
 use super::template::{
-    LandingTemplate, Macro, Pair, Query, QueryTemplate, Schemes, URL_LEN_MAX, Values, decoded_name,
-    is_unsafe, push_encoded,
+    BadTemplate, LandingTemplate, Macro, Pair, Query, QueryTemplate, Schemes, URL_LEN_MAX, Values,
+    decoded_name, is_unsafe, push_encoded,
 };
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerNo};

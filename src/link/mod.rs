@@ -6,6 +6,8 @@
 //! of the token: a stolen key cannot send anybody outside a registered program.
 
 pub mod destination;
+pub mod http;
 pub mod parameters;
+pub mod store;
 pub mod template;
 pub mod token;

@@ -122,8 +122,7 @@ mod tests {
         let click_at = at("2026-01-01T00:00:00Z");
         let click = ClickId::new(click_at, ProgramNo(7), PartnerNo(1), LinkNo(2), [0; 5]);
         let text = click.sign(&KeyRing::single([1; 32])).to_string();
-        let facts =
-            ProgramFacts { number: ProgramNo(program), window_days: 30, plans: Vec::new() };
+        let facts = ProgramFacts { number: ProgramNo(program), window_days: 30, plans: Vec::new() };
         attribute(Some(&text), at(occurred_at), &facts, keys, |_| true).as_str()
     }
 

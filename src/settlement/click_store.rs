@@ -120,7 +120,6 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
 
 /// Forgets visitors of days before `day`: their salts are gone, so no click can match them.
 pub async fn forget_visitors(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
-    let done =
-        sqlx::query!("delete from click_visitors where day < $1", day).execute(db).await?;
+    let done = sqlx::query!("delete from click_visitors where day < $1", day).execute(db).await?;
     Ok(done.rows_affected())
 }

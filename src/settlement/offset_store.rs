@@ -146,9 +146,7 @@ pub async fn insert_dead_letters(
 
 /// Counts the dead letters that were not replayed.
 pub async fn count_dead_letters(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "n!" from dead_letters where replayed_at is null"#
-    )
-    .fetch_one(db)
-    .await
+    sqlx::query_scalar!(r#"select count(*) as "n!" from dead_letters where replayed_at is null"#)
+        .fetch_one(db)
+        .await
 }

@@ -13,7 +13,7 @@ use crate::commission::store::ApplyError;
 use crate::conversion::wire::{self, ReportError};
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
-use crate::metrics::names as metric;
+use crate::metrics as metric;
 use crate::settlement::click::Click;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::{Message, click_store, decide, store};
@@ -139,9 +139,11 @@ impl Settler {
                 Err(error) if is_clash(&error) => return Err(SettleError::Clash),
                 Err(error) if is_content(&error) => {
                     let blamed = self.find_poison(&items, &error).await?;
-                    dead.extend(blamed.into_iter().map(|(n, reason)| {
-                        dead_letter(shard, entries, &items[n], reason)
-                    }));
+                    dead.extend(
+                        blamed
+                            .into_iter()
+                            .map(|(n, reason)| dead_letter(shard, entries, &items[n], reason)),
+                    );
                     let poisoned: Vec<(usize, u32)> =
                         dead.iter().map(|d| (place(entries, d), d.position)).collect();
                     let rest: Vec<Item> = self

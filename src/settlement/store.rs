@@ -221,8 +221,7 @@ async fn load_conversions(
     }
     rows.into_iter()
         .map(|r| {
-            let report =
-                wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
             let currency = report.currency;
             let facts = ConversionFacts {
                 conversion_id: r.conversion_id,

@@ -8,8 +8,8 @@ pub mod headers;
 pub mod page;
 pub mod problem;
 pub mod request_id;
-pub mod work;
 pub mod routes;
+pub mod work;
 
 use actix_web::error::QueryPayloadError;
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
@@ -18,8 +18,8 @@ use actix_web::{HttpRequest, web};
 pub use body::StrictJson;
 pub use page::{Page, PageQuery};
 pub use problem::{Code, Problem, ProblemBody};
-pub use work::{detached, transact};
 pub use routes::Routes;
+pub use work::{detached, transact};
 
 /// Longest body of a management request, in bytes; ways in that allow more set their own.
 pub const BODY_MAX_BYTES: usize = 65_536;

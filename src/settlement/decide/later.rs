@@ -74,9 +74,10 @@ fn act(
 }
 
 fn standing(facts: &Facts, commission: &Commission) -> Standing {
-    let is_good = facts.earners.values().all(|earner| {
-        earner.partner_id != commission.partner_id || earner.is_in_good_standing
-    });
+    let is_good = facts
+        .earners
+        .values()
+        .all(|earner| earner.partner_id != commission.partner_id || earner.is_in_good_standing);
     if is_good { Standing::Good } else { Standing::Blocked }
 }
 
