@@ -199,9 +199,12 @@ impl<L: EventLog> DurableLog<L> {
                 self.set_log_up(Some(&StreamError::Down { reason, source: None }));
             }
         }
+        let was_failing = self.spool.is_failing();
         let probing = timeout(self.options.spool_timeout, self.spool.probe());
-        if let Err(e) = probing.await.unwrap_or(Err(SpoolError::TimedOut)) {
-            error!("the spool cannot take events: {e}");
+        match probing.await.unwrap_or(Err(SpoolError::TimedOut)) {
+            Err(e) if !was_failing => error!("the spool cannot take events: {e}"),
+            Ok(()) if was_failing => info!("the spool takes events again"),
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use ::redis::{RedisError, Value, cmd};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::{Entry, EventLog, LogState, Offset, PackedBatch, Shard, StreamError, StreamStats};
@@ -140,7 +140,7 @@ impl RedisLog {
         let mut connection = self.dial().await?;
         let safety = safety_of(&mut connection).await.map_err(|e| down("safety check", e))?;
         match (safety, self.options.on_unsafe) {
-            (Safety::Safe, _) => info!("connected to Redis; its settings are safe"),
+            (Safety::Safe, _) => debug!("connected to Redis; its settings are safe"),
             (Safety::Unsafe(reason), OnUnsafe::AcceptLoss) => {
                 warn!("connected to Redis; acknowledged events can be lost, as accepted: {reason}");
             }

@@ -20,6 +20,9 @@ const READ_BYTES: usize = 256 << 10;
 /// The room that a probe asks for: about one click with labels.
 const PROBE_ROOM_BYTES: usize = 128;
 
+/// Greater numbers are not ours, and counting on from them would overflow.
+const NUMBER_MAX: u64 = 1 << 62;
+
 const POSITION_FILE: &str = "position";
 const POSITION_BYTES: usize = 20;
 
@@ -87,9 +90,11 @@ impl Disk {
             let Some((stem, kind)) = name.to_str().and_then(|name| name.split_once('.')) else {
                 continue;
             };
-            let Ok(number) = stem.parse::<u64>() else { continue };
+            let Some(number) = stem.parse().ok().filter(|&number| number <= NUMBER_MAX) else {
+                continue;
+            };
             // Counted for `*.bad` and `*.new` as well: a name is never used twice.
-            self.next_number = self.next_number.max(number.saturating_add(1));
+            self.next_number = self.next_number.max(number + 1);
             if kind == "seg" {
                 found.push(number);
             }

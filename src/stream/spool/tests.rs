@@ -146,6 +146,18 @@ async fn a_segment_that_cannot_be_read_does_not_stop_the_start() {
     assert_eq!(stats.spool_bad_segments.get(), 1);
 }
 
+#[tokio::test]
+async fn foreign_files_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["18446744073709551615.seg", "notes.txt", "x.seg", "7.new"] {
+        fs::write(dir.path().join(name), b"not ours").unwrap();
+    }
+    let (spool, _) = open(dir.path());
+    spool.append(SHARD, &click(1)).await.unwrap();
+    assert_eq!(drained(&spool).await, [1]);
+    assert_eq!(files(dir.path(), ".seg"), ["18446744073709551615.seg", "x.seg"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
