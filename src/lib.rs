@@ -39,5 +39,7 @@ pub mod stream;
 // What holds it together.
 pub mod app;
 pub mod cli;
+pub mod dev;
 pub mod engines;
 pub mod roles;
+pub mod server;
