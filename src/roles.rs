@@ -148,7 +148,7 @@ impl Running {
     /// Waits until a task behind the scenes ends, which none does while all is well.
     pub async fn wait_for_end(&mut self) {
         let tasks = self.tasks.iter_mut();
-        futures_util::future::select_all(tasks).await;
+        drop(futures_util::future::select_all(tasks).await);
     }
 
     /// Stops in order: no longer ready, no new requests, those under way end, then the rest.
@@ -157,13 +157,19 @@ impl Running {
         tokio::time::sleep(self.app.config.shutdown_delay).await;
         self.servers[0].stop(true).await;
         self.stop.send_replace(true);
-        let ending = futures_util::future::join_all(self.tasks);
+        let ending = futures_util::future::join_all(std::mem::take(&mut self.tasks));
         if tokio::time::timeout(TASKS_STOP_TIMEOUT, ending).await.is_err() {
             tracing::warn!(
                 "a task did not end in time; what it had not settled stays in the stream"
             );
         }
         self.servers[1].stop(false).await;
+    }
+}
+
+impl Drop for Running {
+    /// Ends what is behind the scenes without waiting: a runtime may not be waited for here.
+    fn drop(&mut self) {
         if let Some(background) = self.background.take() {
             background.shutdown_background();
         }
