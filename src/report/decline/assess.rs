@@ -1,10 +1,10 @@
 //! The day's report: one assessment per partner, in plain quantities.
 
+use super::onset::onset;
 use super::severity::{self, Facts};
 use super::tail::interval;
 use super::{
-    ConversionFall, Day, Diagnosis, FalseAlarms, Finding, MIN_AGE_DAYS, Network, Severity, State,
-    remedy,
+    ConversionFall, Day, Diagnosis, FalseAlarms, MIN_AGE_DAYS, Network, Severity, State, remedy,
 };
 
 /// Losses are foretold for four weeks.
@@ -48,7 +48,7 @@ pub enum Verdict {
 pub struct Decline {
     /// How urgent it is.
     pub severity: Severity,
-    /// First day of the stretch that shows the fall best.
+    /// Likeliest first day of the fall.
     pub since: Day,
     /// Clicks a day that were to be expected since then.
     pub expected_per_day: Estimate,
@@ -82,15 +82,6 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// What a finding means in clicks.
-#[derive(Clone, Copy)]
-struct Clicks {
-    expected: Estimate,
-    observed: Estimate,
-    to_date: Estimate,
-    next: Estimate,
-}
-
 impl Network {
     /// Assesses every partner at the end of a day, from that day and earlier ones only.
     ///
@@ -104,7 +95,7 @@ impl Network {
             verdict: match self.without_verdict(partner, day) {
                 Some(verdict) => verdict,
                 None => severities[partner].map_or(Verdict::NotListed, |severity| {
-                    Verdict::Listed(Box::new(self.decline(partner, day, severity)))
+                    Verdict::Listed(Box::new(self.decline(partner, day, severity, &state)))
                 }),
             },
             days_since_last_click: state.last_click.map(|last| day - last),
@@ -130,13 +121,12 @@ impl Network {
         let facts: Vec<Facts> = judged
             .iter()
             .map(|&i| {
-                let finding = self.finding(i, day);
-                let last_click = states[i].last_click;
-                let onset = states[i].fallen.map_or(finding.since(), |fallen| fallen.since);
+                let fall = self.fall(i, day, &states[i]);
                 Facts {
-                    finding,
-                    next_loss: NEXT_DAYS * f64::from(finding.rate) * finding.share_lost(),
-                    silent_since_onset: last_click.is_some_and(|last| last < onset),
+                    listing_strength: severity::listing_strength(self.finding(i, day)),
+                    share_lost: 1.0 - fall.kept,
+                    next_loss: NEXT_DAYS * fall.rate * (1.0 - fall.kept),
+                    silent_since_onset: states[i].last_click.is_some_and(|last| last < fall.since),
                     dormancy: states[i].dormancy,
                 }
             })
@@ -148,48 +138,76 @@ impl Network {
         severities
     }
 
-    fn decline(&self, partner: usize, day: Day, severity: Severity) -> Decline {
+    /// Dates the fall behind the day's finding and measures it from its first day on.
+    fn fall(&self, partner: usize, day: Day, state: &State) -> Fall {
         let finding = self.finding(partner, day);
-        let clicks = self.clicks(partner, day, finding);
-        let diagnosis = self.diagnose(partner, finding.since(), day);
+        let (kept, rate) = (f64::from(finding.kept), f64::from(finding.rate));
+        let (rate, seen_since) = match state.fallen {
+            Some(fallen) if fallen.since < finding.since() => (fallen.rate, fallen.since),
+            Some(_) | None => (rate, finding.since()),
+        };
+        let since = onset(&self.history, partner, (rate, kept), seen_since, day);
+        let exposure = self.history.exposure.between(partner, since, day + 1);
+        let seen = self.history.clicks.between(partner, since, day + 1);
+        Fall { since, rate, kept, exposure, seen, uncertainty: f64::from(finding.uncertainty) }
+    }
+
+    fn decline(&self, partner: usize, day: Day, severity: Severity, state: &State) -> Decline {
+        let fall = self.fall(partner, day, state);
+        let days = self.history.used.between(partner, fall.since, day + 1);
+        let diagnosis = self.diagnose(partner, fall.since, day);
         Decline {
             severity,
-            since: finding.since(),
-            expected_per_day: clicks.expected,
-            observed_per_day: clicks.observed,
-            share_lost: finding.share_lost(),
-            p_value: finding.p_value(),
+            since: fall.since,
+            expected_per_day: fall.expected(),
+            observed_per_day: fall.observed(days),
+            share_lost: 1.0 - fall.kept,
+            p_value: self.finding(partner, day).p_value(),
             false_alarms: severity::control(severity),
-            lost_to_date: clicks.to_date,
-            lost_next_28_days: clicks.next,
+            lost_to_date: fall.lost_to_date(),
+            lost_next_28_days: fall.lost_next(days),
             remedy: remedy(diagnosis.cause),
             diagnosis,
         }
     }
+}
 
-    fn clicks(&self, partner: usize, day: Day, finding: Finding) -> Clicks {
-        let (from, until) = (finding.since(), day + 1);
-        let sum = |totals: &super::Totals| totals.between(partner, from, until);
-        let exposure = sum(&self.history.exposure).max(1e-9);
-        let seen = sum(&self.history.clicks);
-        let rate = f64::from(finding.rate);
-        let now = rate * f64::from(finding.kept);
+/// A fall in clicks: from `rate` per usual day to `kept` of it.
+struct Fall {
+    since: Day,
+    rate: f64,
+    kept: f64,
+    /// Usual days, and clicks seen, since then.
+    exposure: f64,
+    seen: f64,
+    /// Relative variance of the rate beyond chance.
+    uncertainty: f64,
+}
 
-        // Expected holds the chance of the count itself: observed below its low end is a surprise.
-        let expected_variance = f64::from(finding.uncertainty) + 1.0 / (rate * exposure);
-        let expected = Estimate::around(rate, expected_variance);
-        let now_variance = 1.0 / (seen + 0.5) + DAILY_NOISE / sum(&self.history.used).max(1.0);
-        let observed = Estimate::around(now, now_variance);
-        let lost = |per_day: f64| (per_day * exposure - seen).max(0.0);
-        let to_date = expected.map(lost);
-        let loss = rate - now;
-        let deviation = (rate * rate * expected_variance + now * now * now_variance).sqrt();
-        let next = Estimate {
-            value: loss,
-            low: loss - 1.96 * deviation,
-            high: (loss + 1.96 * deviation).min(expected.high),
-        };
-        Clicks { expected, observed, to_date, next: next.map(|l| NEXT_DAYS * l.max(0.0)) }
+impl Fall {
+    /// Holds the chance of the count itself: observed below its low end is a surprise.
+    fn expected(&self) -> Estimate {
+        let chance = 1.0 / (self.rate * self.exposure).max(1e-9);
+        Estimate::around(self.rate, self.uncertainty + chance)
+    }
+
+    fn observed(&self, days: f64) -> Estimate {
+        let variance = 1.0 / (self.seen + 0.5) + DAILY_NOISE / days.max(1.0);
+        Estimate::around(self.rate * self.kept, variance)
+    }
+
+    fn lost_to_date(&self) -> Estimate {
+        self.expected().map(|per_day| (per_day * self.exposure - self.seen).max(0.0))
+    }
+
+    /// The intervals of both levels are independent: their half-widths add in squares.
+    fn lost_next(&self, days: f64) -> Estimate {
+        let (expected, observed) = (self.expected(), self.observed(days));
+        let loss = expected.value - observed.value;
+        let below = (expected.value - expected.low).hypot(observed.high - observed.value);
+        let above = (expected.high - expected.value).hypot(observed.value - observed.low);
+        Estimate { value: loss, low: loss - below, high: loss + above }
+            .map(|per_day| NEXT_DAYS * per_day.max(0.0))
     }
 }
 

@@ -11,7 +11,7 @@
 //! [`season`] and [`network`] say what a day should bring, [`baseline`] what the partner usually
 //! brings, [`history`] learns all three day by day; [`windows`] and [`silence`] produce a
 //! [`Finding`] per day; [`state`] remembers falls that have not recovered; [`severity`] decides
-//! the day's list; [`cause`] and [`remedy`] say why and what to do. [`score`] replays the benchmark
+//! the day's list; [`onset`] dates the fall, [`cause`] and [`remedy`] say why and what to do. [`score`] replays the benchmark
 //! in `load-tests/decline/`, which guards the quality of all this.
 //!
 //! Everything is pure. An assessment of a day uses that day and earlier ones only.
@@ -27,6 +27,7 @@ mod conversions;
 mod finding;
 mod history;
 mod network;
+mod onset;
 mod remedy;
 pub mod score;
 mod season;

@@ -45,7 +45,9 @@ pub enum FalseAlarms {
 /// Holds what severity depends on, for one partner with a verdict.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
-    pub(super) finding: Finding,
+    pub(super) listing_strength: f64,
+    /// Share of the clicks lost, 0 to 1.
+    pub(super) share_lost: f64,
     /// Clicks expected to be lost in the next 28 days.
     pub(super) next_loss: f64,
     pub(super) silent_since_onset: bool,
@@ -70,7 +72,7 @@ pub(super) fn is_watched(listing_strength: f64) -> bool {
 
 /// Returns the severity of each partner of the day's list, `None` for those not listed.
 pub(super) fn severities(day: &[Facts]) -> Vec<Option<Severity>> {
-    let strengths: Vec<f64> = day.iter().map(|facts| listing_strength(facts.finding)).collect();
+    let strengths: Vec<f64> = day.iter().map(|facts| facts.listing_strength).collect();
     let warned_from = warning_strength(&strengths);
     let is_warned = |strength: f64| strength > 0.0 && strength >= warned_from;
     let is_listed = |strength: f64| is_watched(strength) || is_warned(strength);
@@ -91,8 +93,7 @@ pub(super) fn severities(day: &[Facts]) -> Vec<Option<Severity>> {
             Severity::Silent
         } else if !is_warned(strength) {
             Severity::Watch
-        } else if facts.finding.share_lost() >= CRITICAL_SHARE_LOST || facts.next_loss > costly_from
-        {
+        } else if facts.share_lost >= CRITICAL_SHARE_LOST || facts.next_loss > costly_from {
             Severity::Critical
         } else {
             Severity::Warning
@@ -125,18 +126,17 @@ fn warning_strength(strengths: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn facts(strength: f32, kept: f32, next_loss: f64) -> Facts {
-        let finding = Finding { strength, rate: 10.0, kept, uncertainty: 0.05, since: 3 };
-        Facts { finding, next_loss, silent_since_onset: false, dormancy: 0.0 }
+    fn facts(listing_strength: f64, share_lost: f64, next_loss: f64) -> Facts {
+        Facts { listing_strength, share_lost, next_loss, silent_since_onset: false, dormancy: 0.0 }
     }
 
     #[test]
     fn day_s_list_grades_by_strength_share_and_loss() {
-        let mut day = vec![facts(0.0, 1.0, 0.0); 20];
+        let mut day = vec![facts(0.0, 0.0, 0.0); 20];
         day[0] = facts(6.0, 0.5, 10.0);
-        day[1] = facts(6.0, 0.2, 10.0);
-        day[2] = facts(3.4, 0.2, 10.0);
-        day[3] = Facts { silent_since_onset: true, dormancy: 0.96, ..facts(6.0, 0.0, 10.0) };
+        day[1] = facts(6.0, 0.8, 10.0);
+        day[2] = facts(3.4, 0.8, 10.0);
+        day[3] = Facts { silent_since_onset: true, dormancy: 0.96, ..facts(6.0, 1.0, 10.0) };
         let found = severities(&day);
         use Severity::{Critical, Silent, Warning, Watch};
         assert_eq!(found[..4], [Some(Warning), Some(Critical), Some(Watch), Some(Silent)]);
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn sparse_partner_gets_a_bonus_that_is_bounded() {
         let of = |rate| {
-            let finding = Finding { rate, ..facts(3.0, 0.1, 1.0).finding };
+            let finding = Finding { strength: 3.0, rate, ..Finding::NONE };
             (listing_strength(finding) * 100.0).round() / 100.0
         };
         assert_eq!([of(5.0), of(0.6), of(0.06), of(0.006)], [3.0, 3.0, 4.5, 4.5]);

@@ -13,6 +13,7 @@ struct Town {
 }
 
 const SUBJECT: usize = 0;
+const NOBODY: [usize; 0] = [];
 
 impl Town {
     fn steady(days: usize, partners: usize, per_day: f64) -> Self {
@@ -82,6 +83,15 @@ fn listed(network: &Network, day: Day) -> Vec<usize> {
     network.assess(day).iter().filter(|a| is_listed(a)).map(|a| a.partner).collect()
 }
 
+/// Partners listed above `watch`, which by design errs once in a hundred partner-months.
+fn warned(network: &Network, day: Day) -> Vec<usize> {
+    let is_warned = |assessment: &&Assessment| match &assessment.verdict {
+        Verdict::Listed(decline) => decline.severity > Severity::Watch,
+        Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => false,
+    };
+    network.assess(day).iter().filter(is_warned).map(|a| a.partner).collect()
+}
+
 fn decline(network: &Network, day: Day) -> Decline {
     match network.assess(day).swap_remove(SUBJECT).verdict {
         Verdict::Listed(decline) => *decline,
@@ -94,7 +104,7 @@ fn decline(network: &Network, day: Day) -> Decline {
 #[test]
 fn stop_is_listed_within_days_with_onset_and_loss() {
     let network = Town::steady(160, 60, 10.0).subject(140..160, 0.0).network();
-    assert_eq!(listed(&network, 138), []);
+    assert_eq!(listed(&network, 138), NOBODY);
     assert_eq!(listed(&network, 144), [SUBJECT]);
     let found = decline(&network, 159);
     assert_eq!(found.severity, Severity::Silent);
@@ -117,26 +127,31 @@ fn halved_partner_is_listed_as_a_warning_with_observed_below_expected() {
 }
 
 #[test]
-fn steady_network_lists_nobody() {
+fn steady_network_warns_of_nobody_and_watches_few() {
     let network = Town::steady(200, 60, 5.0).network();
-    assert!((90..200).all(|day| listed(&network, day).is_empty()));
+    assert!((90..200).all(|day| warned(&network, day).is_empty()));
+    let mut watched: Vec<usize> = (90..200).flat_map(|day| listed(&network, day)).collect();
+    watched.sort_unstable();
+    watched.dedup();
+    // 60 partners over 110 days are 217 partner-months: two false alarms are due.
+    assert!(watched.len() <= 4, "{watched:?}");
 }
 
 #[test]
 fn outage_of_the_tracker_is_nobody_s_decline() {
     let network = Town::steady(160, 60, 10.0).everybody(130..132, 0.05).network();
     assert!(network.factor(130) < 0.2 && network.factor(129) > 0.9);
-    assert!((130..160).all(|day| listed(&network, day).is_empty()));
+    assert!((130..160).all(|day| warned(&network, day).is_empty()));
     assert_eq!(network.incident(131), None);
 }
 
 #[test]
-fn network_wide_dip_is_an_incident_and_lists_nobody() {
+fn network_wide_dip_is_an_incident_and_warns_of_nobody() {
     let network = Town::steady(160, 60, 20.0).everybody(120..150, 0.7).network();
     let incident = network.incident(140).unwrap();
     assert_eq!(incident.since, 120);
     assert!((incident.factor - 0.7).abs() < 0.05, "{incident:?}");
-    assert!((120..160).all(|day| listed(&network, day).is_empty()));
+    assert!((120..160).all(|day| warned(&network, day).is_empty()));
 }
 
 #[test]
@@ -155,8 +170,8 @@ fn recovered_partner_leaves_the_list_and_its_state() {
     let network = Town::steady(200, 60, 10.0).subject(130..150, 0.0).network();
     assert_eq!(listed(&network, 149), [SUBJECT]);
     assert!(network.state(SUBJECT, 149).standing_loss() > 200.0);
-    assert_eq!(listed(&network, 165), []);
-    assert_eq!(network.state(SUBJECT, 165).fallen, None);
+    assert_eq!(listed(&network, 180), NOBODY);
+    assert_eq!(network.state(SUBJECT, 180).fallen, None);
 }
 
 #[test]
@@ -175,13 +190,13 @@ fn declared_absence_is_not_judged_nor_learned() {
         .subject(120..=160, 0.0)
         .network();
     assert_eq!(network.assess(150)[SUBJECT].verdict, Verdict::Away);
-    assert!((161..200).all(|day| listed(&network, day).is_empty()));
+    assert!((161..200).all(|day| !listed(&network, day).contains(&SUBJECT)));
 }
 
 #[test]
 fn burst_of_a_bot_and_its_end_move_nothing() {
     let network = Town::steady(200, 60, 10.0).subject(120..126, 50.0).network();
-    assert!((120..200).all(|day| listed(&network, day).is_empty()));
+    assert!((120..200).all(|day| !listed(&network, day).contains(&SUBJECT)));
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn sparse_partner_is_missed_when_its_silence_is_unusual() {
             sparse.clicks = (0..260).map(|day| u32::from(day % 4 == 0 && day < 200)).collect();
         })
         .network();
-    assert_eq!(listed(&network, 212), []);
+    assert_eq!(listed(&network, 212), NOBODY);
     let assessment = network.assess(259).swap_remove(SUBJECT);
     assert_eq!(assessment.days_since_last_click, Some(63));
     assert_eq!(decline(&network, 259).severity, Severity::Silent);
@@ -294,9 +309,9 @@ fn uneven_series_are_refused_by_name() {
 
 #[test]
 fn empty_and_silent_networks_are_assessed() {
-    assert_eq!(Network::new(100, Vec::new()).unwrap().assess(99), []);
+    assert!(Network::new(100, Vec::new()).unwrap().assess(99).is_empty());
     let silent = Town::steady(100, 3, 1.0).everybody(0..100, 0.0).network();
-    assert_eq!(listed(&silent, 99), []);
+    assert_eq!(listed(&silent, 99), NOBODY);
     assert_eq!(silent.assess(99)[0].days_since_last_click, None);
     assert!(matches!(silent.assess(10)[0].verdict, Verdict::TooYoung { until: 60 }));
 }
