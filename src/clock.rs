@@ -40,10 +40,7 @@ impl Clock {
     /// read back equals the value written.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the one place that reads the machine's clock"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
             Source::System => from_micros(Utc::now().timestamp_micros()),
             Source::Manual(at) => from_micros(at.load(Ordering::SeqCst)),
         }

@@ -153,10 +153,7 @@ mod tests {
         let a = PartnerId::new();
         assert_eq!(a.to_string().parse::<PartnerId>().unwrap(), a);
         assert_eq!(a.to_string().len(), 29);
-        assert!(
-            PartnerId(Uuid::from_u128(1)).to_string()
-                < PartnerId(Uuid::from_u128(1 << 90)).to_string()
-        );
+        assert!(PartnerId(Uuid::from_u128(1)).to_string() < PartnerId(Uuid::from_u128(1 << 90)).to_string());
     }
 
     #[test]

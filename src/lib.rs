@@ -20,18 +20,18 @@ pub mod web;
 
 // The way of the data.
 pub mod account;
-pub mod click;
-pub mod commission;
-pub mod conversion;
-pub mod intake;
-pub mod ledger;
-pub mod link;
 pub mod partner;
-pub mod payout;
 pub mod program;
-pub mod report;
-pub mod settlement;
+pub mod link;
+pub mod click;
+pub mod conversion;
 pub mod stream;
+pub mod intake;
+pub mod settlement;
+pub mod commission;
+pub mod ledger;
+pub mod payout;
+pub mod report;
 
 // What holds it together.
 pub mod app;

@@ -55,11 +55,8 @@ impl KeyRing {
             let malformed = BadKeyRing::Malformed(n + 1);
             let (kid, key) = part.split_once(':').ok_or(malformed.clone())?;
             let kid: u8 = kid.parse().map_err(|_| malformed.clone())?;
-            let key: [u8; 32] = STANDARD
-                .decode(key)
-                .ok()
-                .and_then(|k| k.try_into().ok())
-                .ok_or(malformed.clone())?;
+            let key: [u8; 32] =
+                STANDARD.decode(key).ok().and_then(|k| k.try_into().ok()).ok_or(malformed.clone())?;
             let slot = keys.get_mut(usize::from(kid)).ok_or(malformed)?;
             if slot.replace(Key(key)).is_some() {
                 return Err(BadKeyRing::Twice(kid));

@@ -7,17 +7,17 @@ const HALF_CLICK: f64 = 0.5;
 
 /// Describes a stretch of days that brought fewer clicks than promised.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Finding {
+pub(super) struct Finding {
     /// -log10 of the p-value; 0 without evidence.
-    pub strength: f32,
+    pub(super) strength: f32,
     /// Expected clicks per usual day.
-    pub rate: f32,
+    pub(super) rate: f32,
     /// Share of them that still came.
-    pub kept: f32,
+    pub(super) kept: f32,
     /// Relative variance of the expectation beyond chance.
-    pub uncertainty: f32,
+    pub(super) uncertainty: f32,
     /// First day of the stretch.
-    pub since: u32,
+    pub(super) since: u32,
 }
 
 impl Finding {
@@ -43,17 +43,17 @@ impl Finding {
     }
 
     /// Chance of a stretch this low, before correcting for the many partners looked at.
-    pub fn p_value(&self) -> f64 {
+    pub(super) fn p_value(&self) -> f64 {
         10_f64.powf(-f64::from(self.strength))
     }
 
     /// Share of the clicks lost, 0 to 1.
-    pub fn share_lost(&self) -> f64 {
+    pub(super) fn share_lost(&self) -> f64 {
         (1.0 - f64::from(self.kept)).clamp(0.0, 1.0)
     }
 
     /// First day of the stretch, as an index.
-    pub fn since(&self) -> Day {
+    pub(super) fn since(&self) -> Day {
         self.since as usize
     }
 }

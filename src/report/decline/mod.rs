@@ -42,12 +42,12 @@ mod windows;
 pub use assess::{Assessment, Decline, Estimate, Verdict};
 pub use cause::{Cause, Diagnosis};
 pub use conversions::ConversionFall;
-pub use finding::Finding;
 pub use remedy::remedy;
 pub use series::{CountrySeries, Day, Fault, PartnerSeries, UnevenSeries};
 pub use severity::{FalseAlarms, Severity};
 pub use state::{Fallen, State};
 
+use finding::Finding;
 use history::History;
 use totals::Totals;
 
@@ -115,7 +115,7 @@ impl Network {
     }
 
     /// Returns the strongest finding about a partner on a day.
-    pub fn finding(&self, partner: usize, day: Day) -> Finding {
+    fn finding(&self, partner: usize, day: Day) -> Finding {
         match day.checked_sub(JUDGED_FROM) {
             Some(row) => self.findings[row * self.partners.len() + partner],
             None => Finding::NONE,
@@ -123,19 +123,19 @@ impl Network {
     }
 
     /// Returns the partner's state at the end of a day.
-    pub fn state(&self, partner: usize, day: Day) -> State {
+    fn state(&self, partner: usize, day: Day) -> State {
         let findings = |day| self.finding(partner, day);
         let series = &self.partners[partner];
         state::state(series, &self.history, partner, findings, (JUDGED_FROM.min(day), day))
     }
 
     /// Returns a fall of conversions at unchanged clicks, as seen at the end of a day.
-    pub fn conversion_fall(&self, partner: usize, day: Day) -> Option<ConversionFall> {
+    fn conversion_fall(&self, partner: usize, day: Day) -> Option<ConversionFall> {
         conversions::fall(&self.history, &self.conversions, partner, day)
     }
 
     /// Returns the possible cause of a fall that began on `since`, as seen at the end of `day`.
-    pub fn diagnose(&self, partner: usize, since: Day, day: Day) -> Diagnosis {
+    fn diagnose(&self, partner: usize, since: Day, day: Day) -> Diagnosis {
         cause::diagnose(&self.partners[partner], &self.history, partner, since, day)
     }
 
