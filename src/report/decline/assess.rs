@@ -123,7 +123,7 @@ impl Network {
             .map(|&i| {
                 let fall = self.fall(i, day, &states[i]);
                 Facts {
-                    listing_strength: severity::listing_strength(self.finding(i, day)),
+                    listing_strength: f64::from(self.finding(i, day).listing_strength),
                     share_lost: 1.0 - fall.kept,
                     next_loss: NEXT_DAYS * fall.rate * (1.0 - fall.kept),
                     silent_since_onset: states[i].last_click.is_some_and(|last| last < fall.since),

@@ -1,5 +1,6 @@
 //! The strongest evidence of a fall that one day offers about one partner.
 
+use super::price::{Evidence, listing_strength};
 use super::series::Day;
 
 /// Half a click each way keeps a share finite and a silent window below 100 %.
@@ -8,7 +9,9 @@ const HALF_CLICK: f64 = 0.5;
 /// Describes a stretch of days that brought fewer clicks than promised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Finding {
-    /// -log10 of the p-value; 0 without evidence.
+    /// -log10 of the p-value, priced: what listings are decided by. 0 without evidence.
+    pub(super) listing_strength: f32,
+    /// -log10 of the p-value itself.
     pub(super) strength: f32,
     /// Expected clicks per usual day.
     pub(super) rate: f32,
@@ -21,11 +24,18 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) const NONE: Self =
-        Self { strength: 0.0, rate: 0.0, kept: 1.0, uncertainty: 0.0, since: 0 };
+    pub(super) const NONE: Self = Self {
+        listing_strength: 0.0,
+        strength: 0.0,
+        rate: 0.0,
+        kept: 1.0,
+        uncertainty: 0.0,
+        since: 0,
+    };
 
     /// Narrows to `f32`: four digits are plenty, and there is one finding per partner and day.
     pub(super) fn new(
+        evidence: Evidence,
         p_value: f64,
         rate: f64,
         seen: f64,
@@ -33,8 +43,10 @@ impl Finding {
         uncertainty: f64,
         since: Day,
     ) -> Self {
+        let strength = -p_value.log10();
         Self {
-            strength: -p_value.log10() as f32,
+            listing_strength: listing_strength(strength, evidence, rate) as f32,
+            strength: strength as f32,
             rate: rate as f32,
             kept: ((seen + HALF_CLICK) / (expected + HALF_CLICK)) as f32,
             uncertainty: uncertainty as f32,

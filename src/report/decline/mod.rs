@@ -28,6 +28,7 @@ mod finding;
 mod history;
 mod network;
 mod onset;
+mod price;
 mod remedy;
 pub mod score;
 mod season;
@@ -156,7 +157,7 @@ impl Network {
             let best = &mut findings[(day - JUDGED_FROM) * count + partner];
             let series = &partners[partner];
             let has_verdict = day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day);
-            if has_verdict && finding.strength > best.strength {
+            if has_verdict && finding.listing_strength > best.listing_strength {
                 *best = finding;
             }
         };

@@ -1,7 +1,5 @@
 //! Who is listed on a day, and how urgent it is.
 
-use super::finding::Finding;
-
 /// A fall is worth watching at p <= 10^-3.3.
 const WATCH_STRENGTH: f64 = 3.3;
 /// Measured on the benchmark at that bound.
@@ -10,11 +8,6 @@ const WATCH_FALSE_ALARMS: f64 = 0.01;
 const FALSE_SHARE: f64 = 0.01;
 /// The p-value is the least of overlapping windows, which count for 6 independent looks.
 const LOOKS: f64 = 6.0;
-/// Partners below so many clicks a day get a looser bound, by this power of the ratio ...
-const SPARSE_BELOW: f64 = 0.6;
-const SPARSE_POWER: f64 = 1.5;
-/// ... but never by more than 10^1.5.
-const SPARSE_MOST: f64 = 1.5;
 const CRITICAL_SHARE_LOST: f64 = 0.7;
 /// Critical is also who belongs to the tenth of the list that loses most.
 const CRITICAL_PART: usize = 10;
@@ -52,17 +45,6 @@ pub(super) struct Facts {
     pub(super) next_loss: f64,
     pub(super) silent_since_onset: bool,
     pub(super) dormancy: f64,
-}
-
-/// Returns the strength a listing is decided by: the finding's own, more for a sparse partner.
-///
-/// A sparse partner's counts are so coarse that a healthy one hardly ever reaches a small p-value;
-/// one bound for all would spend the allowed false alarms on the large partners alone. The bonus
-/// depends on the size only, as weighted p-values do (Genovese, Roeder and Wasserman 2006).
-pub(super) fn listing_strength(finding: Finding) -> f64 {
-    let sparse = (SPARSE_BELOW / f64::from(finding.rate).max(1e-3)).log10().max(0.0);
-    let bonus = (SPARSE_POWER * sparse).min(SPARSE_MOST);
-    if finding.strength > 0.0 { f64::from(finding.strength) + bonus } else { 0.0 }
 }
 
 /// Returns whether a listing strength is worth watching by itself.
@@ -162,14 +144,5 @@ mod tests {
         assert_eq!(warning_strength(&weak), f64::INFINITY);
         let with_others = [3.2, 9.0, 9.0, 9.0];
         assert_eq!(warning_strength(&with_others), 3.2);
-    }
-
-    #[test]
-    fn sparse_partner_gets_a_bonus_that_is_bounded() {
-        let of = |rate| {
-            let finding = Finding { strength: 3.0, rate, ..Finding::NONE };
-            (listing_strength(finding) * 100.0).round() / 100.0
-        };
-        assert_eq!([of(5.0), of(0.6), of(0.06), of(0.006)], [3.0, 3.0, 4.5, 4.5]);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::finding::Finding;
 use super::history::History;
+use super::price::Evidence;
 use super::series::{Day, PartnerSeries};
 use super::tail::silence_tail;
 use super::totals::Totals;
@@ -75,5 +76,5 @@ fn judge(
     let rate = clicks / history.exposure.between(partner, from, last).max(1e-9);
     let expected = rate * history.exposure.between(partner, last + 1, day + 1);
     let p_value = silence_tail(a, b, silence);
-    Some(Finding::new(p_value, rate, 0.0, expected, 1.0 / a, last + 1))
+    Some(Finding::new(Evidence::Silence, p_value, rate, 0.0, expected, 1.0 / a, last + 1))
 }

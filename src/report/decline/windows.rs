@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::finding::Finding;
 use super::history::History;
 use super::network::weighted_median;
+use super::price::Evidence;
 use super::series::Day;
 use super::tail::{Expectation, mixed_low_tail};
 
@@ -210,7 +211,8 @@ impl Window {
             return None;
         }
         let p_value = mixed_low_tail(seen, Expectation { mean: expected, known, own });
-        Some(Finding::new(p_value, rate, seen, expected, known + own, from))
+        let evidence = Evidence::Window(self.length);
+        Some(Finding::new(evidence, p_value, rate, seen, expected, known + own, from))
     }
 
     fn is_low_now(&self, history: &History, partner: usize, day: Day, rate: f64) -> bool {

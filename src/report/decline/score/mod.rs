@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::severity::{is_watched, listing_strength};
+use super::severity::is_watched;
 use super::{Cause, CountrySeries, Day, Network, PartnerSeries, UnevenSeries};
 
 /// The benchmark monitors from this day on.
@@ -315,7 +315,7 @@ fn write_flags(
 
 fn click_flag(network: &Network, partner: usize, id: u32, day: Day) -> Option<[String; 10]> {
     let finding = network.finding(partner, day);
-    let strength = listing_strength(finding);
+    let strength = f64::from(finding.listing_strength);
     if strength < ROWS_FROM {
         return None;
     }
