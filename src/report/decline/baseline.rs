@@ -4,7 +4,7 @@
 //! a bot burst or of a promotion is no fall, and the bias of capping cancels.
 
 /// Says how far above the expected a day still counts, in deviations.
-const CAP_DEVIATIONS: f64 = 0.9;
+const CAP_DEVIATIONS: f64 = 0.7;
 /// A week needs more than two usual days of exposure to be a sample.
 const MIN_WEEK_EXPOSURE: f64 = 2.0;
 /// Weeks the current level looks at.

@@ -8,13 +8,13 @@
 //! control with p-value weighting* (2006). The constants were chosen on the benchmark's public
 //! seeds, and hold on others.
 
-/// A window of two weeks pays nothing: it is the middle of the lengths.
-const NEUTRAL_DAYS: f64 = 14.0;
+/// A window of 16 days, in the middle of the lengths, pays nothing.
+const NEUTRAL_DAYS: f64 = 16.0;
 /// Power of the length. 1 is the number of independent windows a month; a little more does better,
 /// as a partner's own short ups and downs resemble each other.
-const LENGTH_POWER: f64 = 1.3;
+const LENGTH_POWER: f64 = 1.5;
 /// Silences are looked at every day from the seventh on, whatever their length.
-const SILENCE_PRICE: f64 = 0.6;
+const SILENCE_PRICE: f64 = 0.7;
 /// Partners below so many clicks a day get a bonus by their size, of 10^1.5 at most.
 const SPARSE_BELOW: f64 = 0.6;
 const SPARSE_MOST: f64 = 1.5;
@@ -50,13 +50,13 @@ mod tests {
     #[test]
     fn short_windows_pay_and_long_ones_earn() {
         let of = |days| rounded(Evidence::Window(days), 5.0);
-        assert_eq!([of(2), of(14), of(112)], [1.9, 3.0, 4.17]);
-        assert_eq!(rounded(Evidence::Silence, 5.0), 2.4);
+        assert_eq!([of(2), of(16), of(112)], [1.65, 3.0, 4.27]);
+        assert_eq!(rounded(Evidence::Silence, 5.0), 2.3);
     }
 
     #[test]
     fn sparse_partners_get_a_bounded_bonus() {
-        let of = |rate| rounded(Evidence::Window(14), rate);
+        let of = |rate| rounded(Evidence::Window(16), rate);
         assert_eq!([of(5.0), of(0.6), of(0.06), of(0.0)], [3.0, 3.0, 4.0, 4.5]);
     }
 }

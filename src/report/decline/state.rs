@@ -63,7 +63,7 @@ pub(super) fn state(
     let mut fallen: Option<Fallen> = None;
     for today in from..=day {
         let finding = findings(today);
-        if fallen.is_none() && f64::from(finding.listing_strength) >= LATCH_STRENGTH {
+        if fallen.is_none() && f64::from(finding.strength) >= LATCH_STRENGTH {
             fallen = Some(Fallen { rate: f64::from(finding.rate), since: finding.since() });
         }
         fallen = fallen.filter(|fall| {

@@ -30,11 +30,11 @@ const ERROR_HALF_LIFE: f64 = 150.0;
 /// Days a forecast must be over before its error counts.
 const ERROR_GUARD: usize = 28;
 /// Forecasts the network's typical error counts for against the partner's own.
-const PRIOR_FORECASTS: f64 = 2.0;
+const PRIOR_FORECASTS: f64 = 4.0;
 /// Start and floor of the typical error (relative variance), and how much of the median it keeps.
 const START_ERROR: f64 = 0.05;
 const MIN_ERROR: f64 = 0.002;
-const ERROR_SHARE: f64 = 0.6;
+const ERROR_SHARE: f64 = 0.5;
 /// A partner's error is at least this part of the typical one.
 const MIN_OWN_SHARE: f64 = 0.15;
 /// Partners needed before the typical error is learned.
