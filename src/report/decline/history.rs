@@ -200,3 +200,44 @@ impl<'a> Learner<'a> {
         baseline::noise(pairs, self.noises[i])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lone(days: usize, clicks: impl Fn(Day) -> u32) -> History {
+        let clicks = (0..days).map(clicks).collect();
+        History::learn(&[PartnerSeries { clicks, ..PartnerSeries::default() }], days)
+    }
+
+    #[test]
+    fn honeymoon_is_no_sample() {
+        let history = lone(14, |_| 5);
+        assert_eq!(history.used.between(0, 0, 10), 0.0);
+        assert_eq!(history.used.between(0, 10, 14), 4.0);
+    }
+
+    #[test]
+    fn burst_is_capped_near_the_level() {
+        let history = lone(80, |day| if day == 70 { 500 } else { 10 });
+        assert_eq!(history.raw.on(0, 70), 500.0);
+        assert!(history.clicks.on(0, 70) < 25.0, "{}", history.clicks.on(0, 70));
+    }
+
+    #[test]
+    fn busy_first_weeks_are_capped_once_the_level_is_known() {
+        let start = |day| if day < 21 { 50 } else { 10 };
+        assert_eq!(lone(41, start).clicks.on(0, 15), 50.0);
+        let later = lone(42, start);
+        assert!(later.clicks.on(0, 15) < 45.0, "{}", later.clicks.on(0, 15));
+        assert_eq!(later.clicks.on(0, 39), 10.0);
+    }
+
+    #[test]
+    fn baseline_ends_with_the_week_before() {
+        let history = lone(100, |day| if day < 91 { 10 } else { 0 });
+        let rate = |day| history.baselines_before(day)[0].rate;
+        assert!((rate(97) - 10.0).abs() < 1.0, "{}", rate(97));
+        assert_eq!(rate(91), rate(97));
+    }
+}

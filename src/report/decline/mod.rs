@@ -7,12 +7,12 @@
 //! error. So an outage, a holiday or a bot burst is nobody's decline, and a wild partner must fall
 //! further than a steady one.
 //!
-//! The steps, in the order of the data:
-//! `season` and `network` say what a day should bring, `baseline` what the partner usually
-//! brings, `history` learns all three day by day; `windows` and `silence` produce a
-//! [`Finding`] per day; `state` remembers falls that have not recovered; `severity` decides
-//! the day's list; `onset` dates the fall, `cause` and `remedy` say why and what to do. [`score`] replays the benchmark
-//! in `load-tests/decline/`, which guards the quality of all this.
+//! The steps, in the order of the data: `season` and `network` say what a day should bring,
+//! `baseline` what the partner usually brings, and `history` learns all three day by day;
+//! `windows` and `silence` produce a finding per day, which `price` puts on one scale; `state`
+//! remembers falls that have not recovered; `severity` decides the day's list; `onset` dates the
+//! fall, `cause` and `remedy` say why and what to do. [`score`] replays the benchmark in
+//! `load-tests/decline/`, which guards the quality of all this.
 //!
 //! Everything is pure. An assessment of a day uses that day and earlier ones only.
 #![expect(

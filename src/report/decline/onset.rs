@@ -30,3 +30,21 @@ pub(super) fn onset(
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::series::PartnerSeries;
+    use super::*;
+
+    #[test]
+    fn fall_is_dated_by_the_days_themselves_wherever_it_was_first_seen() {
+        let clicks = (0..160).map(|day| if day < 140 { 10 } else { 2 }).collect();
+        let partner = PartnerSeries { clicks, ..PartnerSeries::default() };
+        let history = History::learn(&[partner], 160);
+        for seen_since in [133, 140, 147, 155] {
+            assert_eq!(onset(&history, 0, (10.0, 0.2), seen_since, 159), 140);
+        }
+        // Further back than four weeks it is not looked for.
+        assert_eq!(onset(&history, 0, (20.0, 0.5), 100, 159), 72);
+    }
+}

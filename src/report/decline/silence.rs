@@ -78,3 +78,34 @@ fn judge(
     let p_value = silence_tail(a, b, silence);
     Some(Finding::new(Evidence::Silence, p_value, rate, 0.0, expected, 1.0 / a, last + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every fourth day two clicks, the last of them on day 196.
+    fn findings(clicks: impl Fn(Day) -> u32) -> Vec<(Day, Finding)> {
+        let clicks = (0..260).map(|day| if day < 200 { clicks(day) } else { 0 }).collect();
+        let partners = [PartnerSeries { clicks, ..PartnerSeries::default() }];
+        let history = History::learn(&partners, 260);
+        let mut found = Vec::new();
+        scan(&partners, &history, 60, |_, day, finding| found.push((day, finding)));
+        found
+    }
+
+    #[test]
+    fn strength_is_the_product_of_idle_days() {
+        let found = findings(|day| 2 * u32::from(day % 4 == 0));
+        assert_eq!(found[0].0, 196 + 7, "a silence of less than a week says nothing");
+        let (day, finding) = found[23];
+        // 45 of the 182 days before the last click had one: Beta(45.5, 137.5).
+        let idle: f64 = (0..day - 196).map(|k| (137.5 + k as f64) / (183.0 + k as f64)).product();
+        assert!((f64::from(finding.strength) + idle.log10()).abs() < 1e-4, "{finding:?}");
+        assert_eq!(finding.since(), 197);
+    }
+
+    #[test]
+    fn partner_seen_on_most_days_is_left_to_the_windows() {
+        assert!(findings(|day| u32::from(day % 3 != 0)).is_empty());
+    }
+}

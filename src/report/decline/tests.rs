@@ -200,6 +200,12 @@ fn burst_of_a_bot_and_its_end_move_nothing() {
 }
 
 #[test]
+fn end_of_a_long_promotion_is_no_fall() {
+    let network = Town::steady(200, 60, 10.0).subject(110..135, 8.0).network();
+    assert!((110..200).all(|day| !listed(&network, day).contains(&SUBJECT)));
+}
+
+#[test]
 fn sparse_partner_is_missed_when_its_silence_is_unusual() {
     // One day in four with a click, two months of silence.
     let network = Town::steady(260, 60, 10.0)
