@@ -218,6 +218,13 @@ mod tests {
     }
 
     #[test]
+    fn outage_is_no_sample() {
+        let history = lone(80, |day| if day == 70 { 5 } else { 1_000 });
+        assert_eq!(history.used.between(0, 69, 72), 2.0);
+        assert_eq!(history.raw.on(0, 70), 0.0);
+    }
+
+    #[test]
     fn burst_is_capped_near_the_level() {
         let history = lone(80, |day| if day == 70 { 500 } else { 10 });
         assert_eq!(history.raw.on(0, 70), 500.0);

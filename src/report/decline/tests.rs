@@ -254,7 +254,8 @@ fn conversions_may_fall_while_clicks_hold() {
     assert_eq!(assessment.verdict, Verdict::NotListed);
     let fall = assessment.conversion_fall.unwrap();
     assert!(fall.since >= 160 && fall.observed < 0.6 * fall.expected, "{fall:?}");
-    assert_eq!(network.conversion_fall(1, 219), None);
+    let steady = (1..60).flat_map(|partner| (90..220).map(move |day| (partner, day)));
+    assert!(steady.into_iter().all(|(i, day)| network.conversion_fall(i, day).is_none()));
 }
 
 #[test]
