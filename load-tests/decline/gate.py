@@ -13,7 +13,7 @@ def main(paths):
     passed = True
     for rate, floor in FLOOR.items():
         print("%-14s" % rate + "".join("%15s" % c for c in COLUMNS))
-        rows = {seed: [s[rate][c] for c in COLUMNS] for seed, s in scores.items()}
+        rows = {seed: [s[rate].get(c, float("nan")) for c in COLUMNS] for seed, s in scores.items()}
         rows["mean"] = [sum(col) / len(rows) for col in zip(*rows.values())]
         for seed, row in rows.items(): print("%-14s" % seed + "".join("%15.3f" % v for v in row))
         ok = rows["mean"][0] >= floor; passed &= ok

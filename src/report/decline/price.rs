@@ -8,15 +8,17 @@
 //! control with p-value weighting* (2006). The constants were chosen on the benchmark's public
 //! seeds, and hold on others.
 
-/// A window of 16 days, in the middle of the lengths, pays nothing.
-const NEUTRAL_DAYS: f64 = 16.0;
+/// A window of 17 days, in the middle of the lengths, pays nothing.
+const NEUTRAL_DAYS: f64 = 17.0;
+/// Beyond ten weeks length earns no more: what fell so long ago is no news.
+const EARNS_UP_TO_DAYS: usize = 70;
 /// Power of the length. 1 is the number of independent windows a month; a little more does better,
 /// as a partner's own short ups and downs resemble each other.
 const LENGTH_POWER: f64 = 1.5;
 /// Silences are looked at every day from the seventh on, whatever their length.
 const SILENCE_PRICE: f64 = 0.7;
 /// Partners below so many clicks a day get a bonus by their size, of 10^1.5 at most.
-const SPARSE_BELOW: f64 = 0.6;
+const SPARSE_BELOW: f64 = 0.8;
 const SPARSE_MOST: f64 = 1.5;
 
 /// Names the kind of a piece of evidence.
@@ -32,7 +34,9 @@ pub(super) enum Evidence {
 /// -log10 of a p-value; `rate` is in clicks a day.
 pub(super) fn listing_strength(strength: f64, evidence: Evidence, rate: f64) -> f64 {
     let price = match evidence {
-        Evidence::Window(days) => LENGTH_POWER * (NEUTRAL_DAYS / days as f64).log10(),
+        Evidence::Window(days) => {
+            LENGTH_POWER * (NEUTRAL_DAYS / days.min(EARNS_UP_TO_DAYS) as f64).log10()
+        }
         Evidence::Silence => SILENCE_PRICE,
     };
     let bonus = (SPARSE_BELOW / rate.max(1e-3)).log10().clamp(0.0, SPARSE_MOST);
@@ -50,13 +54,13 @@ mod tests {
     #[test]
     fn short_windows_pay_and_long_ones_earn() {
         let of = |days| rounded(Evidence::Window(days), 5.0);
-        assert_eq!([of(2), of(16), of(112)], [1.65, 3.0, 4.27]);
+        assert_eq!([of(2), of(17), of(70), of(112)], [1.61, 3.0, 3.92, 3.92]);
         assert_eq!(rounded(Evidence::Silence, 5.0), 2.3);
     }
 
     #[test]
     fn sparse_partners_get_a_bounded_bonus() {
-        let of = |rate| rounded(Evidence::Window(16), rate);
-        assert_eq!([of(5.0), of(0.6), of(0.06), of(0.0)], [3.0, 3.0, 4.0, 4.5]);
+        let of = |rate| rounded(Evidence::Window(17), rate);
+        assert_eq!([of(5.0), of(0.8), of(0.08), of(0.0)], [3.0, 3.0, 4.0, 4.5]);
     }
 }

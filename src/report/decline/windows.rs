@@ -13,7 +13,7 @@ use super::series::Day;
 use super::tail::{Expectation, mixed_low_tail};
 
 /// Window lengths in days, short for a sudden stop and long for a slow fade.
-const WINDOWS: [usize; 13] = [2, 3, 4, 5, 7, 10, 14, 21, 28, 42, 56, 84, 112];
+const WINDOWS: [usize; 14] = [2, 3, 5, 7, 10, 14, 21, 28, 35, 42, 56, 70, 84, 112];
 /// No window begins before four full weeks of baseline.
 const BASELINE_FROM: Day = 28;
 /// A window tells only of falls to less than 85 % of the expected.
