@@ -4,7 +4,8 @@ use super::onset::onset;
 use super::severity::{self, Facts};
 use super::tail::interval;
 use super::{
-    ConversionFall, Day, Diagnosis, FalseAlarms, MIN_AGE_DAYS, Network, Severity, State, remedy,
+    ConversionFall, Day, Diagnosis, Fallen, FalseAlarms, MIN_AGE_DAYS, Network, Severity, State,
+    remedy,
 };
 
 /// Losses are foretold for four weeks.
@@ -141,12 +142,15 @@ impl Network {
     /// Dates the fall behind the day's finding and measures it from its first day on.
     fn fall(&self, partner: usize, day: Day, state: &State) -> Fall {
         let finding = self.finding(partner, day);
-        let (kept, rate) = (f64::from(finding.kept), f64::from(finding.rate));
-        let (rate, seen_since) = match state.fallen {
-            Some(fallen) if fallen.since < finding.since() => (fallen.rate, fallen.since),
-            Some(_) | None => (rate, finding.since()),
-        };
-        let since = onset(&self.history, partner, (rate, kept), seen_since, day);
+        let own_rate = f64::from(finding.rate);
+        // The baseline may have sunk with the fall; the latched level has not.
+        let before = state
+            .fallen
+            .filter(|fallen| fallen.since < finding.since() && fallen.rate >= own_rate)
+            .unwrap_or(Fallen { rate: own_rate, since: finding.since() });
+        let rate = before.rate;
+        let kept = f64::from(finding.kept) * if rate > 0.0 { own_rate / rate } else { 1.0 };
+        let since = onset(&self.history, partner, (rate, kept), before.since, day);
         let exposure = self.history.exposure.between(partner, since, day + 1);
         let seen = self.history.clicks.between(partner, since, day + 1);
         Fall { since, rate, kept, exposure, seen, uncertainty: f64::from(finding.uncertainty) }

@@ -184,6 +184,16 @@ fn stopped_partner_stays_in_the_state_when_the_baseline_has_forgotten_it() {
 }
 
 #[test]
+fn loss_is_measured_from_the_level_before_a_fall_in_two_steps() {
+    let network =
+        Town::steady(260, 60, 40.0).subject(150..260, 0.5).subject(200..260, 0.4).network();
+    let found = decline(&network, 259);
+    assert!((145..155).contains(&found.since), "{found:?}");
+    assert!((found.expected_per_day.value - 40.0).abs() < 5.0, "{found:?}");
+    assert!((0.75..0.85).contains(&found.share_lost), "{found:?}");
+}
+
+#[test]
 fn declared_absence_is_not_judged_nor_learned() {
     let network = Town::steady(200, 60, 10.0)
         .with(|partner| partner.away = vec![120..=160])

@@ -11,6 +11,7 @@ use super::network::weighted_median;
 use super::price::Evidence;
 use super::series::Day;
 use super::tail::{Expectation, mixed_low_tail};
+use super::totals::Totals;
 
 /// Window lengths in days, short for a sudden stop and long for a slow fade.
 const WINDOWS: [usize; 14] = [2, 3, 5, 7, 10, 14, 21, 28, 35, 42, 56, 70, 84, 112];
@@ -123,7 +124,7 @@ impl Window {
         let baselines = history.baselines_before(from).iter().enumerate();
         baselines
             .map(|(partner, baseline)| {
-                let sum = |totals: &super::totals::Totals| totals.between(partner, from, day + 1);
+                let sum = |totals: &Totals| totals.between(partner, from, day + 1);
                 if baseline.weeks < min_weeks || sum(&history.used) < 0.6 * length {
                     return None;
                 }
