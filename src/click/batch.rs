@@ -83,7 +83,7 @@ impl Batcher {
                     .increment(batch.len() as u64);
             }
             // Nobody may be waiting any more.
-            drop(close.send(kept.is_ok()));
+            let _ = close.send(kept.is_ok());
         });
     }
 }

@@ -228,9 +228,7 @@ impl Tour {
     pub(super) fn tell(&self, running: &Running, progress: &Progress) {
         let base = self.get("TRIBUTARY_URL");
         let lines = [
-            format!(
-                "Tributary runs. Stop it with Ctrl-C; start it again and everything is still there."
-            ),
+            "Tributary runs. Ctrl-C stops it; started again, everything is still there.".to_owned(),
             String::new(),
             format!("  API          {base}/openapi.json"),
             format!("  Metrics      http://{}/metrics", running.admin_address),

@@ -170,15 +170,19 @@ fn check_signature(
             SignatureError::MissingHeader(_) => "missing_header",
             SignatureError::OutOfTolerance { .. } => "timestamp",
             SignatureError::NoMatch => "no_match",
-            _ => "malformed",
+            SignatureError::DuplicateHeader(_)
+            | SignatureError::BadId
+            | SignatureError::BadTimestamp
+            | SignatureError::TooManySignatures => "malformed",
         };
         metrics::counter!(metric::WEBHOOK_VERIFY_FAILURES, "reason" => label).increment(1);
         let detail = format!("{error}.");
-        match error {
-            SignatureError::OutOfTolerance { .. } => Problem::new(Code::TimestampOutOfTolerance)
+        if matches!(error, SignatureError::OutOfTolerance { .. }) {
+            Problem::new(Code::TimestampOutOfTolerance)
                 .detail(detail)
-                .with("server_time", now.to_rfc3339()),
-            _ => Problem::new(Code::InvalidSignature).detail(detail),
+                .with("server_time", now.to_rfc3339())
+        } else {
+            Problem::new(Code::InvalidSignature).detail(detail)
         }
     })
 }

@@ -326,10 +326,7 @@ pub async fn empty(url: &str) -> Result<(), StreamError> {
         .get_multiplexed_async_connection()
         .await
         .map_err(|error| down("connecting", error))?;
-    redis::cmd("FLUSHALL")
-        .query_async(&mut connection)
-        .await
-        .map_err(|error| down("FLUSHALL", error))
+    cmd("FLUSHALL").query_async(&mut connection).await.map_err(|error| down("FLUSHALL", error))
 }
 
 #[cfg(test)]
