@@ -29,6 +29,9 @@ use crate::roles::Running;
 use crate::sealing::random_bytes;
 
 const SLUG: &str = "quick-start";
+/// What a click is made with from a shell: curl's own name is on every list of machines.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/140.0.0.0 Safari/537.36";
 const USERS: [(&str, &str, Role); 3] = [
     ("ADMIN_KEY", "Anna, admin", Role::Admin),
     ("FINANCE_KEY", "Felix, finance", Role::Finance),
@@ -51,6 +54,7 @@ pub(super) async fn seed(app: &App, data_dir: &Path) -> anyhow::Result<Tour> {
         seed_program(app, &mut db_tx, &mut tour).await?;
     }
     db_tx.commit().await?;
+    tour.set("BROWSER", BROWSER);
     tour.set("TRIBUTARY_URL", app.config.public_url.as_str().trim_end_matches('/'));
     if let Some(token) = tour.values.get("LINK_TOKEN").cloned() {
         tour.set("LINK", app.config.public_url.join(&format!("r/{token}"))?.as_str());
@@ -238,7 +242,7 @@ impl Tour {
             "Try it from another terminal, in this folder:".to_owned(),
             String::new(),
             format!("  . {}", self.file.display()),
-            "  curl -si \"$LINK\" | grep -i location                     # a click".to_owned(),
+            "  curl -si -A \"$BROWSER\" \"$LINK\" | grep -i location       # a click".to_owned(),
             "  examples/send-conversion.sh CLICK_ID A-10045 149.90 EUR  # a signed conversion"
                 .to_owned(),
             "  curl -s -H \"Authorization: Bearer $FINANCE_KEY\" \\".to_owned(),
