@@ -13,7 +13,8 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::plan::{Approval, EventKind, InvalidPlan, PlanDocument, PlanTerms, Rule, RuleDocument};
-use crate::commission::store::{self, PlanRow};
+use crate::commission::plan_store::{self, PlanRow};
+use crate::commission::store;
 use crate::db::broken_constraint;
 use crate::ids::{PlanVersionId, ProgramId};
 use crate::money::Rounding;
@@ -173,10 +174,10 @@ async fn create_plan(
         .request(&caller.request_id);
     let user_id = caller.user_id;
     once(&app, &req, &caller, KeyRule::Optional, &body.bytes, async move |db| {
-        if !store::lock_plans(db, program_id).await? {
+        if !plan_store::lock_plans(db, program_id).await? {
             return Err(Problem::new(Code::NotFound));
         }
-        let latest = store::latest_plan_date(db, program_id).await?;
+        let latest = plan_store::latest_plan_date(db, program_id).await?;
         check_date(latest, effective_from, now).map_err(at_date)?;
         store::insert_plan(
             db,
@@ -220,7 +221,7 @@ async fn list_plans(
     let db = app.db.clone();
     let rows = detached(async move {
         let mut db = db.acquire().await?;
-        Ok(store::list_plans(&mut db, program_id, after, i64::from(limit) + 1).await?)
+        Ok(plan_store::list_plans(&mut db, program_id, after, i64::from(limit) + 1).await?)
     })
     .await?;
     let page = Page::new(rows, limit, |row| row.plan_version_id);
@@ -242,7 +243,7 @@ async fn get_plan(
     let db = app.db.clone();
     let found = detached(async move {
         let mut db = db.acquire().await?;
-        Ok(store::find_plan(&mut db, id).await?)
+        Ok(plan_store::find_plan(&mut db, id).await?)
     })
     .await?;
     let row = found.filter(|row| caller.reaches(row.program_id));
