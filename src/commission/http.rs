@@ -17,9 +17,7 @@ use crate::commission::state::{Action, ActionCode, IllegalTransition, Reason, St
 use crate::commission::store::{self, ApplyError, Filter, HistoryRow, OrderFacts};
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep};
 use crate::db::DbTx;
-use crate::ids::{
-    CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, ProgramId,
-};
+use crate::ids::{CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, ProgramId};
 use crate::money::Money;
 use crate::partner;
 use crate::web::body::{check_json, parse_json, read};
@@ -303,11 +301,8 @@ async fn corrections(
     of: &Commission,
 ) -> Result<Vec<Commission>, sqlx::Error> {
     let (programs, conversions) = ([of.program_id], [of.conversion_id]);
-    let filter = Filter {
-        programs: Some(&programs),
-        conversions: Some(&conversions),
-        ..Filter::default()
-    };
+    let filter =
+        Filter { programs: Some(&programs), conversions: Some(&conversions), ..Filter::default() };
     let mut rows = store::load(db, filter, i64::MAX).await?;
     rows.retain(|row| row.corrects_id == Some(of.commission_id));
     Ok(rows)
@@ -483,12 +478,8 @@ async fn decide(
     let body = read(payload, BODY_MAX_BYTES).await?;
     let decision = read_decision(&req, &body)?;
     let action = verb.action(decision.reason.as_deref())?;
-    let hand = Hand {
-        actor: caller.actor(),
-        rule: "manual",
-        note: decision.note,
-        at: app.clock.now(),
-    };
+    let hand =
+        Hand { actor: caller.actor(), rule: "manual", note: decision.note, at: app.clock.now() };
     let entry = Entry::by(&caller, verb.audited(), id).request(&caller.request_id);
     let reach = caller.programs.clone();
     once(&app, &req, &caller, KeyRule::Required, &body, async move |db| {

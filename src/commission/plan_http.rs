@@ -12,7 +12,9 @@ use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::commission::plan::{Approval, EventKind, InvalidPlan, PlanDocument, PlanTerms, Rule, RuleDocument};
+use crate::commission::plan::{
+    Approval, EventKind, InvalidPlan, PlanDocument, PlanTerms, Rule, RuleDocument,
+};
 use crate::commission::plan_store::{self, PlanRow};
 use crate::commission::store;
 use crate::db::broken_constraint;
@@ -123,9 +125,11 @@ fn check_date(latest: Option<Timestamp>, wanted: Timestamp, now: Timestamp) -> R
 
 /// Says a plan in words.
 fn sentences(terms: &PlanTerms) -> Vec<String> {
-    let rules = terms.rules.iter().enumerate().map(|(n, rule)| {
-        format!("Rule {}: {}.", n + 1, in_words(rule))
-    });
+    let rules = terms
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(n, rule)| format!("Rule {}: {}.", n + 1, in_words(rule)));
     let hold = match terms.approval {
         Approval::Auto => {
             format!("Approved by itself {} days after the event.", terms.hold_days)

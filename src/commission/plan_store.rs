@@ -23,10 +23,7 @@ pub struct PlanRow {
 
 /// Keeps others from adding editions to a program until the transaction ends; false when there is
 /// no such program.
-pub async fn lock_plans(
-    db: &mut PgConnection,
-    program_id: ProgramId,
-) -> Result<bool, sqlx::Error> {
+pub async fn lock_plans(db: &mut PgConnection, program_id: ProgramId) -> Result<bool, sqlx::Error> {
     let found = sqlx::query_scalar!(
         "select program_id from programs where program_id = $1 for no key update",
         program_id.0,

@@ -238,9 +238,9 @@ impl<'a> Publisher<'a> {
             link: LinkNo(number(link.number)?),
             expires_on: link.expires_on,
         };
-        let text = token.sign(&self.app.link_keys.issued).map_err(|e| {
-            Problem::new(Code::InvalidField).error("/expires_on", e.to_string())
-        })?;
+        let text = token
+            .sign(&self.app.link_keys.issued)
+            .map_err(|e| Problem::new(Code::InvalidField).error("/expires_on", e.to_string()))?;
         let query = query_of(&link);
         let url = address(&self.app.config.public_url, &text, &query);
         let visit = Visit {
@@ -297,19 +297,13 @@ async fn show_all(
         .collect()
 }
 
-async fn show_one(
-    app: &App,
-    db: &mut sqlx::PgConnection,
-    link: Link,
-) -> Result<LinkBody, Problem> {
+async fn show_one(app: &App, db: &mut sqlx::PgConnection, link: Link) -> Result<LinkBody, Problem> {
     let mut shown = show_all(app, db, link.program_id, vec![link]).await?;
     shown.pop().ok_or_else(|| Problem::new(Code::NotFound))
 }
 
 fn reached<S>(caller: &Caller<S>, found: Option<Link>) -> Result<Link, Problem> {
-    found
-        .filter(|link| caller.reaches(link.program_id))
-        .ok_or_else(|| Problem::new(Code::NotFound))
+    found.filter(|link| caller.reaches(link.program_id)).ok_or_else(|| Problem::new(Code::NotFound))
 }
 
 /// Makes a link.

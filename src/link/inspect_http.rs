@@ -77,8 +77,9 @@ fn parts(body: &InspectBody) -> Result<(&str, &str), Problem> {
             })?;
             Ok((token, query))
         }
-        (Some(_), Some(_)) | (None, None) => Err(Problem::new(Code::InvalidField)
-            .error("", "give either url or token")),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Problem::new(Code::InvalidField).error("", "give either url or token"))
+        }
     }
 }
 

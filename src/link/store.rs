@@ -211,9 +211,8 @@ pub async fn load_partner_terms(
     )
     .fetch_all(db)
     .await?;
-    let terms = rows
-        .into_iter()
-        .map(|r| (r.partner_id, PartnerTerms { number: r.number, slug: r.slug }));
+    let terms =
+        rows.into_iter().map(|r| (r.partner_id, PartnerTerms { number: r.number, slug: r.slug }));
     Ok(terms.collect())
 }
 

@@ -276,8 +276,7 @@ impl EnrollmentChanges {
             None => {}
             Some(None) => e.min_payout_minor = None,
             Some(Some(text)) => {
-                e.min_payout_minor =
-                    wrong.amount("/min_payout", &text, currency).map(|m| m.minor);
+                e.min_payout_minor = wrong.amount("/min_payout", &text, currency).map(|m| m.minor);
             }
         }
         if let Some(status) = self.status {
@@ -512,9 +511,8 @@ async fn enroll_partner(
     let program_id = new.program_id;
     caller.check_reach(program_id)?;
     let now = app.clock.now();
-    let entry = Entry::by(&caller, "enrollment.create", id)
-        .program(program_id)
-        .request(&caller.request_id);
+    let entry =
+        Entry::by(&caller, "enrollment.create", id).program(program_id).request(&caller.request_id);
     let reach = caller.programs.clone();
     let answer = once(&app, &req, &caller, KeyRule::Optional, &body.bytes, async move |db| {
         let all = store::list_enrollments(db, id).await?;

@@ -297,8 +297,7 @@ async fn create_program(
         .details(json!({"name": program.name, "slug": program.slug}))
         .request(&caller.request_id);
     let answer = once(&app, &req, &caller, KeyRule::Optional, &body.bytes, async move |db| {
-        program.number =
-            store::insert_program(db, &program, now).await.map_err(slug_taken)?;
+        program.number = store::insert_program(db, &program, now).await.map_err(slug_taken)?;
         audit_store::record(db, entry, now).await?;
         Ok(Answer::created(format!("/v1/programs/{id}"), ProgramBody::try_from(program)?))
     })
@@ -364,9 +363,7 @@ async fn update_program(
     let id: ProgramId = path_id(&id)?;
     caller.check_reach(id)?;
     let now = app.clock.now();
-    let entry = Entry::by(&caller, "program.update", id)
-        .program(id)
-        .request(&caller.request_id);
+    let entry = Entry::by(&caller, "program.update", id).program(id).request(&caller.request_id);
     let program = transact(&app.db, async move |db| {
         let found = store::lock_program(db, id).await?;
         let mut program = found.ok_or_else(|| Problem::new(Code::NotFound))?;
@@ -449,7 +446,10 @@ mod tests {
         let mut p = new_program(json!({"fallback_url": "https://shop.example/sorry"})).unwrap();
         let changes = json!({"status": "paused", "fallback_url": null, "min_payout": "1"});
         serde_json::from_value::<ProgramChanges>(changes).unwrap().apply(&mut p).unwrap();
-        assert_eq!((p.status.as_str(), &p.fallback_url, p.min_payout_minor), ("paused", &None, 100));
+        assert_eq!(
+            (p.status.as_str(), &p.fallback_url, p.min_payout_minor),
+            ("paused", &None, 100)
+        );
         assert_eq!(p.name, "Coffee & Tea");
         let bad = serde_json::from_value::<ProgramChanges>(json!({"status": "gone"})).unwrap();
         assert_eq!(bad.apply(&mut p).unwrap_err().errors()[0].pointer, "/status");

@@ -193,12 +193,11 @@ async fn create_source(
         .details(json!({"name": source.name, "order_namespace": source.order_namespace}))
         .request(&caller.request_id);
     transact(&app.db, async move |db| {
-        store::insert_source(db, &source).await.map_err(|e| {
-            match broken_constraint(&e) {
-                Some("sources_program") => Problem::new(Code::NotFound)
-                    .detail("There is no such program; check program_id."),
-                Some(_) | None => e.into(),
+        store::insert_source(db, &source).await.map_err(|e| match broken_constraint(&e) {
+            Some("sources_program") => {
+                Problem::new(Code::NotFound).detail("There is no such program; check program_id.")
             }
+            Some(_) | None => e.into(),
         })?;
         store::rotate_secret(db, &source, SecretId::new(), &sealed, now, now).await?;
         Ok(audit_store::record(db, entry, now).await?)
