@@ -10,6 +10,8 @@ pub mod hold;
 pub mod http;
 pub mod kind;
 pub mod plan;
+pub mod plan_http;
+pub mod plan_store;
 pub mod refund;
 pub mod row;
 pub mod state;

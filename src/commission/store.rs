@@ -364,6 +364,75 @@ pub struct HistoryRow {
     pub ledger_transaction_id: Option<LedgerTransactionId>,
 }
 
+/// Finds the program of a commission and keeps others from changing the commission until the
+/// transaction ends. Asked program by program, because that is how the rows are keyed.
+pub async fn lock_commission(
+    db: &mut PgConnection,
+    commission_id: CommissionId,
+) -> Result<Option<ProgramId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select c.program_id as "program_id: ProgramId"
+           from programs p
+           join commissions c on c.program_id = p.program_id and c.commission_id = $1
+           for update of c"#,
+        commission_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Finds a commission.
+pub async fn find_commission(
+    db: &mut PgConnection,
+    commission_id: CommissionId,
+) -> Result<Option<Commission>, sqlx::Error> {
+    let programs = sqlx::query_scalar!(
+        r#"select c.program_id as "program_id: ProgramId"
+           from programs p
+           join commissions c on c.program_id = p.program_id and c.commission_id = $1"#,
+        commission_id.0,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids = [commission_id];
+    let filter = Filter { programs: Some(&programs), ids: Some(&ids), ..Filter::default() };
+    Ok(load(db, filter, 1).await?.pop())
+}
+
+/// What a commission is paid for, as people know it.
+#[derive(Clone, Debug)]
+pub struct OrderFacts {
+    /// What was reported.
+    pub event: String,
+    /// The shop's own name of the order.
+    pub order_id: Option<String>,
+    /// What the commission was reckoned from, with its currency.
+    pub base: Option<(i64, String)>,
+}
+
+/// Loads what commissions of a program are paid for.
+pub async fn load_orders(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    conversions: &[ConversionId],
+) -> Result<HashMap<ConversionId, OrderFacts>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select conversion_id as "conversion_id: ConversionId", event, order_id, base_minor,
+                  currency
+           from conversions
+           where program_id = $1 and conversion_id = any($2)"#,
+        program_id.0,
+        &conversions.iter().map(|c| c.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let facts = rows.into_iter().map(|r| {
+        let base = r.base_minor.zip(r.currency);
+        (r.conversion_id, OrderFacts { event: r.event, order_id: r.order_id, base })
+    });
+    Ok(facts.collect())
+}
+
 /// Loads a commission's history, oldest first.
 pub async fn load_history(
     db: &mut PgConnection,

@@ -123,6 +123,11 @@ impl WebhookSecret {
         format!("{PREFIX}{}", STANDARD.encode(&self.0))
     }
 
+    /// Returns the bytes, to be sealed.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn mac(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> [u8; 32] {
         hmac_sha256(&self.0, &[id, b".", timestamp, b".", body])
     }

@@ -1,1 +1,199 @@
-//! Stub.
+//! SQL of conversions and receipts: reads only, settlement writes them.
+
+use sqlx::PgConnection;
+
+use crate::clock::Timestamp;
+use crate::ids::{CommissionId, ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
+
+/// A conversion as it lies in the table.
+#[derive(Clone, Debug)]
+pub struct ConversionRow {
+    /// The program.
+    pub program_id: ProgramId,
+    /// Key of the row.
+    pub conversion_id: ConversionId,
+    /// Who reported it.
+    pub source_id: SourceId,
+    /// By which way in.
+    pub channel: String,
+    /// How far the way in is believed.
+    pub trust: String,
+    /// What was reported.
+    pub event: String,
+    /// The shop's own name of the order.
+    pub order_id: Option<String>,
+    /// The click id as it came, also when it did not verify.
+    pub click_id: Option<String>,
+    /// Who brought the customer.
+    pub partner_id: Option<PartnerId>,
+    /// With which link.
+    pub link_number: Option<i64>,
+    /// When.
+    pub click_at: Option<Timestamp>,
+    /// Whether and why it is attributed, or not.
+    pub attribution: String,
+    /// What the customer paid.
+    pub amount_minor: Option<i64>,
+    /// What commissions are reckoned from.
+    pub base_minor: Option<i64>,
+    /// ISO 4217 code of the amounts.
+    pub currency: Option<String>,
+    /// What went back to the customer, all refunds together.
+    pub refunded_minor: i64,
+    /// Coupon that the customer used.
+    pub coupon_code: Option<String>,
+    /// A trial run that earns nothing.
+    pub is_test: bool,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When its message came.
+    pub received_at: Timestamp,
+    /// When it was settled.
+    pub settled_at: Timestamp,
+    /// The receipt of its message.
+    pub receipt_id: ReceiptId,
+}
+
+/// Which conversions to list; what is not given does not limit.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Of this program.
+    pub program_id: ProgramId,
+    /// Of this partner.
+    pub partner_id: Option<PartnerId>,
+    /// Attributed so.
+    pub attribution: Option<String>,
+    /// After this one, in the order of settlement.
+    pub after: Option<ConversionId>,
+}
+
+/// Lists conversions in the order in which they were settled.
+pub async fn list_conversions(
+    db: &mut PgConnection,
+    filter: &Filter,
+    limit: i64,
+) -> Result<Vec<ConversionRow>, sqlx::Error> {
+    sqlx::query_as!(
+        ConversionRow,
+        r#"select program_id as "program_id: ProgramId",
+                  conversion_id as "conversion_id: ConversionId",
+                  source_id as "source_id: SourceId", channel, trust, event, order_id, click_id,
+                  partner_id as "partner_id: PartnerId", link_number, click_at, attribution,
+                  amount_minor, base_minor, currency, refunded_minor, coupon_code, is_test,
+                  occurred_at, received_at, settled_at, receipt_id as "receipt_id: ReceiptId"
+           from conversions
+           where program_id = $1
+             and ($2::uuid is null or partner_id = $2)
+             and ($3::text is null or attribution = $3)
+             and ($4::uuid is null or conversion_id > $4)
+           order by conversion_id
+           limit $5"#,
+        filter.program_id.0,
+        filter.partner_id.map(|p| p.0),
+        filter.attribution,
+        filter.after.map(|a| a.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Finds a conversion. Asked program by program, because that is how the rows are keyed.
+pub async fn find_conversion(
+    db: &mut PgConnection,
+    conversion_id: ConversionId,
+) -> Result<Option<ConversionRow>, sqlx::Error> {
+    sqlx::query_as!(
+        ConversionRow,
+        r#"select c.program_id as "program_id: ProgramId",
+                  c.conversion_id as "conversion_id: ConversionId",
+                  c.source_id as "source_id: SourceId", c.channel, c.trust, c.event, c.order_id,
+                  c.click_id, c.partner_id as "partner_id: PartnerId", c.link_number, c.click_at,
+                  c.attribution, c.amount_minor, c.base_minor, c.currency, c.refunded_minor,
+                  c.coupon_code, c.is_test, c.occurred_at, c.received_at, c.settled_at,
+                  c.receipt_id as "receipt_id: ReceiptId"
+           from programs p
+           join conversions c on c.program_id = p.program_id and c.conversion_id = $1"#,
+        conversion_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// What became of a message.
+#[derive(Clone, Debug)]
+pub struct ReceiptRow {
+    /// The program.
+    pub program_id: ProgramId,
+    /// `settled`, `duplicate`, `conflict`, `rejected` or `waiting`.
+    pub status: String,
+    /// Why, or why nothing was earned.
+    pub reason: Option<String>,
+    /// The conversion that it made or belongs to.
+    pub conversion_id: Option<ConversionId>,
+    /// What that earned.
+    pub commission: Option<EarnedRow>,
+}
+
+/// What a conversion earned.
+#[derive(Clone, Debug)]
+pub struct EarnedRow {
+    /// The commission.
+    pub commission_id: CommissionId,
+    /// Where it stands.
+    pub state: String,
+    /// In minor units.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+/// Finds what became of a message; `None` while it is not settled.
+pub async fn find_receipt(
+    db: &mut PgConnection,
+    receipt_id: ReceiptId,
+) -> Result<Option<ReceiptRow>, sqlx::Error> {
+    let message = sqlx::query!(
+        r#"select program_id as "program_id: ProgramId", status, reason,
+                  conversion_id as "conversion_id: ConversionId"
+           from webhook_messages
+           where receipt_id = $1
+           order by settled_at
+           limit 1"#,
+        receipt_id.0,
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(message) = message else { return Ok(None) };
+    let commission = match message.conversion_id {
+        Some(conversion_id) => find_earned(db, message.program_id, conversion_id).await?,
+        None => None,
+    };
+    Ok(Some(ReceiptRow {
+        program_id: message.program_id,
+        status: message.status,
+        reason: message.reason,
+        conversion_id: message.conversion_id,
+        commission,
+    }))
+}
+
+/// Finds what a conversion earned.
+pub async fn find_earned(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    conversion_id: ConversionId,
+) -> Result<Option<EarnedRow>, sqlx::Error> {
+    sqlx::query_as!(
+        EarnedRow,
+        r#"select commission_id as "commission_id: CommissionId", state, amount_minor, currency
+           from commissions
+           where program_id = $1 and conversion_id = $2 and kind = 'earned'
+           order by commission_id
+           limit 1"#,
+        program_id.0,
+        conversion_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}

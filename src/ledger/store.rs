@@ -253,6 +253,40 @@ pub async fn partner_balance(
     Ok((owed(&pending), owed(&payable)))
 }
 
+/// What a partner is owed in one currency: above zero when owed.
+#[derive(Clone, Copy, Debug)]
+pub struct Balance {
+    /// Earned, but its hold is not over.
+    pub pending: Money,
+    /// Owed and in no payout.
+    pub payable: Money,
+}
+
+/// Loads what a partner is owed, in every currency that anything was ever earned in.
+pub async fn partner_balances(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: PartnerId,
+) -> Result<Vec<Balance>, sqlx::Error> {
+    let currencies = sqlx::query_scalar!(
+        "select distinct currency from ledger_accounts
+         where program_id = $1 and path in ($2, $3)
+         order by currency",
+        program_id.0,
+        Account::PartnerPending(program_id, partner_id).path(),
+        Account::PartnerPayable(program_id, partner_id).path(),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut balances = Vec::with_capacity(currencies.len());
+    for code in currencies {
+        let currency = code.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        let (pending, payable) = partner_balance(db, program_id, partner_id, currency).await?;
+        balances.push(Balance { pending, payable });
+    }
+    Ok(balances)
+}
+
 /// Counts what a sound book cannot contain: transactions that do not balance, and balances that
 /// are not the sum of their entries.
 pub async fn count_faults(db: &mut PgConnection) -> Result<i64, sqlx::Error> {

@@ -7,6 +7,7 @@
 
 pub mod destination;
 pub mod http;
+pub mod inspect_http;
 pub mod parameters;
 pub mod store;
 pub mod template;

@@ -1,5 +1,7 @@
 //! SQL of links.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
@@ -130,6 +132,88 @@ pub async fn find_link(
     .fetch_optional(db)
     .await?;
     Ok(row.map(Link::from))
+}
+
+/// Finds a link and keeps others from changing it until the transaction ends.
+pub async fn lock_link(
+    db: &mut PgConnection,
+    link_id: LinkId,
+) -> Result<Option<Link>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select program_id as "program_id: ProgramId", link_id as "link_id: LinkId",
+                  partner_id as "partner_id: PartnerId", number, label, sub1, sub2, sub3, sub4,
+                  sub5, erid, expires_on, status, created_at
+           from links
+           where link_id = $1
+           for no key update"#,
+        link_id.0,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(Link::from))
+}
+
+/// What a program is to its links.
+#[derive(Clone, Debug)]
+pub struct ProgramTerms {
+    /// Its number in tokens.
+    pub number: i32,
+    /// What people call it.
+    pub name: String,
+    /// Its name in addresses.
+    pub slug: String,
+    /// Landing URL with macros.
+    pub landing_template: String,
+    /// Parameter of the click id where the template has no macro for it.
+    pub click_id_param: String,
+    /// Hosts that a deep link may name.
+    pub allowed_hosts: Vec<String>,
+    /// Whether addresses may be plain http.
+    pub allow_http: bool,
+}
+
+/// Finds what a program is to its links.
+pub async fn find_program_terms(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Option<ProgramTerms>, sqlx::Error> {
+    sqlx::query_as!(
+        ProgramTerms,
+        "select number, name, slug, landing_template, click_id_param, allowed_hosts, allow_http
+         from programs
+         where program_id = $1",
+        program_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// What a partner is to its links.
+#[derive(Clone, Debug)]
+pub struct PartnerTerms {
+    /// Its number in tokens.
+    pub number: i64,
+    /// Its name in addresses.
+    pub slug: String,
+}
+
+/// Loads what partners are to their links.
+pub async fn load_partner_terms(
+    db: &mut PgConnection,
+    partners: &[PartnerId],
+) -> Result<HashMap<PartnerId, PartnerTerms>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select partner_id as "partner_id: PartnerId", number, slug
+           from partners
+           where partner_id = any($1)"#,
+        &partners.iter().map(|p| p.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let terms =
+        rows.into_iter().map(|r| (r.partner_id, PartnerTerms { number: r.number, slug: r.slug }));
+    Ok(terms.collect())
 }
 
 /// Lists the links of a program, of one partner where it is given, after the given link.

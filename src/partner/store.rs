@@ -45,6 +45,16 @@ pub async fn find_partner(
     .await
 }
 
+/// Tells whether a partner has this name in addresses.
+pub async fn has_slug(db: &mut PgConnection, slug: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from partners where slug = $1) as "has_slug!""#,
+        slug
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Lists partners in the order of their making, after the given one; `programs` limits them to
 /// those enrolled in one of the programs.
 pub async fn list_partners(
@@ -153,6 +163,48 @@ pub async fn find_enrollment(
         partner_id.0,
     )
     .fetch_optional(db)
+    .await
+}
+
+/// Finds an enrollment and keeps others from changing it until the transaction ends.
+pub async fn lock_enrollment(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: PartnerId,
+) -> Result<Option<Enrollment>, sqlx::Error> {
+    sqlx::query_as!(
+        Enrollment,
+        r#"select program_id as "program_id: ProgramId", partner_id as "partner_id: PartnerId",
+                  status, rank, owner, next_contact_due, min_payout_minor, created_at
+           from enrollments
+           where program_id = $1 and partner_id = $2
+           for no key update"#,
+        program_id.0,
+        partner_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Tells whether a partner may be approved and paid in a program: not blocked, and active there or
+/// ended, since what was earned before the end is still owed.
+pub async fn is_in_good_standing(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: PartnerId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (
+               select 1 from enrollments e
+               join partners p on p.partner_id = e.partner_id
+               where e.program_id = $1
+                 and e.partner_id = $2
+                 and e.status in ('active', 'ended')
+                 and p.status = 'active') as "is_good!""#,
+        program_id.0,
+        partner_id.0,
+    )
+    .fetch_one(db)
     .await
 }
 

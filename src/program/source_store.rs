@@ -40,6 +40,24 @@ pub async fn find_source(
     .await
 }
 
+/// Finds a source and keeps others from changing it until the transaction ends.
+pub async fn lock_source(
+    db: &mut PgConnection,
+    source_id: SourceId,
+) -> Result<Option<Source>, sqlx::Error> {
+    sqlx::query_as!(
+        Source,
+        r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
+                  name, status, order_namespace, created_at
+           from sources
+           where source_id = $1
+           for no key update"#,
+        source_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// Lists the sources of a program, after the given one.
 pub async fn list_sources(
     db: &mut PgConnection,

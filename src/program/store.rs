@@ -58,6 +58,25 @@ pub async fn find_program(
     .await
 }
 
+/// Finds a program and keeps others from changing it until the transaction ends.
+pub async fn lock_program(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Option<Program>, sqlx::Error> {
+    sqlx::query_as!(
+        Program,
+        r#"select program_id as "program_id: ProgramId", number, name, slug, status, currency,
+                  landing_template, click_id_param, allowed_hosts, allow_http, fallback_url,
+                  time_zone, attribution_window_days, min_payout_minor, created_at, updated_at
+           from programs
+           where program_id = $1
+           for no key update"#,
+        program_id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// Lists programs in the order of their making, after the given one; `only` limits them to those
 /// that the caller's key reaches.
 pub async fn list_programs(

@@ -4,11 +4,18 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::snapshot::wire::{SnapshotWire, WIRE_VERSION};
 use crate::snapshot::{Snapshot, SnapshotCell, store};
+
+/// How long a change waits to be in force in this process before it is answered.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Renews a [`SnapshotCell`].
 #[derive(Clone, Debug)]
@@ -17,6 +24,8 @@ pub struct Keeper {
     clock: Clock,
     cell: SnapshotCell,
     path: PathBuf,
+    /// One renewal at a time: two would write the same file, and the older could come last.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Says why the snapshot could not be renewed, read or saved.
@@ -36,7 +45,7 @@ pub enum SnapshotError {
 impl Keeper {
     /// Returns a keeper of the cell whose copy on disk is at `path`.
     pub fn new(db: Db, clock: Clock, cell: SnapshotCell, path: PathBuf) -> Self {
-        Self { db, clock, cell, path }
+        Self { db, clock, cell, path, turn: Arc::default() }
     }
 
     /// Puts the copy on disk in place, where there is one: the first thing at a start.
@@ -56,6 +65,7 @@ impl Keeper {
 
     /// Renews the snapshot when the database has another version; returns whether it did.
     pub async fn refresh(&self) -> Result<bool, SnapshotError> {
+        let _turn = self.turn.lock().await;
         let mut db = self.db.acquire().await?;
         if store::read_version(&mut db).await? == self.cell.load().version {
             return Ok(false);
@@ -65,8 +75,26 @@ impl Keeper {
         let bytes =
             serde_json::to_vec(&wire).map_err(|e| SnapshotError::Form(self.path.clone(), e))?;
         self.cell.store(Snapshot::from(wire));
-        write_whole(&self.path, &bytes).map_err(|e| SnapshotError::File(self.path.clone(), e))?;
+        let path = self.path.clone();
+        // The disk may be slow, and requests are served by the thread that came here.
+        tokio::task::spawn_blocking(move || write_whole(&path, &bytes))
+            .await
+            .unwrap_or_else(|e| Err(std::io::Error::other(e)))
+            .map_err(|e| SnapshotError::File(self.path.clone(), e))?;
         Ok(true)
+    }
+
+    /// Renews after a change, so that the change acts at once in this process. Waits a second at
+    /// most and never fails: the regular renewal brings what this one could not.
+    pub async fn refresh_soon(&self) {
+        let keeper = self.clone();
+        // A task of its own: a caller who goes away must not cut it off between begin and end.
+        let renewal = tokio::spawn(async move {
+            if let Err(error) = keeper.refresh().await {
+                tracing::warn!("a change waits for the next renewal of the terms: {error}");
+            }
+        });
+        drop(tokio::time::timeout(SOON, renewal).await);
     }
 }
 

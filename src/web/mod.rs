@@ -4,6 +4,7 @@
 //! then whatever goes wrong, an unknown route included, leaves as `application/problem+json`.
 
 pub mod body;
+pub mod fields;
 pub mod headers;
 pub mod page;
 pub mod problem;

@@ -9,13 +9,14 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Approval, EventKind, HOLD_DAYS_MAX, PlanTerms, RULES_MAX, Rule};
 use crate::commission::kind::Kind;
 use crate::money::{AmountRule, Currency, Money, Rounding};
 
 /// A plan on the wire and in the store; unknown fields are refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanDocument {
     /// The version of this form: 1.
@@ -34,7 +35,7 @@ pub struct PlanDocument {
 }
 
 /// A rule on the wire; which of the amounts it needs depends on its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleDocument {
     /// `sale`, `lead`, `signup`, `install`, `renewal` or `any`.
