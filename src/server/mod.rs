@@ -44,13 +44,23 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
             crate::intake::http::configure(cfg);
         }
         if has_api {
-            crate::account::http::configure(cfg);
-            api(cfg);
+            configure_api(cfg);
         }
     }
 }
 
-fn api(_cfg: &mut ServiceConfig) {}
+fn configure_api(cfg: &mut ServiceConfig) {
+    crate::program::http::configure(cfg);
+    crate::commission::plan_http::configure(cfg);
+    crate::partner::http::configure(cfg);
+    crate::link::http::configure(cfg);
+    crate::link::inspect_http::configure(cfg);
+    crate::program::source_http::configure(cfg);
+    crate::conversion::http::configure(cfg);
+    crate::commission::http::configure(cfg);
+    crate::ledger::http::configure(cfg);
+    crate::account::http::configure(cfg);
+}
 
 /// Binds the public listener.
 pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {

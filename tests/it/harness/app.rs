@@ -396,7 +396,7 @@ fn postgres_wire(database: &Database) -> Wire {
 fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> Config {
     let mut service_url = Url::parse(&database.service_url).unwrap();
     service_url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
-    let prefix = format!("t{}", uuid::Uuid::now_v7().simple());
+    let prefix = uuid::Uuid::now_v7().simple().to_string();
     let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
     Config::from(|name| {
         Some(match name {
