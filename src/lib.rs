@@ -39,5 +39,6 @@ pub mod stream;
 // What holds it together.
 pub mod app;
 pub mod cli;
+pub mod demo;
 pub mod engines;
 pub mod roles;

@@ -14,6 +14,7 @@ pub mod refund;
 pub mod row;
 pub mod state;
 pub mod store;
+pub mod timer;
 
 pub use plan::{Calculation, NoCommission, PlanDocument, PlanTerms, PlanVersion, PriceFacts};
 pub use row::{Commission, Hand, NoStep, Step};
