@@ -152,7 +152,7 @@ pub struct Cast {
     pub campaigns: [Campaign; 2],
     /// The day on which the tracker was down from one to 23 o'clock, UTC.
     pub outage: u32,
-    /// Days that were declared as holidays.
+    /// Holidays: everybody gets few clicks.
     pub holiday: Range<u32>,
     /// The first day of the better plan.
     pub plan_change: u32,

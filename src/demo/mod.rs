@@ -1,9 +1,9 @@
 //! The demo program: a shop with sixty partners and two hundred days behind it.
 //!
 //! [`cast`] invents the partners, [`traffic`] their clicks and [`shop`] what the shop reports of
-//! them: pure, and the same for the same seed. [`travel`] sends all of it through the true rules
+//! them: pure, and the same for the same seed. `travel` sends all of it through the true rules
 //! of settlement with a clock that is moved from day to day, so that holds end and commissions are
-//! approved as they would have been; [`rows`] writes what a merchant would have set up by hand.
+//! approved as they would have been; `rows` writes what a merchant would have set up by hand.
 
 pub mod cast;
 mod rows;
@@ -116,11 +116,17 @@ pub async fn seed(
     progress: &Progress,
 ) -> anyhow::Result<DemoReport> {
     if let Some(program) = rows::find_program(app).await? {
-        progress.say("The demo program is there already; nothing was changed.");
+        progress.say(if program.status == "active" {
+            "The demo program is there already; nothing was changed."
+        } else {
+            "The demo program is there, but paused: perhaps its making was broken off. \
+             For a whole one, begin with an empty database."
+        });
         return rows::describe(app, &program, None).await;
     }
     let cast = cast::Cast::invent(options);
     let ground = rows::set_up(app, options, &cast).await?;
     let seeded = travel::travel(app, options, &cast, &ground, progress).await?;
+    rows::open(app, &ground.program, options.end).await?;
     rows::describe(app, &ground.program, Some(seeded)).await
 }

@@ -84,7 +84,19 @@ async fn make_program(db: &mut DbTx, now: Timestamp) -> Result<Program, sqlx::Er
         updated_at: now,
     };
     program.number = program::store::insert_program(db, &program, now).await?;
+    // Active in the end: a story that was broken off can be told from a whole one.
+    program.status = "paused".to_owned();
+    program::store::update_program(db, &program, now).await?;
     Ok(program)
+}
+
+/// Opens the program, now that all of its story is there.
+pub(super) async fn open(app: &App, program: &Program, now: Timestamp) -> anyhow::Result<()> {
+    let mut db = app.background_db.begin().await?;
+    let program = Program { status: "active".to_owned(), ..program.clone() };
+    program::store::update_program(&mut db, &program, now).await?;
+    db.commit().await?;
+    Ok(())
 }
 
 /// Two editions: 15 % in the beginning, 20 % later; 5 euros for a lead all the time.

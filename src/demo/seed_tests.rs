@@ -1,8 +1,11 @@
 //! The whole demo in a database of its own.
 
+use secrecy::ExposeSecret as _;
+
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_SECRETS_KEY};
+use crate::db;
 use crate::demo::{DemoOptions, seed};
 use crate::progress::Progress;
 
@@ -26,6 +29,7 @@ fn app(folder: &std::path::Path, clock: Clock) -> App {
 async fn the_demo_is_seeded_once() {
     let folder = tempfile::tempdir().unwrap();
     let app = app(folder.path(), Clock::system());
+    db::migrate(app.config.database_url.expose_secret()).await.unwrap();
     let options = DemoOptions::ending(app.clock.now());
     let progress = Progress::stderr();
     let step = progress.step("Seeding");

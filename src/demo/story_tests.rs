@@ -1,4 +1,7 @@
 //! The story: the same for a seed, with the incidents that it promises.
+#![expect(clippy::float_arithmetic, reason = "shares and means of an invented story")]
+
+use std::sync::LazyLock;
 
 use chrono::Timelike as _;
 
@@ -12,18 +15,20 @@ fn options() -> DemoOptions {
     DemoOptions::ending("2026-11-22T10:00:00Z".parse().unwrap())
 }
 
-fn cast() -> Cast {
-    Cast::invent(&options())
-}
+/// The usual story; inventing it takes seconds, so the tests share it.
+static STORY: LazyLock<(Cast, Vec<Vec<ClickPlan>>)> = LazyLock::new(|| {
+    let cast = Cast::invent(&options());
+    let clicks = all_clicks(&cast);
+    (cast, clicks)
+});
 
 fn all_clicks(cast: &Cast) -> Vec<Vec<ClickPlan>> {
     let crowd = Crowd::new(cast);
     (0..cast.days).map(|day| crowd.clicks(day)).collect()
 }
 
-fn all_reports(cast: &Cast) -> Vec<ShopEvent> {
-    let clicks = all_clicks(cast);
-    (0..).zip(&clicks).flat_map(|(day, clicks)| shop::reports(cast, day, clicks)).collect()
+fn all_reports(cast: &Cast, clicks: &[Vec<ClickPlan>]) -> Vec<ShopEvent> {
+    (0..).zip(clicks).flat_map(|(day, clicks)| shop::reports(cast, day, clicks)).collect()
 }
 
 /// Clicks of people on a partner's links from day to day.
@@ -38,7 +43,7 @@ fn mean(days: &[usize]) -> f64 {
 
 #[test]
 fn a_seed_tells_one_story_and_another_seed_another() {
-    let (one, again) = (cast(), cast());
+    let (one, again) = (Cast::invent(&options()), Cast::invent(&options()));
     assert_eq!(one, again);
     let other = Cast::invent(&DemoOptions { seed: 7, ..options() });
     assert_ne!(one.partners, other.partners);
@@ -52,7 +57,7 @@ fn a_seed_tells_one_story_and_another_seed_another() {
 
 #[test]
 fn the_partners_are_as_many_and_as_different_as_promised() {
-    let cast = cast();
+    let cast = &STORY.0;
     assert_eq!(cast.partners.len(), 60);
     let slugs: std::collections::BTreeSet<&str> =
         cast.partners.iter().map(|p| p.slug.as_str()).collect();
@@ -70,7 +75,7 @@ fn the_partners_are_as_many_and_as_different_as_promised() {
 
 #[test]
 fn the_size_is_what_a_laptop_seeds_in_a_minute() {
-    let clicks = all_clicks(&cast());
+    let (_, clicks) = &*STORY;
     let all: Vec<&ClickPlan> = clicks.iter().flatten().collect();
     assert!((150_000..300_000).contains(&all.len()), "{} clicks", all.len());
     let share = |class| all.iter().filter(|c| c.class == class).count() as f64 / all.len() as f64;
@@ -81,11 +86,10 @@ fn the_size_is_what_a_laptop_seeds_in_a_minute() {
 
 #[test]
 fn the_three_partners_really_decline() {
-    let cast = cast();
-    let clicks = all_clicks(&cast);
+    let (cast, clicks) = &*STORY;
     for (place, fate, name, ..) in DECLINING {
         assert_eq!(cast.partners[place].name, name);
-        let days = daily(&clicks, place);
+        let days = daily(clicks, place);
         let onset = fate.onset(cast.days) as usize;
         let before = mean(&days[onset - 28..onset]);
         let after = mean(&days[days.len() - 14..]);
@@ -103,8 +107,7 @@ fn the_three_partners_really_decline() {
 
 #[test]
 fn nobody_clicks_during_the_outage_and_few_on_holidays() {
-    let cast = cast();
-    let clicks = all_clicks(&cast);
+    let (cast, clicks) = &*STORY;
     let outage = cast.outage as usize;
     assert!(clicks[outage].iter().all(|c| !OUTAGE_HOURS.contains(&c.name.at.hour())));
     let total = |day: usize| clicks[day].len();
@@ -113,7 +116,7 @@ fn nobody_clicks_during_the_outage_and_few_on_holidays() {
         assert!(total(day) * 10 < total(day - 7) * 7, "day {day}");
     }
     for campaign in &cast.campaigns {
-        let days = daily(&clicks, campaign.partner);
+        let days = daily(clicks, campaign.partner);
         let (start, end) = (campaign.days.start as usize, campaign.days.end as usize);
         assert!(mean(&days[start..end]) > 1.8 * mean(&days[start - 28..start]));
     }
@@ -121,10 +124,9 @@ fn nobody_clicks_during_the_outage_and_few_on_holidays() {
 
 #[test]
 fn clicks_keep_to_their_day_and_most_visitors_come_once() {
-    let cast = cast();
-    let clicks = all_clicks(&cast);
+    let (cast, clicks) = &*STORY;
     let (mut n_visits, mut visitors) = (0, std::collections::HashSet::new());
-    for (day, clicks) in (0..).zip(&clicks) {
+    for (day, clicks) in (0..).zip(clicks) {
         for click in clicks {
             assert_eq!(click.name.at.date_naive(), cast.date(day));
             if let (Class::Human, Some(tag)) = (click.class, click.visitor) {
@@ -139,8 +141,8 @@ fn clicks_keep_to_their_day_and_most_visitors_come_once() {
 
 #[test]
 fn the_shop_reports_every_kind_of_message() {
-    let cast = cast();
-    let reports = all_reports(&cast);
+    let (cast, clicks) = &*STORY;
+    let reports = all_reports(cast, clicks);
     let n_created =
         reports.iter().filter(|e| matches!(e.says, Says::Created { .. })).count() as f64;
     let share =
@@ -172,6 +174,6 @@ fn a_small_story_has_room_for_its_incidents() {
         assert_eq!(cast.date(days - 1), options().end.date_naive());
         let clicks = all_clicks(&cast);
         assert_eq!(clicks.len(), days as usize);
-        drop(all_reports(&cast));
+        drop(all_reports(&cast, &clicks));
     }
 }

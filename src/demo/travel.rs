@@ -1,10 +1,14 @@
 //! Lives through the story day by day: clicks, messages of the shop, and what time approves.
+//!
+//! Clicks and messages travel side by side: a click id says itself whose it is, so a conversion
+//! needs no row of its click.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow};
-use chrono::{Duration, NaiveTime, SecondsFormat};
-use serde_json::json;
+use chrono::{Days, Duration, NaiveTime, SecondsFormat};
+use futures_util::future;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
@@ -21,13 +25,13 @@ use crate::demo::traffic::{ClickName, ClickPlan, Crowd};
 use crate::demo::{DemoOptions, Seeded};
 use crate::ids::{ProgramNo, ReceiptId};
 use crate::money::{Currency, Money};
-use crate::progress::Progress;
-use crate::settlement::Message;
+use crate::progress::{Bar, Progress};
 use crate::settlement::click::Click;
 use crate::settlement::settler::Settler;
+use crate::settlement::{Message, click_store};
 use crate::stream::ClickRecord;
 
-/// Clicks settled at once.
+/// Clicks settled at once: a few days, so that a batch touches few partitions.
 const CLICKS_MAX: usize = 8_000;
 /// Commissions approved at once.
 const APPROVALS_MAX: i64 = 1_000;
@@ -41,68 +45,115 @@ pub(super) async fn travel(
     progress: &Progress,
 ) -> anyhow::Result<Seeded> {
     let clock = Clock::manual(options.end);
-    let settler = Settler { clock: clock.clone(), ..app.settler() };
-    let program = ProgramNo(u32::try_from(ground.program.number)?);
-    let mut traveler = Traveler {
+    let traveler = Traveler {
         app,
+        cast,
+        crowd: Crowd::new(cast),
         ground,
-        program,
-        settler,
-        clicks: Vec::new(),
-        shop: BTreeMap::new(),
-        n_events: 0,
-        seeded: Seeded::default(),
+        program: ProgramNo(u32::try_from(ground.program.number)?),
+        settler: Settler { clock: clock.clone(), ..app.settler() },
+        clock,
+        end: options.end,
     };
-    let crowd = Crowd::new(cast);
-    let bar = progress.bar(u64::from(cast.days), "Demo days");
-    for day in 0..cast.days {
-        let midnight = cast.date(day).and_time(NaiveTime::MIN).and_utc() + Duration::days(1);
-        let evening = (midnight - Duration::milliseconds(1)).min(options.end);
-        clock.set(evening);
-        let mut clicks = crowd.clicks(day);
-        clicks.retain(|c| c.name.at <= evening);
-        for event in shop::reports(cast, day, &clicks) {
-            traveler.n_events += 1;
-            traveler.shop.insert((event.at, traveler.n_events), event);
-        }
-        traveler.click(&clicks).await?;
-        traveler.hear_shop(evening).await?;
-        traveler.approve(evening).await?;
-        // payouts: the monthly batch is made, approved and paid here, on the first of a month.
-        bar.inc(1);
-    }
-    traveler.settle_clicks().await?;
+    // Each day counts twice: they are lived side by side, not in step.
+    let bar = progress.bar(2 * u64::from(cast.days), "Demo (days of clicks, days of sales)");
+    let (n_clicks, (n_messages, n_approved)) =
+        future::try_join(traveler.live_clicks(&bar), traveler.live_shop(&bar)).await?;
     bar.finish();
-    Ok(traveler.seeded)
+    Ok(Seeded { n_clicks, n_messages, n_approved })
 }
 
 struct Traveler<'a> {
     app: &'a App,
+    cast: &'a Cast,
+    crowd: Crowd<'a>,
     ground: &'a Ground,
     program: ProgramNo,
     settler: Settler,
-    /// Clicks not settled yet.
-    clicks: Vec<Click>,
-    /// What the shop will report, by its time and the order of invention.
-    shop: BTreeMap<(Timestamp, u64), ShopEvent>,
-    n_events: u64,
-    seeded: Seeded,
+    /// The settler's time: the evening of the day that the shop lives through.
+    clock: Clock,
+    end: Timestamp,
 }
 
 impl Traveler<'_> {
-    async fn click(&mut self, plans: &[ClickPlan]) -> anyhow::Result<()> {
-        for plan in plans {
-            self.clicks.push(Click::from_record(self.record(plan)));
-        }
-        if self.clicks.len() >= CLICKS_MAX { self.settle_clicks().await } else { Ok(()) }
+    /// Returns the last millisecond of a day, or of the story.
+    fn evening(&self, day: u32) -> Timestamp {
+        let midnight = self.cast.date(day).and_time(NaiveTime::MIN).and_utc() + Duration::days(1);
+        (midnight - Duration::milliseconds(1)).min(self.end)
     }
 
-    async fn settle_clicks(&mut self) -> anyhow::Result<()> {
-        let clicks = std::mem::take(&mut self.clicks);
-        for batch in clicks.chunks(CLICKS_MAX) {
-            self.seeded.n_clicks += self.settler.settle_clicks(batch).await?;
+    /// Returns the clicks of a day; the last one is cut where the story ends.
+    fn clicks(&self, day: u32) -> Vec<ClickPlan> {
+        let mut clicks = self.crowd.clicks(day);
+        clicks.retain(|c| c.name.at <= self.end);
+        clicks
+    }
+
+    /// Settles the clicks of all days; returns how many were new.
+    async fn live_clicks(&self, bar: &Bar) -> anyhow::Result<u64> {
+        let mut batch: Vec<Click> = Vec::with_capacity(CLICKS_MAX);
+        let mut n_clicks = 0;
+        for day in 0..self.cast.days {
+            for plan in self.clicks(day) {
+                batch.push(Click::from_record(self.record(&plan)));
+                if batch.len() == CLICKS_MAX {
+                    n_clicks += self.settler.settle_clicks(&batch).await?;
+                    batch.clear();
+                }
+            }
+            bar.inc(1);
         }
-        Ok(())
+        n_clicks += self.settler.settle_clicks(&batch).await?;
+        // The timers would have forgotten the visitors of days gone by, each in its time.
+        let yesterday = self.end.date_naive() - Days::new(1);
+        let mut db = self.settler.db.acquire().await?;
+        click_store::forget_visitors(&mut db, yesterday).await?;
+        Ok(n_clicks)
+    }
+
+    /// Settles what the shop sends from day to day and approves what is due in the evening;
+    /// returns how many messages and approvals there were.
+    async fn live_shop(&self, bar: &Bar) -> anyhow::Result<(u64, u64)> {
+        // What the shop has not sent yet, by its time and the order of invention.
+        let mut unsent: BTreeMap<(Timestamp, usize), ShopEvent> = BTreeMap::new();
+        let mut n_invented = 0;
+        let (mut n_messages, mut n_approved) = (0, 0);
+        for day in 0..self.cast.days {
+            let evening = self.evening(day);
+            self.clock.set(evening);
+            for event in shop::reports(self.cast, day, &self.clicks(day)) {
+                n_invented += 1;
+                unsent.insert((event.at, n_invented), event);
+            }
+            let later = unsent.split_off(&(evening, usize::MAX));
+            let sent = std::mem::replace(&mut unsent, later);
+            n_messages += sent.len() as u64;
+            self.hear(sent.into_values()).await?;
+            n_approved += self.approve(evening).await?;
+            // payouts: the monthly batch is made, approved and paid here, on the first of a month.
+            bar.inc(1);
+        }
+        Ok((n_messages, n_approved))
+    }
+
+    async fn hear(&self, events: impl Iterator<Item = ShopEvent>) -> anyhow::Result<()> {
+        let messages: Vec<Message> =
+            events.map(|e| self.message(&e)).collect::<anyhow::Result<_>>()?;
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.settler.settle_messages(messages).await.context("the shop's messages were refused")
+    }
+
+    async fn approve(&self, now: Timestamp) -> anyhow::Result<u64> {
+        let mut n_approved = 0;
+        loop {
+            let n_now = approve_due(&self.settler.db, now, APPROVALS_MAX).await?;
+            n_approved += n_now;
+            if n_now < APPROVALS_MAX.unsigned_abs() {
+                return Ok(n_approved);
+            }
+        }
     }
 
     fn click_id(&self, name: &ClickName) -> ClickId {
@@ -111,7 +162,7 @@ impl Traveler<'_> {
     }
 
     fn record(&self, plan: &ClickPlan) -> ClickRecord {
-        let country = plan.country.as_bytes().first_chunk().copied();
+        let link = &self.cast.partners[plan.name.partner].links[plan.name.link];
         ClickRecord {
             payload: self.click_id(&plan.name).payload(),
             class: plan.class.code(),
@@ -120,23 +171,11 @@ impl Traveler<'_> {
             browser: plan.browser.code(),
             is_gpc: plan.class == Class::Human && plan.visitor.is_none(),
             visitor: plan.visitor,
-            country,
+            country: plan.country.as_bytes().first_chunk().copied(),
             referrer_host: plan.referrer_host.clone(),
+            subs: [link.sub1.clone(), None, None, None, None],
             ..ClickRecord::default()
         }
-    }
-
-    /// Settles what the shop sends until `evening`.
-    async fn hear_shop(&mut self, evening: Timestamp) -> anyhow::Result<()> {
-        let later = self.shop.split_off(&(evening, u64::MAX));
-        let heard = std::mem::replace(&mut self.shop, later);
-        let messages: Vec<Message> =
-            heard.into_values().map(|e| self.message(&e)).collect::<anyhow::Result<_>>()?;
-        if messages.is_empty() {
-            return Ok(());
-        }
-        self.seeded.n_messages += messages.len() as u64;
-        self.settler.settle_messages(messages).await.context("messages of the shop were refused")
     }
 
     /// Writes an event as the webhook that a shop would send, and reads it as intake would.
@@ -160,54 +199,50 @@ impl Traveler<'_> {
         })
     }
 
-    fn webhook(&self, event: &ShopEvent) -> serde_json::Value {
-        let mut data = json!({"event": event.event, "order_id": event.order});
-        let kind = match &event.says {
-            Says::Created { brought_by, price, customer } => {
-                data["customer_ref"] = json!(customer);
-                data["click_id"] = match brought_by {
-                    BroughtBy::Click(name) => {
-                        let keys = &self.app.config.click_keys;
-                        json!(self.click_id(name).sign(keys).as_str())
-                    }
-                    BroughtBy::Stranger(text) => json!(text),
-                    BroughtBy::Nothing => serde_json::Value::Null,
-                };
-                if let Some(Price { amount, tax, shipping }) = *price {
-                    data["currency"] = json!("EUR");
-                    data["amount"] = json!(euros(amount));
-                    data["tax"] = json!(euros(tax));
-                    data["shipping"] = json!(euros(shipping));
-                }
-                "created"
+    fn webhook(&self, event: &ShopEvent) -> Value {
+        let (kind, mut data) = match &event.says {
+            Says::Created { brought_by, price: None, customer } => {
+                let click_id = self.brought(brought_by);
+                ("created", json!({"click_id": click_id, "customer_ref": customer}))
             }
-            Says::Approved => "approved",
-            Says::Rejected(reason) => {
-                data["reason"] = json!(reason);
-                "rejected"
+            Says::Created { brought_by, price: Some(price), customer } => {
+                let Price { amount, tax, shipping } = *price;
+                let data = json!({
+                    "click_id": self.brought(brought_by), "customer_ref": customer,
+                    "currency": "EUR", "amount": euros(amount), "tax": euros(tax),
+                    "shipping": euros(shipping)});
+                ("created", data)
             }
-            Says::Refunded(part) => {
-                data["refund_id"] = json!(format!("R-{}", event.order));
-                if let Some(part) = *part {
-                    data["currency"] = json!("EUR");
-                    data["refund_amount"] = json!(euros(part));
-                }
-                "refunded"
+            Says::Approved => ("approved", json!({})),
+            Says::Rejected(reason) => ("rejected", json!({"reason": reason})),
+            Says::Refunded(None) => ("refunded", json!({"refund_id": refund_id(event)})),
+            Says::Refunded(Some(part)) => {
+                let data = json!({
+                    "refund_id": refund_id(event), "currency": "EUR",
+                    "refund_amount": euros(*part)});
+                ("refunded", data)
             }
         };
+        data["event"] = json!(event.event);
+        data["order_id"] = json!(event.order);
         let timestamp = event.at.to_rfc3339_opts(SecondsFormat::Millis, true);
         json!({"type": format!("conversion.{kind}"), "timestamp": timestamp, "data": data})
     }
 
-    async fn approve(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        loop {
-            let n_approved = approve_due(&self.settler.db, now, APPROVALS_MAX).await?;
-            self.seeded.n_approved += n_approved;
-            if n_approved < APPROVALS_MAX.unsigned_abs() {
-                return Ok(());
+    fn brought(&self, by: &BroughtBy) -> Option<String> {
+        match by {
+            BroughtBy::Click(name) => {
+                Some(self.click_id(name).sign(&self.app.config.click_keys).to_string())
             }
+            BroughtBy::Stranger(text) => Some(text.clone()),
+            BroughtBy::Nothing => None,
         }
     }
+}
+
+/// An order is refunded at most once in this story.
+fn refund_id(event: &ShopEvent) -> String {
+    format!("R-{}", event.order)
 }
 
 /// Writes cents as the shop does, in euros.
