@@ -54,6 +54,44 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs the migrations of a folder that are still missing: what a changed query is checked against
+/// while the program that holds it does not build yet.
+pub async fn migrate_from(url: &str, dir: &std::path::Path) -> anyhow::Result<()> {
+    let mut connection = PgConnectOptions::from_str(url)?.connect().await?;
+    sqlx::migrate::Migrator::new(dir).await?.run(&mut connection).await?;
+    Ok(())
+}
+
+/// Makes a database and the service's role, where they are missing; for private PostgreSQL only.
+pub async fn ensure_database(owner_url: &str, name: &'static str) -> Result<(), sqlx::Error> {
+    let mut owner = PgConnectOptions::from_str(owner_url)?.connect().await?;
+    let is_there: bool =
+        sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
+            .bind(name)
+            .fetch_one(&mut owner)
+            .await?;
+    if !is_there {
+        owner.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await?;
+    }
+    let has_role: bool =
+        sqlx::query_scalar("select exists (select 1 from pg_roles where rolname = $1)")
+            .bind(SERVICE_ROLE)
+            .fetch_one(&mut owner)
+            .await?;
+    let verb = if has_role { "alter" } else { "create" };
+    owner.execute(sqlx::AssertSqlSafe(format!("{verb} role {SERVICE_ROLE} login"))).await?;
+    Ok(())
+}
+
+/// Drops a database with all that is in it; for private PostgreSQL only.
+pub async fn drop_database(owner_url: &str, name: &'static str) -> Result<(), sqlx::Error> {
+    let mut owner = PgConnectOptions::from_str(owner_url)?.connect().await?;
+    let drop = format!("drop database if exists {name} with (force)");
+    owner.execute(sqlx::AssertSqlSafe(drop)).await.map(drop_result)
+}
+
+fn drop_result(_: sqlx::postgres::PgQueryResult) {}
+
 /// Tells whether the schema is at least as new as this program needs.
 pub async fn is_migrated(db: &Db) -> Result<bool, sqlx::Error> {
     let newest: Option<i64> =

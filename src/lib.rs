@@ -40,5 +40,7 @@ pub mod stream;
 pub mod app;
 pub mod cli;
 pub mod demo;
+pub mod dev;
 pub mod engines;
 pub mod roles;
+pub mod server;

@@ -1,1 +1,329 @@
-//! Stub.
+//! Starts and stops what a process does: the listeners, settlement, the timers.
+//!
+//! Everything behind the scenes runs on a runtime of its own, so that settling a batch never
+//! stands in the way of a redirect. If one of these tasks ends, the process ends: half a service
+//! that looks alive is worse than none.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt;
+use actix_web::web::Data;
+use anyhow::{Context as _, bail};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::commission::timer;
+use crate::config::Role;
+use crate::metrics as metric;
+use crate::server::{self, admin_http};
+use crate::settlement::{click_store, offset_store};
+use crate::stream::redis::Safety;
+use crate::stream::{EventLog as _, Offset, Shard};
+use crate::{account, config, ledger};
+
+/// How long settlement rests when the stream is empty.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// How long it rests when a store is away.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often due commissions are approved.
+const TIMERS_PAUSE: Duration = Duration::from_secs(1);
+/// How often the figures of `/metrics` that need a question are asked for.
+const GAUGES_PAUSE: Duration = Duration::from_secs(5);
+/// How often the stream is trimmed and old rows are forgotten.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
+/// How long the tasks behind the scenes get to end.
+const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Threads behind the scenes: one settles while the other serves Redis.
+const BACKGROUND_THREADS: usize = 2;
+
+/// A process that runs.
+pub struct Running {
+    /// The shared handles.
+    pub app: Data<App>,
+    /// Where the public listener is.
+    pub public_address: std::net::SocketAddr,
+    /// Where the admin listener is.
+    pub admin_address: std::net::SocketAddr,
+    state: Data<admin_http::State>,
+    servers: [ServerHandle; 2],
+    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    background: Option<Runtime>,
+}
+
+/// Refuses to start on a Redis that can lose events; one that is down is no reason not to start.
+pub async fn check_redis(app: &App) -> anyhow::Result<()> {
+    match app.log.log().check().await {
+        Ok(Safety::Safe) => Ok(()),
+        Ok(Safety::Unsafe(why)) if app.config.unsafe_redis == config::UnsafeRedis::AcceptLoss => {
+            tracing::warn!("Redis can lose acknowledged events, and that was accepted: {why}");
+            Ok(())
+        }
+        Ok(Safety::Unsafe(why)) => bail!(
+            "Redis can lose acknowledged events: {why}. Start it with --appendonly yes \
+             --appendfsync always --maxmemory-policy noeviction, or accept the loss by \
+             TRIBUTARY_ALLOW_UNSAFE_REDIS=accept-loss"
+        ),
+        Err(error) => {
+            tracing::warn!("Redis is not there, events go to the spool: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// Starts the roles of this process.
+pub async fn start(app: App) -> anyhow::Result<Running> {
+    check_redis(&app).await?;
+    let app = Data::new(app);
+    if let Err(error) = app.keeper.load_from_disk() {
+        tracing::warn!("the copy of the terms on disk is not used: {error}");
+    }
+    if let Err(error) = app.keeper.refresh().await {
+        tracing::warn!("the terms come from the copy on disk for now: {error}");
+    }
+    let state = Data::new(admin_http::State {
+        metrics: metric::install(),
+        is_stopping: AtomicBool::new(false),
+    });
+    let public = server::bind_public(&app)
+        .with_context(|| format!("the address {} cannot be used", app.config.bind))?;
+    let admin = server::bind_admin(&app, &state)
+        .with_context(|| format!("the address {} cannot be used", app.config.admin_bind))?;
+    let (stop, stopping) = watch::channel(false);
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("background")
+        .enable_all()
+        .build()?;
+    let tasks = spawn_tasks(&background, &app, &state, &stopping);
+    let servers = [public.server.handle(), admin.server.handle()];
+    rt::spawn(public.server);
+    rt::spawn(admin.server);
+    Ok(Running {
+        public_address: public.address,
+        admin_address: admin.address,
+        app,
+        state,
+        servers,
+        tasks,
+        stop,
+        background: Some(background),
+    })
+}
+
+fn spawn_tasks(
+    background: &Runtime,
+    app: &Data<App>,
+    state: &Data<admin_http::State>,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let has = |role| app.config.roles.has(role);
+    let mut tasks = vec![
+        background.spawn(keep_snapshot(app.clone(), stopping.clone())),
+        background.spawn(keep_gauges(app.clone(), state.clone(), stopping.clone())),
+    ];
+    let (log, mut until) = (app.log.clone(), stopping.clone());
+    tasks.push(background.spawn(async move {
+        tokio::select! {
+            () = log.run_drainer() => {}
+            _ = until.wait_for(|stop| *stop) => {}
+        }
+    }));
+    if has(Role::Settle) {
+        tasks.push(background.spawn(settle(app.clone(), stopping.clone())));
+    }
+    if has(Role::Timers) {
+        tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
+    }
+    tasks
+}
+
+impl Running {
+    /// Waits until a task behind the scenes ends, which none does while all is well.
+    pub async fn wait_for_end(&mut self) {
+        let tasks = self.tasks.iter_mut();
+        drop(futures_util::future::select_all(tasks).await);
+    }
+
+    /// Stops in order: no longer ready, no new requests, those under way end, then the rest.
+    pub async fn stop(mut self) {
+        self.state.is_stopping.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.app.config.shutdown_delay).await;
+        self.servers[0].stop(true).await;
+        self.stop.send_replace(true);
+        let ending = futures_util::future::join_all(std::mem::take(&mut self.tasks));
+        if tokio::time::timeout(TASKS_STOP_TIMEOUT, ending).await.is_err() {
+            tracing::warn!(
+                "a task did not end in time; what it had not settled stays in the stream"
+            );
+        }
+        self.servers[1].stop(false).await;
+    }
+}
+
+impl Drop for Running {
+    /// Ends what is behind the scenes without waiting: a runtime may not be waited for here.
+    fn drop(&mut self) {
+        if let Some(background) = self.background.take() {
+            background.shutdown_background();
+        }
+    }
+}
+
+/// Waits for a pause or the stop; true means stop.
+async fn pause(stopping: &mut watch::Receiver<bool>, pause: Duration) -> bool {
+    matches!(tokio::time::timeout(pause, stopping.wait_for(|stop| *stop)).await, Ok(Ok(_) | Err(_)))
+}
+
+/// Logs a failure when it begins and its end; not each try in between.
+#[derive(Default)]
+struct Trouble(bool);
+
+impl Trouble {
+    fn note<T>(&mut self, what: &str, result: Result<T, impl std::error::Error>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                if std::mem::take(&mut self.0) {
+                    tracing::info!("{what} works again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.0, true) {
+                    let causes = std::iter::successors(error.source(), |cause| cause.source());
+                    let text = causes.fold(error.to_string(), |text, c| format!("{text}: {c}"));
+                    tracing::error!("{what} failed and is tried again: {text}");
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn keep_snapshot(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, app.config.snapshot_refresh).await {
+        trouble.note("renewing the terms", app.keeper.refresh().await);
+    }
+}
+
+async fn settle(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let settler = app.settler();
+    let mut trouble = Trouble::default();
+    loop {
+        let mut n_settled = 0;
+        for shard in (0..app.config.stream_shards).map(Shard) {
+            if *stopping.borrow() {
+                return;
+            }
+            let settled = settler.settle_shard(&**app.log.log(), shard).await;
+            if settled.is_err() {
+                metrics::counter!(metric::SETTLE_ERRORS, "kind" => "batch").increment(1);
+            }
+            match trouble.note("settlement", settled) {
+                Some(n) => n_settled += n,
+                None => {
+                    if pause(&mut stopping, RETRY_PAUSE).await {
+                        return;
+                    }
+                }
+            }
+        }
+        if n_settled == 0 && pause(&mut stopping, SETTLE_PAUSE).await {
+            return;
+        }
+    }
+}
+
+async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, TIMERS_PAUSE).await {
+        let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
+        trouble.note("approving due commissions", approved);
+    }
+}
+
+/// Trims what is settled and old enough, and forgets what nobody needs any more.
+async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        trouble.note("trimming the stream", trim(&app).await);
+        trouble.note("forgetting old rows", forget(&app, app.clock.now()).await);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TrimError {
+    #[error(transparent)]
+    Stream(#[from] crate::stream::StreamError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+async fn trim(app: &App) -> Result<(), TrimError> {
+    let log = app.log.log();
+    let retain_ms = u64::try_from(app.config.stream_retain.as_millis()).unwrap_or(u64::MAX);
+    for shard in (0..app.config.stream_shards).map(Shard) {
+        let state = log.state(shard).await?;
+        let mut db = app.background_db.acquire().await?;
+        let prefix = &app.config.stream_prefix;
+        let settled = offset_store::read_position(&mut db, prefix, shard, state.generation).await?;
+        let old = Offset { ms: state.last.ms.saturating_sub(retain_ms), seq: 0 };
+        log.trim_before(shard, settled.min(old)).await?;
+    }
+    Ok(())
+}
+
+async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
+    let mut db = app.background_db.acquire().await?;
+    let two_days_ago = (now - chrono::Duration::days(2)).date_naive();
+    click_store::forget_visitors(&mut db, two_days_ago).await?;
+    let three_days_ago = now - chrono::Duration::hours(72);
+    account::idempotency_store::forget_answers(&mut db, three_days_ago).await?;
+    Ok(())
+}
+
+async fn keep_gauges(
+    app: Data<App>,
+    state: Data<admin_http::State>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        set_gauges(&app).await;
+        state.metrics.run_upkeep();
+        if pause(&mut stopping, GAUGES_PAUSE).await {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
+async fn set_gauges(app: &App) {
+    let stream = app.log.state();
+    metrics::gauge!(metric::SPOOL_BYTES).set(stream.spool_bytes as f64);
+    metrics::gauge!(metric::SPOOL_EVENTS).set(stream.spool_events as f64);
+    metrics::gauge!(metric::REDIS_UP).set(if stream.is_log_up { 1.0 } else { 0.0 });
+    if let Some(taken_at) = app.snapshot.load().taken_at {
+        let age = app.clock.now() - taken_at;
+        metrics::gauge!(metric::SNAPSHOT_AGE).set(age.num_seconds() as f64);
+    }
+    let asked = ask_postgres(app).await;
+    metrics::gauge!(metric::POSTGRES_UP).set(if asked.is_ok() { 1.0 } else { 0.0 });
+    if let Ok((n_dead, n_faults)) = asked {
+        metrics::gauge!(metric::DEAD_LETTERS).set(n_dead as f64);
+        metrics::gauge!(metric::LEDGER_IMBALANCE).set(n_faults as f64);
+    }
+}
+
+async fn ask_postgres(app: &App) -> Result<(i64, i64), sqlx::Error> {
+    let mut db = app.background_db.acquire().await?;
+    let n_dead = offset_store::count_dead_letters(&mut db).await?;
+    let n_faults = ledger::store::count_unbalanced(&mut db).await?;
+    Ok((n_dead, n_faults))
+}

@@ -1,33 +1,37 @@
-//! Approval by time: commissions whose hold is over become owed without anybody's hand.
+//! What time does to commissions: it approves those whose hold is over.
 
 use crate::clock::Timestamp;
+use crate::commission::row::Hand;
 use crate::commission::state::{Action, Standing};
 use crate::commission::store::{self, ApplyError};
-use crate::commission::{Hand, Step};
 use crate::db::Db;
 
-/// Approves at most `limit` commissions whose hold is over at `now`, in one database transaction;
-/// returns how many. Fewer than `limit` means that nothing is left to do now.
+/// Commissions approved in one transaction, at most.
+const BATCH_MAX: i64 = 1000;
+
+/// Approves what is due and returns how many were approved.
 ///
-/// Several processes may call it at once: what one works on, the others pass over.
-pub async fn approve_due(db: &Db, now: Timestamp, limit: i64) -> Result<u64, ApplyError> {
-    let mut db = db.begin().await?;
-    let due = store::lock_due(&mut db, now, limit).await?;
-    let mut steps: Vec<Step> = Vec::with_capacity(due.len());
-    for commission in &due {
-        let by = Hand { actor: "system".to_owned(), rule: "hold_elapsed", note: None, at: now };
-        // The query names only partners in good standing, and nothing corrects what is pending.
-        match commission.take(Action::ApproveDue, Standing::Good, false, by) {
-            Ok(step) => steps.push(step),
-            // One that cannot be approved must not keep the others waiting.
-            Err(error) => {
-                let id = commission.commission_id;
-                tracing::error!(commission.id = %id, "commission {id} was not approved: {error}");
-            }
+/// Rows that another process works on are passed over, so two of these running at once do no harm.
+pub async fn approve_due(db: &Db, now: Timestamp) -> Result<u64, ApplyError> {
+    let mut n_approved = 0;
+    loop {
+        let mut db_tx = db.begin().await?;
+        let due = store::lock_due(&mut db_tx, now, BATCH_MAX).await?;
+        let n_due = due.len();
+        // The query asks what the rule asks; what the rule still refuses stays pending.
+        let steps: Vec<_> = due
+            .iter()
+            .filter_map(|commission| {
+                let by = Hand { actor: "system".into(), rule: "hold_elapsed", note: None, at: now };
+                commission.take(Action::ApproveDue, Standing::Good, false, by).ok()
+            })
+            .collect();
+        let n_steps = steps.len() as u64;
+        store::apply(&mut db_tx, steps, now).await?;
+        db_tx.commit().await?;
+        n_approved += n_steps;
+        if n_due < usize::try_from(BATCH_MAX).unwrap_or(usize::MAX) || n_steps == 0 {
+            return Ok(n_approved);
         }
     }
-    let n_approved = steps.len() as u64;
-    store::apply(&mut db, steps, now).await?;
-    db.commit().await?;
-    Ok(n_approved)
 }

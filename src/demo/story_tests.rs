@@ -10,6 +10,7 @@ use crate::demo::DemoOptions;
 use crate::demo::cast::{Cast, DECLINING, Fate};
 use crate::demo::shop::{self, BroughtBy, Says, ShopEvent};
 use crate::demo::traffic::{ClickPlan, Crowd, OUTAGE_HOURS};
+use crate::report::decline::{Network, PartnerSeries, Verdict};
 
 fn options() -> DemoOptions {
     DemoOptions::ending("2026-11-22T10:00:00Z".parse().unwrap())
@@ -176,4 +177,32 @@ fn a_small_story_has_room_for_its_incidents() {
         assert_eq!(clicks.len(), days as usize);
         drop(all_reports(&cast, &clicks));
     }
+}
+
+/// Returns what the detector reads of a partner.
+fn series(cast: &Cast, clicks: &[Vec<ClickPlan>], partner: usize) -> PartnerSeries {
+    let none = vec![0; clicks.len()];
+    PartnerSeries {
+        joined_on: cast.partners[partner].joined as usize,
+        clicks: daily(clicks, partner).into_iter().map(|n| u32::try_from(n).unwrap()).collect(),
+        conversions: none.clone(),
+        links_created: none.clone(),
+        logins: none,
+        ..PartnerSeries::default()
+    }
+}
+
+#[test]
+fn the_detector_finds_the_three_and_nobody_else() {
+    let (cast, clicks) = &*STORY;
+    let all = (0..cast.partners.len()).map(|partner| series(cast, clicks, partner)).collect();
+    let network = Network::new(clicks.len(), all).unwrap();
+    // The last day is not over: the day before is the newest that can be judged.
+    let listed: Vec<usize> = network
+        .assess(clicks.len() - 2)
+        .into_iter()
+        .filter(|a| matches!(a.verdict, Verdict::Listed(_)))
+        .map(|a| a.partner)
+        .collect();
+    assert_eq!(listed, DECLINING.map(|d| d.0));
 }

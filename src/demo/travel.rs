@@ -33,8 +33,6 @@ use crate::stream::ClickRecord;
 
 /// Clicks settled at once: a few days, so that a batch touches few partitions.
 const CLICKS_MAX: usize = 8_000;
-/// Commissions approved at once.
-const APPROVALS_MAX: i64 = 1_000;
 
 /// Sends the story through settlement.
 pub(super) async fn travel(
@@ -129,7 +127,7 @@ impl Traveler<'_> {
             let sent = std::mem::replace(&mut unsent, later);
             n_messages += sent.len() as u64;
             self.hear(sent.into_values()).await?;
-            n_approved += self.approve(evening).await?;
+            n_approved += approve_due(&self.settler.db, evening).await?;
             // payouts: the monthly batch is made, approved and paid here, on the first of a month.
             bar.inc(1);
         }
@@ -143,17 +141,6 @@ impl Traveler<'_> {
             return Ok(());
         }
         self.settler.settle_messages(messages).await.context("the shop's messages were refused")
-    }
-
-    async fn approve(&self, now: Timestamp) -> anyhow::Result<u64> {
-        let mut n_approved = 0;
-        loop {
-            let n_now = approve_due(&self.settler.db, now, APPROVALS_MAX).await?;
-            n_approved += n_now;
-            if n_now < APPROVALS_MAX.unsigned_abs() {
-                return Ok(n_approved);
-            }
-        }
     }
 
     fn click_id(&self, name: &ClickName) -> ClickId {

@@ -278,3 +278,19 @@ pub async fn count_faults(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
     .fetch_one(db)
     .await
 }
+
+/// Counts ledger transactions that do not balance. The whole sum of a book is zero exactly when
+/// nothing is missing, so a sound book costs one pass over the balances.
+pub async fn count_unbalanced(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "n!" from (
+               select 1
+               from ledger_balances b
+               join ledger_accounts a
+                 on a.program_id = b.program_id and a.account_id = b.account_id
+               group by a.program_id, a.currency
+               having sum(b.balance_minor) <> 0) off"#
+    )
+    .fetch_one(db)
+    .await
+}

@@ -44,6 +44,8 @@ pub enum SubIdPii<'a> {
     Hash(&'a Key),
     /// It is dropped.
     Reject,
+    /// It is kept as it is.
+    Keep,
 }
 
 /// The parameters of a visit that count.
@@ -113,12 +115,16 @@ impl<'a> Parameters<'a> {
     }
 
     fn clean_sub(&mut self, value: &str, pii: SubIdPii<'_>) -> Option<String> {
-        if looks_like_email(value) {
+        let instead = match pii {
+            SubIdPii::Hash(key) => Some(Some(key)),
+            SubIdPii::Reject => Some(None),
+            SubIdPii::Keep => None,
+        };
+        if let Some(key) = instead
+            && looks_like_email(value)
+        {
             self.subs_pii += 1;
-            return match pii {
-                SubIdPii::Hash(key) => Some(hashed(key, value)),
-                SubIdPii::Reject => None,
-            };
+            return key.map(|key| hashed(key, value));
         }
         // PostgreSQL refuses a zero byte in a text, and no label needs a line break.
         let mut clean: String = value.chars().filter(|c| !c.is_control()).collect();

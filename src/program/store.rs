@@ -116,3 +116,16 @@ pub async fn update_program(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Finds a program by its name in addresses.
+pub async fn find_program_id_by_slug(
+    db: &mut PgConnection,
+    slug: &str,
+) -> Result<Option<ProgramId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select program_id as "program_id: ProgramId" from programs where slug = $1"#,
+        slug,
+    )
+    .fetch_optional(db)
+    .await
+}

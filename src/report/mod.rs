@@ -1,1 +1,2 @@
-//! Stub.
+//! Reports only read: they never change what they report on.
+pub mod decline;

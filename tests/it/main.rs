@@ -1,1 +1,14 @@
-//! x
+//! Stories: the whole service on real PostgreSQL, real Redis and real HTTP, as its users meet it.
+//!
+//! Every test that starts a `TestApp` also proves, when it ends, that the ledger balances and that
+//! nothing was left behind in the stream or among the dead letters.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(missing_docs, reason = "tests say what they mean by their names")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+mod bad_input;
+mod engines;
+mod harness;
+mod link_to_payout;
+mod redirect_without_stores;
+mod tidy;

@@ -318,5 +318,19 @@ fn unexpected(command: &str, what: &str) -> StreamError {
     StreamError::Down { reason: format!("{command} answered {what}"), source: None }
 }
 
+/// Empties a Redis wholly; for a private one whose owner begins again.
+pub async fn empty(url: &str) -> Result<(), StreamError> {
+    let settings = |error: RedisError| StreamError::Settings(error.to_string());
+    let client = Client::open(url).map_err(settings)?;
+    let mut connection = client
+        .get_multiplexed_async_connection()
+        .await
+        .map_err(|error| down("connecting", error))?;
+    redis::cmd("FLUSHALL")
+        .query_async(&mut connection)
+        .await
+        .map_err(|error| down("FLUSHALL", error))
+}
+
 #[cfg(test)]
 pub(in crate::stream) mod tests;

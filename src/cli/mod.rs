@@ -1,0 +1,202 @@
+//! The command line.
+
+mod link;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, Parser, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::engines::{self, EngineOptions, Exports};
+use crate::progress::Progress;
+use crate::{app::App, db, dev, server, telemetry};
+
+/// Referral and affiliate tracking: signed links, durable clicks, exactly-once commissions.
+#[derive(Debug, Parser)]
+#[command(name = "tributary", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything here: private PostgreSQL and Redis, the service, a demo program.
+    Dev(DevArgs),
+    /// Run the service with the settings of the environment.
+    Serve,
+    /// Bring the database to the schema of this version.
+    Migrate(MigrateArgs),
+    /// Make or examine link tokens.
+    #[command(subcommand)]
+    Link(link::LinkCommand),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Check or describe the settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask a running service on this machine whether it is ready; exit code 0 if so.
+    Healthcheck,
+    /// Run a command beside PostgreSQL and Redis that last as long as it does.
+    #[command(hide = true)]
+    WithEngines(WithEnginesArgs),
+}
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Begin again: throw away what earlier starts kept.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Do not seed the demo program.
+    #[arg(long)]
+    pub no_demo: bool,
+    /// Folder for the engines and their data [default: ./data, as root /var/lib/tributary-dev].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct MigrateArgs {
+    /// Read the migrations from a folder instead of those compiled in.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the settings of the environment and report every mistake; secrets are masked.
+    Check,
+    /// Print an example of every setting, as a `.env` file.
+    Example,
+    /// Print the table of settings in Markdown.
+    Table,
+}
+
+#[derive(Debug, Args)]
+struct WithEnginesArgs {
+    /// Also give the command a `DATABASE_URL`.
+    #[arg(long)]
+    database_url: bool,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Runs a command and returns how the process ends.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Serve => serve::run().await,
+        Command::Migrate(args) => migrate(args).await,
+        Command::Link(command) => link::run(command),
+        Command::Openapi => print_openapi(),
+        Command::Config(command) => check_config(command),
+        Command::Healthcheck => serve::healthcheck(),
+        Command::WithEngines(args) => return with_engines(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the end of a command is for the person who ran it")]
+fn fail(error: &anyhow::Error) {
+    eprintln!("tributary: {error:#}");
+}
+
+/// Writes what a command was asked for to standard output.
+#[expect(clippy::print_stdout, reason = "the result of a command goes to standard output")]
+pub(crate) fn print(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// Reads the settings of the environment; every mistake is told at once.
+fn read_config() -> anyhow::Result<Config> {
+    Config::from_env().map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|e| format!("\n  {e}")).collect();
+        anyhow!("{} settings are wrong:{}", errors.len(), lines.concat())
+    })
+}
+
+async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
+    // The owner's address may be all that is known where migrations run.
+    let url = match config::environment("TRIBUTARY_MIGRATE_DATABASE_URL") {
+        Some(url) => url,
+        None => read_config()?.database_url.expose_secret().to_owned(),
+    };
+    let progress = Progress::stderr();
+    let step = progress.step("Migrating the database");
+    match args.from {
+        Some(dir) => db::migrate_from(&url, &dir).await?,
+        None => db::migrate(&url).await?,
+    }
+    step.done("The database has the schema of this version");
+    Ok(())
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    let config = Config::from(dev::example_setting).map_err(|e| anyhow!("{e:?}"))?;
+    print(server::openapi::document(&config.roles).to_pretty_json()?);
+    Ok(())
+}
+
+fn check_config(command: ConfigCommand) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Example => print(config::env_example().trim_end()),
+        ConfigCommand::Table => print(config::markdown_table().trim_end()),
+        ConfigCommand::Check => {
+            read_config()?;
+            print(config::describe(config::environment).trim_end());
+        }
+    }
+    Ok(())
+}
+
+async fn with_engines(args: WithEnginesArgs) -> ExitCode {
+    let mut options = EngineOptions::new(engines::default_data_dir());
+    options.search_path = config::environment("PATH").map(Into::into);
+    let exports = if args.database_url { Exports::TestsAndDatabaseUrl } else { Exports::Tests };
+    match engines::hold(&options, &Progress::stderr(), &args.command, exports).await {
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            code.map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Err(error) => {
+            fail(&error.into());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the shared handles and refuses a database that this version does not know.
+async fn build_app(config: Config) -> anyhow::Result<App> {
+    telemetry::install(config.log_format, &config.log_filter);
+    let app = App::build(config, Clock::system())?;
+    match db::is_migrated(&app.background_db).await {
+        Ok(true) => {}
+        Ok(false) => {
+            bail!("the database is older than this program; run `tributary migrate` first")
+        }
+        // Down is no reason not to start: the redirect lives on its copy of the terms.
+        Err(error) => tracing::warn!("PostgreSQL is not there yet: {error}"),
+    }
+    Ok(app)
+}
+
+/// Runs the service until a signal asks it to stop, then drains it.
+pub(crate) async fn serve_until_signal(
+    app: App,
+    ready: impl FnOnce(&crate::roles::Running),
+) -> anyhow::Result<()> {
+    serve::until_signal(app, ready).await.context("the service")
+}

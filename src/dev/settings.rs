@@ -1,0 +1,80 @@
+//! The settings of `dev`: those of the environment, and for the rest what suits one machine.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use super::Stores;
+use crate::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY, environment};
+
+const PUBLIC_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9090;
+
+/// Where the two listeners go.
+pub(super) struct Addresses {
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Addresses {
+    /// Takes the usual ports of loopback, or free ones where somebody has those already.
+    pub(super) fn choose() -> Self {
+        Self { public: free_port(PUBLIC_PORT), admin: free_port(ADMIN_PORT) }
+    }
+}
+
+fn free_port(wanted: u16) -> SocketAddr {
+    let bind = |port| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr())
+    };
+    bind(wanted).or_else(|_| bind(0)).unwrap_or_else(|_| (Ipv4Addr::LOCALHOST, wanted).into())
+}
+
+/// What `dev` adds to the environment.
+pub(super) struct DevSettings {
+    pub(super) data_dir: PathBuf,
+    pub(super) stores: Option<Stores>,
+    pub(super) addresses: Addresses,
+}
+
+impl DevSettings {
+    /// Returns a setting: the environment's word first.
+    pub(super) fn lookup(&self, name: &str) -> Option<String> {
+        environment(name).or_else(|| self.of_one_machine(name))
+    }
+
+    fn of_one_machine(&self, name: &str) -> Option<String> {
+        let path = |file: &str| Some(self.data_dir.join(file).to_string_lossy().into_owned());
+        let stores = self.stores.as_ref();
+        match name {
+            "TRIBUTARY_BIND" => Some(self.addresses.public.to_string()),
+            "TRIBUTARY_ADMIN_BIND" => Some(self.addresses.admin.to_string()),
+            "TRIBUTARY_PUBLIC_URL" => Some(format!("http://{}", self.addresses.public)),
+            "DATABASE_URL" => stores.map(|s| s.service_url.clone()),
+            "TRIBUTARY_MIGRATE_DATABASE_URL" => stores.map(|s| s.owner_url.clone()),
+            "REDIS_URL" => stores.map(|s| s.redis_url.clone()),
+            "TRIBUTARY_SPOOL_DIR" => path("spool"),
+            "TRIBUTARY_SNAPSHOT_PATH" => path("snapshot.json"),
+            "RUST_LOG" => Some("warn".to_owned()),
+            _ => example_setting(name).filter(|_| name.ends_with("_KEYS") || is_fixed(name)),
+        }
+    }
+}
+
+fn is_fixed(name: &str) -> bool {
+    matches!(name, "TRIBUTARY_ENV" | "TRIBUTARY_SECRETS_KEY")
+}
+
+/// Returns settings with which a configuration can be read where nothing will be started.
+pub fn example_setting(name: &str) -> Option<String> {
+    let value = match name {
+        "TRIBUTARY_ENV" => "dev",
+        "TRIBUTARY_LINK_KEYS" => DEV_LINK_KEYS,
+        "TRIBUTARY_CLICK_KEYS" => DEV_CLICK_KEYS,
+        "TRIBUTARY_MINT_KEYS" => DEV_MINT_KEYS,
+        "TRIBUTARY_SECRETS_KEY" => DEV_SECRETS_KEY,
+        "DATABASE_URL" => "postgres://localhost/tributary",
+        "REDIS_URL" => "redis://localhost",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}

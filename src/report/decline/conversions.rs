@@ -1,0 +1,71 @@
+//! Conversions that fall while clicks hold: the partner still sends people, but the wrong ones.
+
+use super::history::History;
+use super::series::{Day, PartnerSeries};
+use super::tail::low_tail;
+use super::totals::Totals;
+
+/// Conversions are rare and late: only longer windows tell.
+const WINDOWS: [usize; 4] = [7, 14, 28, 56];
+/// The conversion rate is learned from 24 weeks before the window.
+const REFERENCE_DAYS: usize = 168;
+const MIN_CONVERSIONS: f64 = 8.0;
+const MIN_EXPECTED: f64 = 3.0;
+const FALLEN_BELOW: f64 = 0.6;
+/// Relative variance of a conversion rate that has not changed.
+const RATE_VARIANCE: f64 = 0.08;
+const LISTED_AT: f64 = 1e-4;
+
+/// Describes a fall of conversions at unchanged clicks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConversionFall {
+    /// First day of the window that shows it best.
+    pub since: Day,
+    /// Conversions expected of the window's clicks.
+    pub expected: f64,
+    /// Conversions seen.
+    pub observed: f64,
+    /// Chance of so few.
+    pub p_value: f64,
+}
+
+/// Totals conversions, cut on the days on which clicks are capped and by the same part.
+pub(super) fn totals(partners: &[PartnerSeries], history: &History) -> Totals {
+    let mut totals = Totals::new(history.days, partners.len());
+    for day in 0..history.days {
+        for (i, partner) in partners.iter().enumerate() {
+            let clicks = f64::from(partner.clicks[day]).max(1.0);
+            let kept = (history.clicks.on(i, day) / clicks).min(1.0);
+            totals.add(i, day, f64::from(partner.conversions[day]) * kept);
+        }
+    }
+    totals
+}
+
+/// Returns the clearest fall of conversions in the windows that end with `day`.
+pub(super) fn fall(
+    history: &History,
+    conversions: &Totals,
+    partner: usize,
+    day: Day,
+) -> Option<ConversionFall> {
+    WINDOWS
+        .iter()
+        .filter_map(|days| {
+            let since = (day + 1).checked_sub(*days)?;
+            let from = since.saturating_sub(REFERENCE_DAYS);
+            let before = conversions.between(partner, from, since);
+            let rate = (before + 0.5) / (history.clicks.between(partner, from, since) + 1.0);
+            let expected = rate * history.clicks.between(partner, since, day + 1);
+            let observed = conversions.between(partner, since, day + 1);
+            let tells = before >= MIN_CONVERSIONS && expected > MIN_EXPECTED;
+            if !tells || observed >= FALLEN_BELOW * expected {
+                return None;
+            }
+            let variance = 1.0 / (before + 0.5) + RATE_VARIANCE;
+            let p_value = low_tail(observed, expected, variance);
+            Some(ConversionFall { since, expected, observed, p_value })
+        })
+        .filter(|fall| fall.p_value <= LISTED_AT)
+        .min_by(|a, b| a.p_value.total_cmp(&b.p_value))
+}

@@ -1,0 +1,170 @@
+//! Finds partners whose clicks declined: early, without crying wolf, with a possible cause.
+//!
+//! Input are settled daily counts ([`PartnerSeries`]), output is one [`Assessment`] per partner and
+//! day. For each partner the expected clicks are its own robust baseline times its weekday weight
+//! times what the whole network did that day; windows of 2 to 112 days are then compared with
+//! their expectation by a negative binomial tail whose noise is the partner's own past forecast
+//! error. So an outage, a holiday or a bot burst is nobody's decline, and a wild partner must fall
+//! further than a steady one.
+//!
+//! The steps, in the order of the data: `season` and `network` say what a day should bring,
+//! `baseline` what the partner usually brings, and `history` learns all three day by day;
+//! `windows` and `silence` produce a finding per day, which `price` puts on one scale; `state`
+//! remembers falls that have not recovered; `severity` decides the day's list; `onset` dates the
+//! fall, `cause` and `remedy` say why and what to do. [`score`] replays the benchmark in
+//! `load-tests/decline/`, which guards the quality of all this.
+//!
+//! Everything is pure. An assessment of a day uses that day and earlier ones only.
+#![expect(
+    clippy::float_arithmetic,
+    reason = "statistics of click counts; no amount of money is computed here"
+)]
+
+mod assess;
+mod baseline;
+mod cause;
+mod conversions;
+mod finding;
+mod history;
+mod network;
+mod onset;
+mod price;
+mod remedy;
+pub mod score;
+mod season;
+mod series;
+mod severity;
+mod silence;
+mod state;
+mod tail;
+mod totals;
+mod windows;
+
+pub use assess::{Assessment, Decline, Estimate, Verdict};
+pub use cause::{Cause, Diagnosis};
+pub use conversions::ConversionFall;
+pub use remedy::remedy;
+pub use series::{CountrySeries, Day, Fault, PartnerSeries, UnevenSeries};
+pub use severity::{FalseAlarms, Severity};
+pub use state::{Fallen, State};
+
+use finding::Finding;
+use history::History;
+use totals::Totals;
+
+/// Two months of everybody's days before anybody is judged.
+const JUDGED_FROM: Day = 60;
+/// A newcomer gets no verdict before its seventh week.
+const MIN_AGE_DAYS: usize = 42;
+/// Clicks of the whole network below 85 % of usual for three days are an incident of its own.
+const INCIDENT_BELOW: f64 = 0.85;
+const INCIDENT_DAYS: usize = 3;
+
+/// Holds all partners of a program with everything learned from their days.
+#[derive(Debug)]
+pub struct Network {
+    partners: Vec<PartnerSeries>,
+    history: History,
+    conversions: Totals,
+    /// Strongest finding, by day from [`JUDGED_FROM`] on, then by partner.
+    findings: Vec<Finding>,
+}
+
+/// Describes a fall of the whole network: look at the tracker and the offer, not at partners.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Incident {
+    /// First day of the low stretch.
+    pub since: Day,
+    /// Mean of the stretch, as a share of the usual clicks.
+    pub factor: f64,
+}
+
+impl Network {
+    /// Learns from `days` days of all partners.
+    ///
+    /// # Errors
+    /// [`UnevenSeries`] if a series is shorter or longer than `days`.
+    pub fn new(days: usize, partners: Vec<PartnerSeries>) -> Result<Self, UnevenSeries> {
+        for (i, partner) in partners.iter().enumerate() {
+            partner.check(i, days)?;
+        }
+        let history = History::learn(&partners, days);
+        let conversions = conversions::totals(&partners, &history);
+        let judged_days = days.saturating_sub(JUDGED_FROM);
+        let findings = vec![Finding::NONE; judged_days * partners.len()];
+        let mut network = Self { partners, history, conversions, findings };
+        network.find();
+        Ok(network)
+    }
+
+    /// Number of days learned; the last one is `days() - 1`.
+    pub fn days(&self) -> usize {
+        self.history.days
+    }
+
+    /// Number of partners.
+    pub fn partners(&self) -> usize {
+        self.partners.len()
+    }
+
+    /// Returns what the network did on a day relative to a usual one: 1 is usual.
+    ///
+    /// # Panics
+    /// If `day` is not below [`days`](Self::days), as all methods that take a day.
+    pub fn factor(&self, day: Day) -> f64 {
+        self.history.factors[day]
+    }
+
+    /// Returns the strongest finding about a partner on a day.
+    fn finding(&self, partner: usize, day: Day) -> Finding {
+        match day.checked_sub(JUDGED_FROM) {
+            Some(row) => self.findings[row * self.partners.len() + partner],
+            None => Finding::NONE,
+        }
+    }
+
+    /// Returns the partner's state at the end of a day.
+    fn state(&self, partner: usize, day: Day) -> State {
+        let findings = |day| self.finding(partner, day);
+        let series = &self.partners[partner];
+        state::state(series, &self.history, partner, findings, (JUDGED_FROM.min(day), day))
+    }
+
+    /// Returns a fall of conversions at unchanged clicks, as seen at the end of a day.
+    fn conversion_fall(&self, partner: usize, day: Day) -> Option<ConversionFall> {
+        conversions::fall(&self.history, &self.conversions, partner, day)
+    }
+
+    /// Returns the possible cause of a fall that began on `since`, as seen at the end of `day`.
+    fn diagnose(&self, partner: usize, since: Day, day: Day) -> Diagnosis {
+        cause::diagnose(&self.partners[partner], &self.history, partner, since, day)
+    }
+
+    /// Returns the network-wide incident that a day belongs to, once it lasts three days.
+    pub fn incident(&self, day: Day) -> Option<Incident> {
+        let factors = &self.history.factors[..=day];
+        let low = factors.iter().rev().take_while(|&&factor| factor < INCIDENT_BELOW).count();
+        (low >= INCIDENT_DAYS).then(|| {
+            let since = day + 1 - low;
+            Incident { since, factor: factors[since..].iter().sum::<f64>() / low as f64 }
+        })
+    }
+
+    fn find(&mut self) {
+        let Self { partners, history, findings, .. } = self;
+        let count = partners.len();
+        let mut keep = |partner: usize, day: Day, finding: Finding| {
+            let best = &mut findings[(day - JUDGED_FROM) * count + partner];
+            let series = &partners[partner];
+            let has_verdict = day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day);
+            if has_verdict && finding.listing_strength > best.listing_strength {
+                *best = finding;
+            }
+        };
+        windows::scan(history, JUDGED_FROM, &mut keep);
+        silence::scan(partners, history, JUDGED_FROM, &mut keep);
+    }
+}
+
+#[cfg(test)]
+mod tests;

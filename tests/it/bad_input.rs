@@ -1,0 +1,1 @@
+//! Bad input: a clear answer, and nothing lost or half-written.

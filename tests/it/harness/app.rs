@@ -1,0 +1,467 @@
+//! The real service on free ports, with a clock that is moved by hand, and a client for it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use awc::http::Method;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tributary::account::key::ApiKey;
+use tributary::account::{Role, store as accounts};
+use tributary::app::App;
+use tributary::clock::{Clock, Timestamp};
+use tributary::commission::timer;
+use tributary::config::{Config, DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY};
+use tributary::conversion::signature::{WebhookSecret, sign};
+use tributary::ids::{ApiKeyId, UserId};
+use tributary::ledger;
+use tributary::roles::{self, Running};
+use url::Url;
+
+use super::cut::Wire;
+use super::services::{Database, create_database, services};
+
+/// An ordinary browser: what a person clicks with.
+pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+/// Far beyond what any condition needs; a condition that is not met by then never will be.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(5);
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: awc::http::header::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    /// Expects a status and returns the JSON.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Expects a problem with this code.
+    #[track_caller]
+    pub fn expect_problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert!(problem["request_id"].is_string(), "{problem}");
+        problem
+    }
+}
+
+/// The service under test, with a key for each role.
+pub struct TestApp {
+    running: Option<Running>,
+    pub clock: Clock,
+    pub database: Database,
+    pub base: Url,
+    pub admin: Url,
+    pub admin_key: ApiKey,
+    pub manager_key: ApiKey,
+    pub finance_key: ApiKey,
+    pub approver_key: ApiKey,
+    expected_dead_letters: i64,
+    redis: Wire,
+    postgres: Wire,
+    client: awc::Client,
+    _dir: TempDir,
+}
+
+/// A program with a partner, a link and a shop: where most stories begin.
+pub struct Scene {
+    pub program_id: String,
+    pub partner_id: String,
+    pub link_id: String,
+    pub link: String,
+    pub source_id: String,
+    pub secret: WebhookSecret,
+}
+
+/// A sale as a shop reports it.
+#[derive(Clone)]
+pub struct Sale<'a> {
+    pub order_id: &'a str,
+    pub amount: &'a str,
+    pub click_id: Option<String>,
+}
+
+impl Sale<'_> {
+    pub fn data(&self) -> Value {
+        json!({"event": "sale", "order_id": self.order_id, "amount": self.amount,
+            "currency": "EUR", "click_id": self.click_id})
+    }
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        let database = create_database().await;
+        Self::start_on(database, tempfile::tempdir().unwrap()).await
+    }
+
+    /// Starts on a database and a folder that an earlier app may have left.
+    pub async fn start_on(database: Database, dir: TempDir) -> Self {
+        let (redis, postgres) = (redis_wire(), postgres_wire(&database));
+        let clock = Clock::manual("2026-11-22T10:00:00Z".parse().unwrap());
+        let config = config(&database, &redis, &postgres, dir.path().to_owned());
+        let app = App::build(config, clock.clone()).unwrap();
+        let mut keys = Vec::new();
+        for role in [Role::Admin, Role::Manager, Role::Finance, Role::Approver] {
+            keys.push(make_key(&database, role, clock.now()).await);
+        }
+        let running = roles::start(app).await.unwrap();
+        let address = |a: std::net::SocketAddr| Url::parse(&format!("http://{a}")).unwrap();
+        let mut keys = keys.into_iter();
+        let mut next_key = || keys.next().unwrap();
+        Self {
+            base: address(running.public_address),
+            admin: address(running.admin_address),
+            running: Some(running),
+            clock,
+            database,
+            admin_key: next_key(),
+            manager_key: next_key(),
+            finance_key: next_key(),
+            approver_key: next_key(),
+            expected_dead_letters: 0,
+            redis,
+            postgres,
+            client: awc::Client::builder().disable_redirects().timeout(PATIENCE).finish(),
+            _dir: dir,
+        }
+    }
+
+    pub fn app(&self) -> &App {
+        &self.running.as_ref().unwrap().app
+    }
+
+    pub fn cut_redis(&self) {
+        self.redis.cut();
+    }
+
+    pub fn cut_postgres(&self) {
+        self.postgres.cut();
+    }
+
+    pub fn restore_all(&self) {
+        self.redis.restore();
+        self.postgres.restore();
+    }
+
+    pub fn expect_dead_letters(&mut self, n: i64) {
+        self.expected_dead_letters = n;
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let url = self.base.join(path).unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, url.as_str());
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        let mut response = request.send_body(body.into()).await.unwrap();
+        let body = response.body().limit(64 << 20).await.unwrap().to_vec();
+        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    }
+
+    /// Calls the API with a key; a body of null is none. Every POST carries a fresh idempotency key.
+    pub async fn call(&self, key: &ApiKey, method: &str, path: &str, body: Value) -> Answer {
+        let bearer = format!("Bearer {}", key.expose());
+        let once = uuid::Uuid::now_v7().to_string();
+        let mut headers =
+            vec![("authorization", bearer.as_str()), ("idempotency-key", once.as_str())];
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            headers.push(("content-type", "application/json"));
+            body.to_string().into_bytes()
+        };
+        self.send(method, path, &headers, bytes).await
+    }
+
+    pub async fn get(&self, key: &ApiKey, path: &str) -> Answer {
+        self.call(key, "GET", path, Value::Null).await
+    }
+
+    pub async fn post(&self, key: &ApiKey, path: &str, body: Value) -> Answer {
+        self.call(key, "POST", path, body).await
+    }
+
+    /// Makes a program with the plan given, a partner in it, a link and a source, all by the API.
+    pub async fn scene_with(&self, plan: Value) -> Scene {
+        let (admin, hour) = (&self.admin_key, TimeDelta::hours(1));
+        let program = self
+            .post(
+                admin,
+                "/v1/programs",
+                json!({"name": "Shop", "currency": "EUR",
+                "landing_template": "https://shop.example/landing?click_id={click_id}",
+                "allowed_hosts": ["shop.example"], "min_payout": "10.00"}),
+            )
+            .await
+            .expect(201);
+        let program_id = program["id"].as_str().unwrap().to_owned();
+        let mut plan = plan;
+        plan["effective_from"] = json!((self.clock.now() - hour).to_rfc3339());
+        self.post(admin, &format!("/v1/programs/{program_id}/plans"), plan).await.expect(201);
+        let partner = self
+            .post(
+                admin,
+                "/v1/partners",
+                json!({"name": "Blog 42", "kind": "webmaster",
+                "country": "DE", "program_id": program_id}),
+            )
+            .await
+            .expect(201);
+        let partner_id = partner["id"].as_str().unwrap().to_owned();
+        let link = self
+            .post(
+                admin,
+                "/v1/links",
+                json!({"program_id": program_id, "partner_id": partner_id,
+                "label": "sidebar", "sub1": "sidebar"}),
+            )
+            .await
+            .expect(201);
+        let source = self
+            .post(admin, "/v1/sources", json!({"program_id": program_id, "name": "shop"}))
+            .await
+            .expect(201);
+        let scene = Scene {
+            program_id,
+            partner_id,
+            link_id: link["id"].as_str().unwrap().to_owned(),
+            link: link["url"].as_str().unwrap().to_owned(),
+            source_id: source["id"].as_str().unwrap().to_owned(),
+            secret: WebhookSecret::parse(source["secret"].as_str().unwrap()).unwrap(),
+        };
+        self.app().keeper.refresh().await.unwrap();
+        scene
+    }
+
+    /// Twenty per cent of each sale, thirty days of hold.
+    pub async fn scene(&self) -> Scene {
+        self.scene_with(json!({"v": 1, "hold_days": 30,
+            "rules": [{"event": "sale", "kind": "percent", "percent_bps": 2000}]}))
+            .await
+    }
+
+    /// Follows a link as a person and returns the answer.
+    pub async fn click(&self, link: &str) -> Answer {
+        self.click_as(link, BROWSER).await
+    }
+
+    pub async fn click_as(&self, link: &str, agent: &str) -> Answer {
+        let url = Url::parse(link).unwrap();
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        self.send("GET", &path, &[("user-agent", agent)], "").await
+    }
+
+    /// Follows a link as a person and returns the click id that the shop gets.
+    pub async fn click_id(&self, link: &str) -> String {
+        let answer = self.click(link).await;
+        assert_eq!(answer.status, 302);
+        click_id_of(&answer).unwrap_or_else(|| panic!("no click id in {answer:?}"))
+    }
+
+    /// Sends a signed message.
+    pub async fn webhook(&self, scene: &Scene, id: &str, kind: &str, data: Value) -> Answer {
+        let body = json!({"type": kind, "timestamp": self.clock.now().to_rfc3339(), "data": data});
+        self.webhook_body(scene, id, body.to_string().as_bytes()).await
+    }
+
+    pub async fn webhook_body(&self, scene: &Scene, id: &str, body: &[u8]) -> Answer {
+        let now = self.clock.now();
+        let signature = sign(&scene.secret, id, now, body);
+        let headers = [
+            ("content-type", "application/json"),
+            ("webhook-id", id),
+            ("webhook-timestamp", &now.timestamp().to_string()),
+            ("webhook-signature", &signature),
+        ];
+        self.send("POST", &format!("/v1/webhooks/{}", scene.source_id), &headers, body).await
+    }
+
+    /// Reports a sale and waits until it is settled; returns the receipt's answer.
+    pub async fn sale(&self, scene: &Scene, sale: &Sale<'_>) -> Value {
+        let id = format!("msg_{}", sale.order_id);
+        let answer = self.webhook(scene, &id, "conversion.created", sale.data()).await;
+        assert!([200, 202].contains(&answer.status), "{}", answer.text());
+        let accepted = answer.json();
+        self.receipt(accepted["receipt"].as_str().unwrap()).await
+    }
+
+    /// Waits until a message is settled and returns what its receipt says.
+    pub async fn receipt(&self, receipt: &str) -> Value {
+        let path = format!("/v1/receipts/{receipt}");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(&self.admin_key, &path).await;
+            if answer.status == 200 {
+                return answer.json();
+            }
+            assert!(Instant::now() < until, "{receipt} was never settled: {}", answer.text());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until a question to the database, which counts, is answered by `n`.
+    pub async fn wait_for_count(&self, n: i64, sql: &'static str) {
+        let mut db = self.owner().await;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap();
+            if found == n {
+                return;
+            }
+            assert!(Instant::now() < until, "{sql}: {found} instead of {n}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A connection of the owner, past every wire that may be cut.
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&self.database.owner_url).await.unwrap()
+    }
+
+    /// Moves the clock and lets the timers do what is due.
+    pub async fn advance(&self, by: TimeDelta) -> u64 {
+        self.clock.advance(by);
+        timer::approve_due(&self.app().background_db, self.clock.now()).await.unwrap()
+    }
+
+    /// Returns a commission of an order.
+    pub async fn commission(&self, scene: &Scene, receipt: &Value) -> Value {
+        let id = receipt["commission"]["id"].as_str().unwrap_or_else(|| panic!("{receipt}"));
+        let answer = self.get(&self.admin_key, &format!("/v1/commissions/{id}")).await;
+        let commission = answer.expect(200);
+        assert_eq!(commission["partner_id"], scene.partner_id.as_str());
+        commission
+    }
+
+    /// Stops the service in order, as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+}
+
+pub fn click_id_of(answer: &Answer) -> Option<String> {
+    let location = Url::parse(answer.header("location")).ok()?;
+    let found = location.query_pairs().find(|(name, _)| name == "click_id");
+    found.map(|(_, id)| id.into_owned())
+}
+
+fn redis_wire() -> Wire {
+    let path = services().redis_url.strip_prefix("redis+unix://").unwrap().to_owned();
+    Wire::to(path.as_ref(), "redis.sock")
+}
+
+fn postgres_wire(database: &Database) -> Wire {
+    let url = Url::parse(&database.service_url).unwrap();
+    let host = url.query_pairs().find(|(name, _)| name == "host").unwrap().1.into_owned();
+    let name = format!(".s.PGSQL.{}", url.port().unwrap_or(5432));
+    Wire::to(&PathBuf::from(host).join(&name), &name)
+}
+
+fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> Config {
+    let mut service_url = Url::parse(&database.service_url).unwrap();
+    service_url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
+    let prefix = format!("t{}", uuid::Uuid::now_v7().simple());
+    let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
+    Config::from(|name| {
+        Some(match name {
+            "TRIBUTARY_ENV" => "dev".to_owned(),
+            "TRIBUTARY_BIND" | "TRIBUTARY_ADMIN_BIND" => "127.0.0.1:0".to_owned(),
+            // Time is the test's: it calls the timers when it has moved the clock.
+            "TRIBUTARY_ROLES" => "redirect,ingest,settle,api".to_owned(),
+            "DATABASE_URL" => service_url.to_string(),
+            "REDIS_URL" => format!("redis+unix://{}", redis.socket().display()),
+            "TRIBUTARY_STREAM_PREFIX" => prefix.clone(),
+            "TRIBUTARY_SPOOL_DIR" => path("spool"),
+            "TRIBUTARY_SNAPSHOT_PATH" => path("snapshot.json"),
+            "TRIBUTARY_LINK_KEYS" => DEV_LINK_KEYS.to_owned(),
+            "TRIBUTARY_CLICK_KEYS" => DEV_CLICK_KEYS.to_owned(),
+            "TRIBUTARY_MINT_KEYS" => DEV_MINT_KEYS.to_owned(),
+            "TRIBUTARY_SECRETS_KEY" => DEV_SECRETS_KEY.to_owned(),
+            "TRIBUTARY_WORKERS" => "1".to_owned(),
+            "TRIBUTARY_DB_POOL" => "8".to_owned(),
+            _ => return None,
+        })
+    })
+    .unwrap()
+}
+
+async fn make_key(database: &Database, role: Role, now: Timestamp) -> ApiKey {
+    let mut owner = PgConnection::connect(&database.owner_url).await.unwrap();
+    let key = ApiKey::generate();
+    let user = accounts::NewUser { user_id: UserId::new(), name: role.as_str().to_owned() };
+    accounts::insert_user(&mut owner, &user, now).await.unwrap();
+    let row = accounts::NewApiKey {
+        api_key_id: ApiKeyId::new(),
+        user_id: user.user_id,
+        name: "test".to_owned(),
+        role,
+        programs: None,
+        expires_at: None,
+    };
+    accounts::insert_api_key(&mut owner, &row, &key, now).await.unwrap();
+    key
+}
+
+impl Drop for TestApp {
+    /// Proves what must hold whatever the story was. A runtime of its own asks, because the
+    /// test's is busy dropping us.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.restore_all();
+        let (url, expected) = (self.database.owner_url.clone(), self.expected_dead_letters);
+        let faults = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut owner = PgConnection::connect(&url).await.unwrap();
+                let faults = ledger::store::count_faults(&mut owner).await.unwrap();
+                let dead: i64 = sqlx::query_scalar("select count(*) from dead_letters")
+                    .fetch_one(&mut owner)
+                    .await
+                    .unwrap();
+                (faults, dead - expected)
+            })
+        })
+        .join()
+        .unwrap();
+        assert_eq!(faults, (0, 0), "ledger faults, unexpected dead letters");
+    }
+}

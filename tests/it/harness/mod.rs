@@ -1,0 +1,7 @@
+//! What the stories stand on: services, the app under test, a client that plays every role.
+
+pub mod app;
+pub mod cut;
+pub mod services;
+
+pub use app::{Sale, TestApp};
