@@ -39,6 +39,7 @@ pub mod stream;
 // What holds it together.
 pub mod app;
 pub mod cli;
+pub mod demo;
 pub mod dev;
 pub mod engines;
 pub mod roles;
