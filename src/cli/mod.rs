@@ -1,5 +1,6 @@
 //! The command line.
 
+mod decline;
 mod link;
 mod serve;
 
@@ -12,6 +13,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::demo::{self, DemoOptions};
 use crate::engines::{self, EngineOptions, Exports};
 use crate::progress::Progress;
 use crate::{app::App, db, dev, server, telemetry};
@@ -30,6 +32,11 @@ enum Command {
     Dev(DevArgs),
     /// Run the service with the settings of the environment.
     Serve,
+    /// Seed the demo program into the service of the environment: 60 partners, 200 days.
+    Demo(DemoArgs),
+    /// Judge the decline of partners' activity.
+    #[command(subcommand)]
+    Decline(decline::DeclineCommand),
     /// Bring the database to the schema of this version.
     Migrate(MigrateArgs),
     /// Make or examine link tokens.
@@ -59,6 +66,19 @@ pub struct DevArgs {
     /// Folder for the engines and their data [default: ./data, as root /var/lib/tributary-dev].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Days of traffic, ending today.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    days: u32,
+    /// Partners, three of them in decline.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=1000))]
+    partners: u32,
+    /// Another number is another story.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +113,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Dev(args) => dev::run(args).await,
         Command::Serve => serve::run().await,
+        Command::Demo(args) => seed_demo(args).await,
+        Command::Decline(command) => decline::run(command),
         Command::Migrate(args) => migrate(args).await,
         Command::Link(command) => link::run(command),
         Command::Openapi => print_openapi(),
@@ -141,6 +163,20 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
         None => db::migrate(&url).await?,
     }
     step.done("The database has the schema of this version");
+    Ok(())
+}
+
+async fn seed_demo(args: DemoArgs) -> anyhow::Result<()> {
+    let app = build_app(read_config()?).await?;
+    let mut options = DemoOptions::ending(app.clock.now());
+    options.days = args.days;
+    options.partners = args.partners;
+    options.seed = args.seed.unwrap_or(options.seed);
+    let report = demo::seed(&app, &options, &Progress::stderr()).await?;
+    print(format!("program     {}", report.program_id));
+    for partner in &report.declining {
+        print(format!("declining   {} {}", partner.partner_id, partner.name));
+    }
     Ok(())
 }
 

@@ -128,7 +128,7 @@ pub struct PartnerPlan {
 
 /// Days on which a partner advertises.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Campaign {
+pub struct Burst {
     /// Which partner.
     pub partner: usize,
     /// When.
@@ -148,8 +148,8 @@ pub struct Cast {
     pub days: u32,
     /// The partners, largest first.
     pub partners: Vec<PartnerPlan>,
-    /// Two bursts.
-    pub campaigns: [Campaign; 2],
+    /// Two partners that advertise for some days.
+    pub bursts: [Burst; 2],
     /// The day on which the tracker was down from one to 23 o'clock, UTC.
     pub outage: u32,
     /// Holidays: everybody gets few clicks.
@@ -165,7 +165,7 @@ impl Cast {
         let days = options.days;
         let n_partners = usize::try_from(options.partners).unwrap_or(usize::MAX);
         let part = |percent: u32| days * percent / 100;
-        let campaign = |partner: usize, start: u32, length: u32, factor| Campaign {
+        let burst = |partner: usize, start: u32, length: u32, factor| Burst {
             partner,
             days: start..start + length,
             factor,
@@ -175,7 +175,7 @@ impl Cast {
             first_day: options.first_day(),
             days,
             partners: invent_partners(&mut rng, n_partners, days),
-            campaigns: [campaign(2, part(35), 12, 3.0), campaign(5, part(65), 10, 4.0)],
+            bursts: [burst(2, part(35), 12, 3.0), burst(5, part(65), 10, 4.0)],
             outage: part(60),
             holiday: part(50)..part(50) + 3,
             plan_change: part(50),
@@ -197,14 +197,14 @@ impl Cast {
         let drift = (p.growth * t + 0.12 * (TAU * t / 90.0 + p.phase).sin()).exp();
         let weekday = self.date(day).weekday().num_days_from_monday() as usize;
         let holiday = if self.holiday.contains(&day) { HOLIDAY_FACTOR } else { 1.0 };
-        let campaigns: f64 = self
-            .campaigns
+        let bursts: f64 = self
+            .bursts
             .iter()
             .filter(|c| c.partner == partner && c.days.contains(&day))
             .map(|c| c.factor)
             .product();
         let fate = p.fate.factor(day, self.days);
-        p.clicks_per_day * drift * weekdays(p.kind)[weekday] * holiday * campaigns * fate
+        p.clicks_per_day * drift * weekdays(p.kind)[weekday] * holiday * bursts * fate
     }
 }
 

@@ -116,9 +116,9 @@ fn nobody_clicks_during_the_outage_and_few_on_holidays() {
     for day in cast.holiday.clone().map(|day| day as usize) {
         assert!(total(day) * 10 < total(day - 7) * 7, "day {day}");
     }
-    for campaign in &cast.campaigns {
-        let days = daily(clicks, campaign.partner);
-        let (start, end) = (campaign.days.start as usize, campaign.days.end as usize);
+    for burst in &cast.bursts {
+        let days = daily(clicks, burst.partner);
+        let (start, end) = (burst.days.start as usize, burst.days.end as usize);
         assert!(mean(&days[start..end]) > 1.8 * mean(&days[start - 28..start]));
     }
 }

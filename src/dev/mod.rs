@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::cli::{self, DevArgs};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::demo::{self, DemoOptions};
 use crate::engines::{self, EngineOptions, Engines};
 use crate::progress::Progress;
 use crate::{db, telemetry};
@@ -96,9 +97,10 @@ async fn serve(
     step.done("The database is ready");
 
     let app = App::build(config, Clock::system())?;
-    let tour = quick_start::seed(&app, &settings.data_dir).await?;
+    let mut tour = quick_start::seed(&app, &settings.data_dir).await?;
     if !args.no_demo {
-        seed_demo(&app, progress).await?;
+        let report = demo::seed(&app, &DemoOptions::ending(app.clock.now()), progress).await?;
+        tour.set_demo(&report)?;
     }
     let quiet = progress.clone();
     cli::serve_until_signal(app, move |running| {
@@ -106,10 +108,6 @@ async fn serve(
         tour.tell(running, &quiet);
     })
     .await
-}
-
-async fn seed_demo(_app: &App, _progress: &Progress) -> anyhow::Result<()> {
-    Ok(())
 }
 
 /// Where the private engines are reached.

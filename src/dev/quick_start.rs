@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::commission::{PlanDocument, store as plans};
 use crate::conversion::signature::WebhookSecret;
 use crate::db::DbTx;
+use crate::demo::DemoReport;
 use crate::ids::{
     ApiKeyId, LinkId, LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, SecretId,
     SourceId, UserId,
@@ -209,6 +210,12 @@ impl Tour {
 
     fn get(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Keeps what the demo program is, for the commands that look at it.
+    pub(super) fn set_demo(&mut self, report: &DemoReport) -> anyhow::Result<()> {
+        self.set("DEMO_PROGRAM_ID", &report.program_id.to_string());
+        self.write()
     }
 
     fn write(&self) -> anyhow::Result<()> {
