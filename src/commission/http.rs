@@ -1,5 +1,7 @@
 //! The routes of commissions: who earned what, and the decisions of people about it.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::web::{Bytes, Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
@@ -309,7 +311,7 @@ async fn corrections(
 }
 
 /// Lists the commissions of a program.
-#[utoipa::path(tag = "commissions", responses(
+#[utoipa::path(tag = "commissions", params(CommissionFilter, PageQuery), responses(
     (status = 200, body = Page<CommissionBody>), (status = 404, body = ProblemBody),
     (status = 422, body = ProblemBody)))]
 #[get("/v1/commissions")]

@@ -210,7 +210,7 @@ fn at_date(error: BadDate) -> Problem {
 }
 
 /// Lists the editions of a program's plan, in the order of their making.
-#[utoipa::path(tag = "programs", responses(
+#[utoipa::path(tag = "programs", params(PageQuery), responses(
     (status = 200, body = Page<PlanBody>), (status = 404, body = ProblemBody)))]
 #[get("/v1/programs/{id}/plans")]
 async fn list_plans(

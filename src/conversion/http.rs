@@ -1,5 +1,7 @@
 //! The routes of conversions and receipts: what became of what a shop sent.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
@@ -191,7 +193,7 @@ impl TryFrom<EarnedRow> for EarnedBody {
 }
 
 /// Lists the conversions of a program.
-#[utoipa::path(tag = "conversions", responses(
+#[utoipa::path(tag = "conversions", params(ConversionFilter, PageQuery), responses(
     (status = 200, body = Page<ConversionBody>), (status = 404, body = ProblemBody),
     (status = 422, body = ProblemBody)))]
 #[get("/v1/conversions")]

@@ -1,5 +1,7 @@
 //! The routes of the ledger: what a partner is owed.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the type of the query")]
+
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
@@ -65,7 +67,7 @@ impl From<Balance> for BalanceBody {
 }
 
 /// Shows what a partner is owed by a program.
-#[utoipa::path(tag = "ledger", responses(
+#[utoipa::path(tag = "ledger", params(BalanceFilter), responses(
     (status = 200, body = PartnerBalanceBody), (status = 404, body = ProblemBody)))]
 #[get("/v1/partners/{id}/balance")]
 async fn get_balance(

@@ -1,5 +1,7 @@
 //! The routes of links.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono::NaiveDate;
@@ -340,7 +342,7 @@ async fn create_link(
 }
 
 /// Lists the links of a program.
-#[utoipa::path(tag = "links", responses(
+#[utoipa::path(tag = "links", params(LinkFilter, PageQuery), responses(
     (status = 200, body = Page<LinkBody>), (status = 404, body = ProblemBody)))]
 #[get("/v1/links")]
 async fn list_links(

@@ -3,6 +3,8 @@
 //! A secret is shown in the answer that makes it and never again, so these answers are not kept
 //! for idempotency keys either: repeating such a request makes another secret.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get, patch, post};
@@ -211,7 +213,7 @@ async fn create_source(
 }
 
 /// Lists the sources of a program; never their secrets.
-#[utoipa::path(tag = "sources", responses(
+#[utoipa::path(tag = "sources", params(SourceFilter, PageQuery), responses(
     (status = 200, body = Page<SourceBody>), (status = 404, body = ProblemBody)))]
 #[get("/v1/sources")]
 async fn list_sources(
