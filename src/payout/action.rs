@@ -69,7 +69,7 @@ pub enum PayoutError {
     #[error("more than {COMMISSIONS_MAX} commissions are owed")]
     TooMany,
     /// The file of the batch was made in another format.
-    #[error("the file of this batch is {0}")]
+    #[error("The file of this batch was made as {0}")]
     OtherFormat(String),
     /// The state does not allow it.
     #[error(transparent)]

@@ -175,7 +175,8 @@ mod tests {
     fn each_case_is_paid_or_carried_forward_for_its_reason() {
         use CarryReason::*;
         use Standing::{Blocked as Bad, Good};
-        let cases: [(Standing, i64, &[i64], Result<i64, CarryReason>); 11] = [
+        type Case = (Standing, i64, &'static [i64], Result<i64, CarryReason>);
+        let cases: [Case; 11] = [
             (Good, 0, &[1], Ok(1)),
             (Good, 5000, &[5000], Ok(5000)),
             (Good, 5000, &[4999], Err(BelowMinimum)),

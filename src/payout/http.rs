@@ -58,17 +58,16 @@ impl From<PayoutError> for Problem {
             PayoutError::PeriodTaken(id) => Self::new(Code::BatchLocked)
                 .detail(format!("The period has the batch {id}; cancel it to make another."))
                 .with("batch_id", id.to_string()),
-            PayoutError::NothingToPay { n_carried } => Self::new(Code::InvalidField)
-                .error("/period", format!("nobody is to be paid; {n_carried} partners are carried forward, as dry_run tells")),
-            PayoutError::TooMany => Self::new(Code::InvalidField).error(
-                "/cutoff",
-                format!("more than {} commissions are owed; choose an earlier cut-off", action::COMMISSIONS_MAX),
-            ),
-            PayoutError::OtherFormat(format) => Self::new(Code::BatchLocked)
-                .detail(format!("The file of this batch was made as {format}; a second one could pay twice.")),
-            PayoutError::Illegal(e) => {
-                Self::new(Code::InvalidTransition).detail(format!("{e}.")).with("state", e.state)
+            PayoutError::NothingToPay { .. } => {
+                Self::new(Code::InvalidField).error("/period", error.to_string())
             }
+            PayoutError::TooMany => Self::new(Code::InvalidField)
+                .error("/cutoff", format!("{error}; choose an earlier cut-off")),
+            PayoutError::OtherFormat(_) => Self::new(Code::BatchLocked)
+                .detail(format!("{error}; a second one could pay twice.")),
+            PayoutError::Illegal(e) => Self::new(Code::InvalidTransition)
+                .detail(format!("{e}."))
+                .with("allowed", e.allowed),
             PayoutError::Apply(ApplyError::Stale) => Self::new(Code::InvalidTransition)
                 .detail("A commission changed meanwhile; nothing was written, repeat the request."),
             PayoutError::Apply(ApplyError::Database(e)) | PayoutError::Database(e) => e.into(),

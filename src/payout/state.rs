@@ -100,8 +100,8 @@ coded! {
     }
 }
 
-/// Says that an action is not possible now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Says that an action is not possible now, and which are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{action} is not possible while the {subject} is {state}")]
 pub struct IllegalAction {
     /// `batch` or `payout`.
@@ -110,39 +110,59 @@ pub struct IllegalAction {
     pub state: &'static str,
     /// Code of the action.
     pub action: &'static str,
+    /// Codes of what is possible, perhaps nothing.
+    pub allowed: Vec<&'static str>,
 }
 
-/// Returns where an action takes a batch.
+/// Returns where an action takes a batch, or says what is possible instead.
 pub fn act_on_batch(state: BatchState, action: BatchAction) -> Result<BatchState, IllegalAction> {
+    batch_after(state, action).ok_or_else(|| {
+        let possible = |a: &&BatchAction| batch_after(state, **a).is_some();
+        let allowed = BatchAction::ALL.iter().filter(possible).map(|a| a.code()).collect();
+        IllegalAction { subject: "batch", state: state.code(), action: action.code(), allowed }
+    })
+}
+
+/// Returns where an action takes a payout, or says what is possible instead.
+pub fn act_on_payout(
+    state: PayoutState,
+    action: PayoutAction,
+) -> Result<PayoutState, IllegalAction> {
+    payout_after(state, action).ok_or_else(|| {
+        let possible = |a: &&PayoutAction| payout_after(state, **a).is_some();
+        let allowed = PayoutAction::ALL.iter().filter(possible).map(|a| a.code()).collect();
+        IllegalAction { subject: "payout", state: state.code(), action: action.code(), allowed }
+    })
+}
+
+/// The table of batches.
+fn batch_after(state: BatchState, action: BatchAction) -> Option<BatchState> {
     use BatchAction as A;
     use BatchState::{Approved, Canceled, Completed, Draft, Exported, PartiallyCompleted};
     match (state, action) {
-        (Draft, A::Approve) => Ok(Approved),
-        (Approved, A::Export) => Ok(Exported),
-        (Draft | Approved, A::Cancel) => Ok(Canceled),
+        (Draft, A::Approve) => Some(Approved),
+        (Approved, A::Export) => Some(Exported),
+        (Draft | Approved, A::Cancel) => Some(Canceled),
         (Approved, A::Approve)
         | (Draft, A::Export)
         | (
             Exported | Completed | PartiallyCompleted | Canceled,
             A::Approve | A::Export | A::Cancel,
-        ) => Err(IllegalAction { subject: "batch", state: state.code(), action: action.code() }),
+        ) => None,
     }
 }
 
-/// Returns where an action takes a payout.
-pub fn act_on_payout(
-    state: PayoutState,
-    action: PayoutAction,
-) -> Result<PayoutState, IllegalAction> {
+/// The table of payouts.
+fn payout_after(state: PayoutState, action: PayoutAction) -> Option<PayoutState> {
     use PayoutAction as A;
     use PayoutState::{Approved, Canceled, Draft, Failed, Paid, Processing, Returned};
     match (state, action) {
-        (Draft, A::Approve) => Ok(Approved),
-        (Approved, A::Export) => Ok(Processing),
-        (Approved | Processing, A::Pay) => Ok(Paid),
-        (Approved | Processing, A::Fail) => Ok(Failed),
-        (Paid, A::Return) => Ok(Returned),
-        (Draft | Approved, A::Cancel) => Ok(Canceled),
+        (Draft, A::Approve) => Some(Approved),
+        (Approved, A::Export) => Some(Processing),
+        (Approved | Processing, A::Pay) => Some(Paid),
+        (Approved | Processing, A::Fail) => Some(Failed),
+        (Paid, A::Return) => Some(Returned),
+        (Draft | Approved, A::Cancel) => Some(Canceled),
         (Draft, A::Export | A::Pay | A::Fail | A::Return)
         | (Approved, A::Approve | A::Return)
         | (Processing, A::Approve | A::Export | A::Return | A::Cancel)
@@ -150,7 +170,7 @@ pub fn act_on_payout(
         | (
             Failed | Returned | Canceled,
             A::Approve | A::Export | A::Pay | A::Fail | A::Return | A::Cancel,
-        ) => Err(IllegalAction { subject: "payout", state: state.code(), action: action.code() }),
+        ) => None,
     }
 }
 
@@ -213,6 +233,15 @@ mod tests {
                 assert_eq!(act_on_batch(state, action).ok(), expected, "{state:?} {action:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_possible() {
+        let refusal = act_on_payout(PayoutState::Processing, PayoutAction::Cancel).unwrap_err();
+        assert_eq!(refusal.allowed, ["mark_paid", "mark_failed"]);
+        assert_eq!(refusal.to_string(), "cancel is not possible while the payout is processing");
+        let refusal = act_on_batch(BatchState::Canceled, BatchAction::Approve).unwrap_err();
+        assert!(refusal.allowed.is_empty());
     }
 
     #[test]
