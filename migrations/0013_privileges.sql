@@ -16,6 +16,7 @@ grant usage on schema public to tributary_service;
 grant select, insert, update, delete on all tables in schema public to tributary_service;
 grant usage on all sequences in schema public to tributary_service;
 revoke update, delete on ledger_entries, ledger_transactions, ledger_accounts, audit_log,
-    plan_versions, commission_history, conversion_refunds from tributary_service;
+    plan_versions, commission_history, conversion_refunds, payout_carried_forward, payout_files
+    from tributary_service;
 revoke insert, update, delete on ledger_balances, snapshot_version, _sqlx_migrations
     from tributary_service;

@@ -1,2 +1,259 @@
-//! Reports only read: they never change what they report on.
+//! Reports: tables that are read from the database and exported as JSON, NDJSON or CSV.
+//!
+//! A [`Report`] names its columns and reads its rows; it never writes. Adding one is a file and a
+//! line in [`REGISTRY`]. A report reads one snapshot of the database, so its figures tie out also
+//! while money moves.
+
+pub mod commissions;
 pub mod decline;
+pub mod export;
+pub mod http;
+pub mod payouts;
+pub mod period;
+pub mod reconciliation;
+pub mod traffic;
+
+use futures_util::future::BoxFuture;
+use sqlx::{Executor as _, PgConnection};
+
+use crate::clock::Timestamp;
+use crate::db::Db;
+use crate::ids::ProgramId;
+use crate::money::{Currency, Money};
+use crate::report::export::Format;
+use crate::report::period::Window;
+
+/// Every report, in the order in which they are listed.
+pub static REGISTRY: &[&dyn Report] = &[
+    &payouts::Payouts,
+    &commissions::Commissions,
+    &reconciliation::Reconciliation,
+    &traffic::Traffic,
+    &decline::table::ActivityDecline,
+];
+
+/// Rows of one report, at most. Rows are held once as cells and once as the text that is sent;
+/// whoever needs more asks for a shorter time.
+pub const ROWS_MAX: usize = 100_000;
+
+/// One moment for all statements, no writing, and at most a minute of reading.
+const READING: [&str; 2] = [
+    "set transaction isolation level repeatable read read only",
+    "set local statement_timeout = '60s'",
+];
+
+/// A report: what its columns are, and how its rows are read.
+pub trait Report: Sync {
+    /// Returns its name in addresses, files and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Returns what it tells, in a sentence.
+    fn description(&self) -> &'static str;
+
+    /// Returns its columns; every row has a cell for each.
+    fn columns(&self) -> &'static [Column];
+
+    /// Reads it. At most [`ROWS_MAX`] + 1 rows come: the one too many tells that there are more.
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>>;
+}
+
+/// What a report is asked for.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// The program that it is about.
+    pub program_id: ProgramId,
+    /// From when, and until before when; days begin at midnight of its time zone.
+    pub window: Window,
+    /// The currency of its amounts.
+    pub currency: Currency,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// `snake_case`, stable for ever.
+    pub name: &'static str,
+    /// What its cells are, unless they are empty.
+    pub kind: ColumnKind,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the cell of the same name")]
+pub enum ColumnKind {
+    Text,
+    Money,
+    Int,
+    Date,
+    Time,
+    Bool,
+}
+
+impl ColumnKind {
+    /// Returns a column of this kind.
+    pub const fn named(self, name: &'static str) -> Column {
+        Column { name, kind: self }
+    }
+}
+
+/// A value in a report.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Text, perhaps typed by strangers.
+    Text(String),
+    /// An amount; its currency stands in a column of its own.
+    Money(Money),
+    /// A count.
+    Int(i64),
+    /// A day of the report's time zone.
+    Date(chrono::NaiveDate),
+    /// A point in time, shown in UTC.
+    Time(Timestamp),
+    /// Yes or no.
+    Bool(bool),
+    /// Nothing to say.
+    Empty,
+}
+
+impl Cell {
+    /// Returns what the cell is; none for an empty one, which fits every column.
+    pub fn kind(&self) -> Option<ColumnKind> {
+        match self {
+            Self::Text(_) => Some(ColumnKind::Text),
+            Self::Money(_) => Some(ColumnKind::Money),
+            Self::Int(_) => Some(ColumnKind::Int),
+            Self::Date(_) => Some(ColumnKind::Date),
+            Self::Time(_) => Some(ColumnKind::Time),
+            Self::Bool(_) => Some(ColumnKind::Bool),
+            Self::Empty => None,
+        }
+    }
+
+    /// Returns a cell of what is shown as text, such as an id.
+    pub fn text(value: impl ToString) -> Self {
+        Self::Text(value.to_string())
+    }
+
+    /// Returns a cell, or an empty one where there is nothing.
+    pub fn or_empty<T>(value: Option<T>, cell: impl FnOnce(T) -> Self) -> Self {
+        value.map_or(Self::Empty, cell)
+    }
+}
+
+/// What a report read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The rows, each with a cell for every column.
+    pub rows: Vec<Vec<Cell>>,
+    /// Totals by name; never among the rows, where a spreadsheet would add them up again.
+    pub summary: Vec<(&'static str, Cell)>,
+}
+
+/// A report that was read: what the exports write.
+#[derive(Clone, Debug)]
+pub struct Readout {
+    /// Which report.
+    pub report: &'static str,
+    /// What was asked for.
+    pub params: Params,
+    /// The columns.
+    pub columns: &'static [Column],
+    /// The rows and totals.
+    pub table: Table,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// No report has this name.
+    #[error("no report is called {name:?}; there are {}", known_names().join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// More than [`ROWS_MAX`] rows.
+    #[error("the report has more than {ROWS_MAX} rows; ask for a shorter time")]
+    TooManyRows,
+    /// A figure does not fit, or a stored text is none that this release knows.
+    #[error("a figure of the report cannot be shown: {0}")]
+    BadFigure(String),
+    /// PostgreSQL refused, was too slow or could not be reached.
+    #[error("the report could not be read")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Returns the names of all reports.
+pub fn known_names() -> Vec<&'static str> {
+    REGISTRY.iter().map(|r| r.name()).collect()
+}
+
+/// Finds a report by its name.
+pub fn find(name: &str) -> Result<&'static dyn Report, ReportError> {
+    let found = REGISTRY.iter().copied().find(|r| r.name() == name);
+    found.ok_or_else(|| ReportError::Unknown { name: name.chars().take(64).collect() })
+}
+
+/// Reads a report in a transaction of its own that sees one moment and can write nothing.
+///
+/// The caller's future must not be dropped midway; handlers run it detached.
+pub async fn read(db: &Db, name: &str, params: Params) -> Result<Readout, ReportError> {
+    let report = find(name)?;
+    let mut db = db.begin().await?;
+    for setting in READING {
+        db.execute(setting).await?;
+    }
+    let table = report.run(&mut db, &params).await?;
+    db.commit().await?;
+    if table.rows.len() > ROWS_MAX {
+        return Err(ReportError::TooManyRows);
+    }
+    Ok(Readout { report: report.name(), params, columns: report.columns(), table })
+}
+
+/// Reads a report and writes it in a format: what the command line prints.
+pub async fn run_to_string(
+    db: &Db,
+    name: &str,
+    params: Params,
+    format: Format,
+) -> Result<String, ReportError> {
+    Ok(export::write(&read(db, name, params).await?, format))
+}
+
+/// Returns the cell of an amount in minor units.
+fn money_cell(minor: i64, currency: Currency) -> Cell {
+    Cell::Money(Money::new(minor, currency))
+}
+
+/// How many rows a query may return.
+fn rows_limit() -> i64 {
+    i64::try_from(ROWS_MAX + 1).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_columns_are_told_apart() {
+        let names: BTreeSet<_> = known_names().into_iter().collect();
+        assert_eq!(names.len(), REGISTRY.len());
+        for report in REGISTRY {
+            let columns: BTreeSet<_> = report.columns().iter().map(|c| c.name).collect();
+            assert_eq!(columns.len(), report.columns().len(), "{}", report.name());
+            assert_eq!(find(report.name()).map(|r| r.name()).ok(), Some(report.name()));
+        }
+    }
+
+    #[test]
+    fn an_unknown_report_is_answered_with_the_known_ones() {
+        let error = find("payout").map(|r| r.name()).unwrap_err().to_string();
+        assert!(error.contains("payouts, commissions, reconciliation, traffic"), "{error}");
+    }
+}

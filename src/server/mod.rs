@@ -59,6 +59,8 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::ledger::http::configure(cfg);
+    crate::payout::http::configure(cfg);
+    crate::report::http::configure(cfg);
     crate::account::http::configure(cfg);
 }
 

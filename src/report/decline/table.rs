@@ -1,0 +1,222 @@
+//! `activity-decline`: which partners are going quiet, since when, what it costs, the likely cause,
+//! and what to do; ordered by the money at stake.
+//!
+//! It is about the day before the end of the window: the last whole day. The window's beginning
+//! does not matter; the detector reads the days that it needs.
+
+use chrono::NaiveDate;
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use super::query::{self, Reading, Subject};
+use super::{Assessment, Cause, Decline, Estimate, FalseAlarms, Network, Severity, Verdict};
+use crate::money::Money;
+use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+
+/// Days that a loss is told for.
+const AHEAD_DAYS: f64 = 28.0;
+
+/// The report.
+#[derive(Debug)]
+pub struct ActivityDecline;
+
+const COLUMNS: &[Column] = &[
+    Kind::Text.named("partner_id"),
+    Kind::Text.named("partner_name"),
+    Kind::Text.named("partner_kind"),
+    Kind::Text.named("rank"),
+    Kind::Text.named("owner"),
+    Kind::Text.named("severity"),
+    Kind::Date.named("since"),
+    Kind::Int.named("expected_clicks_28d"),
+    Kind::Int.named("expected_clicks_28d_low"),
+    Kind::Int.named("expected_clicks_28d_high"),
+    Kind::Int.named("observed_clicks_28d"),
+    Kind::Int.named("observed_clicks_28d_low"),
+    Kind::Int.named("observed_clicks_28d_high"),
+    Kind::Int.named("share_lost_percent"),
+    Kind::Text.named("p_value"),
+    Kind::Text.named("false_alarm_rate"),
+    Kind::Int.named("lost_clicks_to_date"),
+    Kind::Int.named("lost_clicks_to_date_low"),
+    Kind::Int.named("lost_clicks_to_date_high"),
+    Kind::Int.named("lost_clicks_next_28d"),
+    Kind::Int.named("lost_clicks_next_28d_low"),
+    Kind::Int.named("lost_clicks_next_28d_high"),
+    Kind::Int.named("lost_sales_next_28d"),
+    Kind::Money.named("lost_commission_to_date"),
+    Kind::Money.named("lost_commission_next_28d"),
+    Kind::Money.named("lost_commission_next_28d_low"),
+    Kind::Money.named("lost_commission_next_28d_high"),
+    Kind::Text.named("currency"),
+    Kind::Int.named("days_since_last_click"),
+    Kind::Text.named("possible_cause"),
+    Kind::Text.named("evidence"),
+    Kind::Text.named("remedy"),
+    Kind::Date.named("next_contact_due"),
+];
+
+impl Report for ActivityDecline {
+    fn name(&self) -> &'static str {
+        "activity-decline"
+    }
+
+    fn description(&self) -> &'static str {
+        "Partners whose referral traffic has fallen, at a stated false-alarm rate."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(async move {
+            let (_, end) = params.window.days();
+            let last = end.pred_opt().unwrap_or(end);
+            let reading = query::read(db, params, last).await?;
+            table(reading, params, last)
+        })
+    }
+}
+
+fn table(mut reading: Reading, params: &Params, last: NaiveDate) -> Result<Table, ReportError> {
+    let n_clicks: Vec<u32> =
+        reading.subjects.iter().map(|s| s.series.clicks.iter().sum()).collect();
+    let series = reading.subjects.iter_mut().map(|s| std::mem::take(&mut s.series)).collect();
+    let network =
+        Network::new(reading.n_days, series).map_err(|e| ReportError::BadFigure(e.to_string()))?;
+    let today = reading.n_days - 1;
+    let assessments = network.assess(today);
+    let mut rows: Vec<(i64, Vec<Cell>)> = assessments
+        .iter()
+        .filter_map(|a| match &a.verdict {
+            Verdict::Listed(decline) => {
+                let subject = &reading.subjects[a.partner];
+                Some(row(a, decline, subject, n_clicks[a.partner], &reading, params))
+            }
+            Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => None,
+        })
+        .collect();
+    rows.sort_by_key(|(at_stake, _)| std::cmp::Reverse(*at_stake));
+    let count = |wanted: fn(&Verdict) -> bool| {
+        let n = assessments.iter().filter(|a| wanted(&a.verdict)).count();
+        Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
+    };
+    let at_stake = rows.iter().map(|(minor, _)| minor).sum();
+    let incident = network.incident(today);
+    let summary = vec![
+        ("day", Cell::Date(last)),
+        ("partners", count(|_| true)),
+        ("listed", count(|v| matches!(v, Verdict::Listed(_)))),
+        ("too_young", count(|v| matches!(v, Verdict::TooYoung { .. }))),
+        ("lost_commission_next_28d", Cell::Money(Money::new(at_stake, params.currency))),
+        (
+            "incident",
+            Cell::or_empty(incident, |i| {
+                Cell::Text(format!(
+                    "The whole network is at {} % since {}: look at tracking before partners.",
+                    whole(i.factor * 100.0),
+                    reading.date(i.since)
+                ))
+            }),
+        ),
+    ];
+    Ok(Table { rows: rows.into_iter().map(|(_, row)| row).collect(), summary })
+}
+
+fn row(
+    assessment: &Assessment,
+    decline: &Decline,
+    subject: &Subject,
+    n_clicks: u32,
+    reading: &Reading,
+    params: &Params,
+) -> (i64, Vec<Cell>) {
+    // What a click of this partner has been worth; a partner that never sold has no price.
+    let clicks = f64::from(n_clicks.max(1));
+    let per_click = subject.earned_minor as f64 / clicks;
+    let sales_per_click = subject.n_sales as f64 / clicks;
+    let money = |lost: f64| Cell::Money(Money::new(whole(lost * per_click), params.currency));
+    let ahead = |e: &Estimate| Estimate {
+        value: e.value * AHEAD_DAYS,
+        low: e.low * AHEAD_DAYS,
+        high: e.high * AHEAD_DAYS,
+    };
+    let (expected, observed) = (ahead(&decline.expected_per_day), ahead(&decline.observed_per_day));
+    let lost = &decline.lost_next_28_days;
+    let mut cells = vec![
+        Cell::text(subject.partner_id),
+        Cell::text(&subject.name),
+        Cell::text(&subject.kind),
+        Cell::text(&subject.rank),
+        Cell::or_empty(subject.owner.as_ref(), Cell::text),
+        Cell::text(severity(decline.severity)),
+        Cell::Date(reading.date(decline.since)),
+    ];
+    cells.extend(three(&expected));
+    cells.extend(three(&observed));
+    cells.extend([
+        Cell::Int(whole(decline.share_lost * 100.0)),
+        Cell::Text(format!("{:.1e}", decline.p_value)),
+        Cell::Text(false_alarms(decline.false_alarms)),
+    ]);
+    cells.extend(three(&decline.lost_to_date));
+    cells.extend(three(lost));
+    cells.extend([
+        Cell::Int(whole(lost.value * sales_per_click)),
+        money(decline.lost_to_date.value),
+        money(lost.value),
+        money(lost.low),
+        money(lost.high),
+        Cell::text(params.currency),
+        Cell::or_empty(assessment.days_since_last_click, |n| {
+            Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
+        }),
+        Cell::text(cause(decline.diagnosis.cause)),
+        Cell::Text(decline.diagnosis.evidence.join("; ")),
+        Cell::text(decline.remedy),
+        Cell::or_empty(subject.next_contact_due, Cell::Date),
+    ]);
+    (whole(lost.value * per_click), cells)
+}
+
+fn three(e: &Estimate) -> [Cell; 3] {
+    [Cell::Int(whole(e.value)), Cell::Int(whole(e.low)), Cell::Int(whole(e.high))]
+}
+
+fn whole(figure: f64) -> i64 {
+    figure.round() as i64
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Watch => "watch",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+        Severity::Silent => "silent",
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::LocalMarket => "local_market",
+        Cause::Organization => "organization",
+        Cause::LossOfInterest => "loss_of_interest",
+        Cause::ContentMarketing => "content_marketing",
+        Cause::Technical => "technical",
+        Cause::Unknown => "unknown",
+    }
+}
+
+fn false_alarms(rate: FalseAlarms) -> String {
+    match rate {
+        FalseAlarms::PerPartnerMonth(rate) => {
+            format!("{} in 1,000 healthy partner-months", whole(rate * 1000.0))
+        }
+        FalseAlarms::OfList(rate) => format!("{} % of one day's list", whole(rate * 100.0)),
+    }
+}

@@ -1,0 +1,188 @@
+//! Handlers of reports.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpResponse, get};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::account::http::{Caller, scope};
+use crate::app::App;
+use crate::ids::ProgramId;
+use crate::program::{Program, store as program_store};
+use crate::report::export::Format;
+use crate::report::export::csv::Dialect;
+use crate::report::period::{BadWindow, Window};
+use crate::report::{self, Params, REGISTRY, Readout, ReportError};
+use crate::web::{Code, Problem, ProblemBody, detached};
+
+/// Adds the routes of reports.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(list_reports).service(show_report);
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Unknown { .. } => Self::new(Code::NotFound)
+                .detail(format!("{}.", capitalized(&error.to_string())))
+                .with("reports", report::known_names()),
+            ReportError::TooManyRows => Self::new(Code::InvalidField)
+                .error("/to", error.to_string())
+                .with("rows_max", report::ROWS_MAX),
+            // Class 57: the statement was canceled because it took too long.
+            ReportError::Database(e)
+                if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("57014")) =>
+            {
+                Self::new(Code::InvalidField)
+                    .error("/to", "reading took too long; ask for a shorter time")
+            }
+            ReportError::Database(e) => e.into(),
+            ReportError::BadFigure(_) => Self::internal(error),
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
+/// What a report is asked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReportQuery {
+    /// The program that it is about.
+    #[param(value_type = String)]
+    pub program_id: ProgramId,
+    /// From when: a day, `2026-10-01`, or RFC 3339.
+    pub from: String,
+    /// Until before when.
+    pub to: String,
+    /// IANA name of the time zone of days; the program's where it is not given.
+    pub tz: Option<String>,
+    /// The currency of amounts; the program's where it is not given.
+    pub currency: Option<String>,
+    /// `json`, `ndjson` or `csv`; `json` where it is not given.
+    pub format: Option<String>,
+    /// `rfc4180`, `excel` or `excel-eu`, of CSV; `rfc4180` where it is not given.
+    pub dialect: Option<String>,
+}
+
+/// A report that there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReportBody {
+    /// Its name in the address.
+    pub name: &'static str,
+    /// What it tells.
+    pub description: &'static str,
+    /// Its columns, in their order.
+    pub columns: Vec<&'static str>,
+}
+
+/// Lists the reports that there are.
+#[utoipa::path(tag = "reports", responses((status = 200, body = Vec<ReportBody>)))]
+#[get("/v1/reports")]
+async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
+    let reports = REGISTRY.iter().map(|r| ReportBody {
+        name: r.name(),
+        description: r.description(),
+        columns: r.columns().iter().map(|c| c.name).collect(),
+    });
+    HttpResponse::Ok().json(reports.collect::<Vec<_>>())
+}
+
+/// Reads a report; at most 100,000 rows at once.
+#[utoipa::path(tag = "reports", params(ReportQuery), responses(
+    (status = 200, content_type = "application/json", body = Object),
+    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[get("/v1/reports/{name}")]
+async fn show_report(
+    app: Data<App>,
+    caller: Caller<scope::ReportsRead>,
+    name: Path<String>,
+    query: Query<ReportQuery>,
+) -> Result<HttpResponse, Problem> {
+    report::find(&name)?;
+    caller.check_reach(query.program_id)?;
+    let query = query.into_inner();
+    let format = read_format(&query)?;
+    let db = app.db.clone();
+    let (readout, body) = detached(async move {
+        let program = {
+            let mut db = db.acquire().await?;
+            program_store::find_program(&mut db, query.program_id).await?
+        };
+        let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
+        let readout = report::read(&db, &name, read_params(&query, &program)?).await?;
+        let body = report::export::write(&readout, format);
+        Ok((readout, body))
+    })
+    .await?;
+    Ok(answer(&readout, format, body))
+}
+
+fn read_format(query: &ReportQuery) -> Result<Format, Problem> {
+    let wrong = |field: &str, why: String| Problem::new(Code::InvalidField).error(field, why);
+    let dialect = query.dialect.as_deref().map(str::parse::<Dialect>).transpose();
+    let dialect = dialect.map_err(|e| wrong("/dialect", e.to_string()))?;
+    match (query.format.as_deref().unwrap_or("json"), dialect) {
+        ("csv", dialect) => Ok(Format::Csv(dialect.unwrap_or(Dialect::Rfc4180))),
+        ("json" | "ndjson", Some(_)) => {
+            Err(wrong("/dialect", "is a matter of csv alone".to_owned()))
+        }
+        ("json", None) => Ok(Format::Json),
+        ("ndjson", None) => Ok(Format::Ndjson),
+        (_, _) => Err(wrong("/format", "must be json, ndjson or csv".to_owned())),
+    }
+}
+
+fn read_params(query: &ReportQuery, program: &Program) -> Result<Params, Problem> {
+    let wrong = |field: &str, why: String| Problem::new(Code::InvalidField).error(field, why);
+    let zone = query.tz.as_ref().unwrap_or(&program.time_zone);
+    let time_zone: Tz = zone
+        .parse()
+        .map_err(|_| wrong("/tz", "must be an IANA name like Europe/Berlin".to_owned()))?;
+    let window = Window::parse(&query.from, &query.to, time_zone).map_err(|e| {
+        let field = match &e {
+            BadWindow::NotATime(text) if query.from.starts_with(text.as_str()) => "/from",
+            BadWindow::NotATime(_) | BadWindow::Empty => "/to",
+        };
+        wrong(field, e.to_string())
+    })?;
+    let code = query.currency.as_ref().unwrap_or(&program.currency);
+    let currency = code.parse().map_err(|e| wrong("/currency", format!("{e}")))?;
+    Ok(Params { program_id: query.program_id, window, currency })
+}
+
+fn answer(readout: &Readout, format: Format, body: String) -> HttpResponse {
+    let digest = format!("sha-256={}", STANDARD.encode(Sha256::digest(&body)));
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Row-Count", readout.table.rows.len()))
+        .insert_header(("Digest", digest));
+    match format {
+        Format::Json => response.insert_header((CONTENT_TYPE, "application/json")),
+        Format::Ndjson => response.insert_header((CONTENT_TYPE, "application/x-ndjson")),
+        Format::Csv(dialect) => {
+            let is_safe = if dialect.is_safe_in_spreadsheets() { "1" } else { "0" };
+            let name = file_name(readout);
+            response
+                .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
+                .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+                .insert_header(("X-Tributary-Csv-Safe", is_safe))
+        }
+    };
+    response.body(body)
+}
+
+fn file_name(readout: &Readout) -> String {
+    let (from, to) = readout.params.window.days();
+    format!("tributary_{}_{from}_{to}_{}.csv", readout.report, readout.params.currency)
+}

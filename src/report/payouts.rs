@@ -1,0 +1,242 @@
+//! `payouts`: every payout of the batches made in a time, with the partner's balance before and
+//! after it, and who was carried forward.
+//!
+//! Balances are the ledger's, in the order of its chain: a payout's movements are those since the
+//! partner's payout before it. So
+//! `opening + approved + bonuses + adjustments + returned − reversals − clawbacks − net payable`
+//! is what is carried forward, whatever the dates say.
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::{money_cell, rows_limit};
+use crate::clock::Timestamp;
+use crate::ids::{LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, UserId};
+
+/// The report.
+#[derive(Debug)]
+pub struct Payouts;
+
+const COLUMNS: &[Column] = &[
+    Kind::Text.named("payout_id"),
+    Kind::Text.named("batch_id"),
+    Kind::Text.named("period"),
+    Kind::Text.named("partner_id"),
+    Kind::Text.named("partner_name"),
+    Kind::Text.named("partner_kind"),
+    Kind::Text.named("country"),
+    Kind::Text.named("currency"),
+    Kind::Money.named("opening_balance"),
+    Kind::Money.named("commissions_approved"),
+    Kind::Money.named("bonuses"),
+    Kind::Money.named("reversals"),
+    Kind::Money.named("clawbacks"),
+    Kind::Money.named("adjustments"),
+    Kind::Money.named("returned"),
+    Kind::Money.named("net_payable"),
+    Kind::Money.named("carried_forward_out"),
+    Kind::Text.named("carried_forward_reason"),
+    Kind::Money.named("paid_amount"),
+    Kind::Text.named("status"),
+    Kind::Time.named("paid_at"),
+    Kind::Text.named("bank_reference"),
+    Kind::Text.named("failure_reason"),
+    Kind::Text.named("approved_by"),
+    Kind::Text.named("ledger_tx_id"),
+];
+
+impl Report for Payouts {
+    fn name(&self) -> &'static str {
+        "payouts"
+    }
+
+    fn description(&self) -> &'static str {
+        "Payouts of the batches made in the time, with balances before and after."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(async move {
+            let paid = load_payouts(db, params).await?;
+            let carried = load_carried_forward(db, params).await?;
+            table(paid, carried, params)
+        })
+    }
+}
+
+struct Row {
+    payout_id: PayoutId,
+    payout_batch_id: PayoutBatchId,
+    period: String,
+    partner_id: PartnerId,
+    name: String,
+    kind: String,
+    country: Option<String>,
+    status: String,
+    amount_minor: i64,
+    items_minor: i64,
+    ledger_minor: i64,
+    opening: i64,
+    approved: i64,
+    bonuses: i64,
+    reversals: i64,
+    clawbacks: i64,
+    adjustments: i64,
+    returned: i64,
+    closing: i64,
+    paid_at: Option<Timestamp>,
+    bank_reference: Option<String>,
+    failure_reason: Option<String>,
+    approved_by: Option<UserId>,
+    reserve_transaction_id: LedgerTransactionId,
+}
+
+impl Row {
+    /// Tells whether its commissions and its ledger entry are its amount.
+    fn ties_out(&self) -> bool {
+        self.items_minor == self.amount_minor && self.ledger_minor == self.amount_minor
+    }
+}
+
+async fn load_payouts(db: &mut PgConnection, params: &Params) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_file_as!(
+        Row,
+        "src/report/payouts.sql",
+        params.program_id.0,
+        params.currency.code(),
+        params.window.from,
+        params.window.to,
+        rows_limit(),
+    )
+    .fetch_all(db)
+    .await
+}
+
+struct Carried {
+    payout_batch_id: PayoutBatchId,
+    period: String,
+    partner_id: PartnerId,
+    name: String,
+    kind: String,
+    country: Option<String>,
+    amount_minor: i64,
+    reason: String,
+    approved_by: Option<UserId>,
+}
+
+async fn load_carried_forward(
+    db: &mut PgConnection,
+    params: &Params,
+) -> Result<Vec<Carried>, sqlx::Error> {
+    sqlx::query_as!(
+        Carried,
+        r#"select b.payout_batch_id as "payout_batch_id: PayoutBatchId", b.period,
+                  f.partner_id as "partner_id: PartnerId", n.name, n.kind, n.country,
+                  f.amount_minor, f.reason, b.approved_by as "approved_by: UserId"
+           from payout_batches b
+           join payout_carried_forward f
+             on f.program_id = b.program_id and f.payout_batch_id = b.payout_batch_id
+           join partners n on n.partner_id = f.partner_id
+           where b.program_id = $1 and b.currency = $2 and b.status <> 'canceled'
+             and b.created_at >= $3 and b.created_at < $4
+           order by b.payout_batch_id, f.partner_id
+           limit $5"#,
+        params.program_id.0,
+        params.currency.code(),
+        params.window.from,
+        params.window.to,
+        rows_limit(),
+    )
+    .fetch_all(db)
+    .await
+}
+
+fn table(paid: Vec<Row>, carried: Vec<Carried>, params: &Params) -> Result<Table, ReportError> {
+    let live: Vec<&Row> = paid.iter().filter(|r| r.status != "canceled").collect();
+    let sum = |minor: fn(&Row) -> i64| {
+        let sum = live.iter().map(|r| minor(r)).try_fold(0i64, i64::checked_add);
+        sum.map(|minor| money_cell(minor, params.currency))
+            .ok_or_else(|| ReportError::BadFigure("a total does not fit".to_owned()))
+    };
+    let n_untied = paid.iter().filter(|r| !r.ties_out()).count();
+    let count = |n: usize| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let summary = vec![
+        ("payouts", count(live.len())),
+        ("net_payable", sum(|r| r.amount_minor)?),
+        ("commissions", sum(|r| r.items_minor)?),
+        ("ledger_reserved", sum(|r| r.ledger_minor)?),
+        ("paid_amount", sum(paid_minor)?),
+        ("untied_payouts", count(n_untied)),
+        ("carried_forward", count(carried.len())),
+    ];
+    let mut rows: Vec<Vec<Cell>> = paid.into_iter().map(|r| payout_row(r, params)).collect();
+    rows.extend(carried.into_iter().map(|c| carried_row(c, params)));
+    Ok(Table { rows, summary })
+}
+
+/// What the partner has: a payment that came back is none.
+fn paid_minor(row: &Row) -> i64 {
+    if row.status == "paid" { row.amount_minor } else { 0 }
+}
+
+fn payout_row(r: Row, params: &Params) -> Vec<Cell> {
+    let money = |minor| money_cell(minor, params.currency);
+    let paid = paid_minor(&r);
+    vec![
+        Cell::text(r.payout_id),
+        Cell::text(r.payout_batch_id),
+        Cell::Text(r.period),
+        Cell::text(r.partner_id),
+        Cell::Text(r.name),
+        Cell::Text(r.kind),
+        Cell::or_empty(r.country, Cell::Text),
+        Cell::text(params.currency),
+        money(r.opening),
+        money(r.approved),
+        money(r.bonuses),
+        money(r.reversals),
+        money(r.clawbacks),
+        money(r.adjustments),
+        money(r.returned),
+        money(r.amount_minor),
+        money(r.closing),
+        Cell::Empty,
+        money(paid),
+        Cell::Text(r.status),
+        Cell::or_empty(r.paid_at, Cell::Time),
+        Cell::or_empty(r.bank_reference, Cell::Text),
+        Cell::or_empty(r.failure_reason, Cell::Text),
+        Cell::or_empty(r.approved_by, Cell::text),
+        Cell::text(r.reserve_transaction_id),
+    ]
+}
+
+fn carried_row(c: Carried, params: &Params) -> Vec<Cell> {
+    let mut row = vec![Cell::Empty; COLUMNS.len()];
+    let mut set = |name: &str, cell: Cell| {
+        let place = COLUMNS.iter().position(|column| column.name == name);
+        row[place.expect("only columns of this report are set")] = cell;
+    };
+    set("batch_id", Cell::text(c.payout_batch_id));
+    set("period", Cell::Text(c.period));
+    set("partner_id", Cell::text(c.partner_id));
+    set("partner_name", Cell::Text(c.name));
+    set("partner_kind", Cell::Text(c.kind));
+    set("country", Cell::or_empty(c.country, Cell::Text));
+    set("currency", Cell::text(params.currency));
+    set("net_payable", money_cell(0, params.currency));
+    set("carried_forward_out", money_cell(c.amount_minor, params.currency));
+    set("carried_forward_reason", Cell::Text(c.reason));
+    set("paid_amount", money_cell(0, params.currency));
+    set("status", Cell::text("carried_forward"));
+    set("approved_by", Cell::or_empty(c.approved_by, Cell::text));
+    row
+}
