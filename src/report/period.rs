@@ -90,13 +90,13 @@ mod tests {
                 "2024-03-30T22:00:00Z",
                 "2024-03-31T21:00:00Z",
             ),
-            // Clocks go back at midnight: the day begins with the first of the two.
+            // Clocks go back from 01:00 to 00:00: the day begins with the first of its two midnights.
             (
-                "2026-04-04",
-                "2026-04-05",
-                "America/Santiago",
-                "2026-04-04T03:00:00Z",
-                "2026-04-05T04:00:00Z",
+                "2025-11-02",
+                "2025-11-03",
+                "America/Havana",
+                "2025-11-02T04:00:00Z",
+                "2025-11-03T05:00:00Z",
             ),
         ] {
             let window = Window::parse(from, to, zone.parse().unwrap()).unwrap();
