@@ -62,32 +62,33 @@ pub async fn migrate_from(url: &str, dir: &std::path::Path) -> anyhow::Result<()
     Ok(())
 }
 
-/// Makes a database and the service's role, where they are missing; for private PostgreSQL only.
-pub async fn ensure_database(owner_url: &str, name: &'static str) -> Result<(), sqlx::Error> {
+/// The database of a private PostgreSQL, which `tributary dev` starts.
+pub const DEV_DATABASE: &str = "tributary";
+
+/// Makes [`DEV_DATABASE`] and lets the service's role log in, on a private PostgreSQL.
+pub async fn ensure_dev_database(owner_url: &str) -> Result<(), sqlx::Error> {
     let mut owner = PgConnectOptions::from_str(owner_url)?.connect().await?;
-    let is_there: bool =
-        sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
-            .bind(name)
-            .fetch_one(&mut owner)
-            .await?;
-    if !is_there {
-        owner.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await?;
+    if !exists(&mut owner, "select from pg_database where datname = $1", DEV_DATABASE).await? {
+        owner.execute("create database tributary").await?;
     }
-    let has_role: bool =
-        sqlx::query_scalar("select exists (select 1 from pg_roles where rolname = $1)")
-            .bind(SERVICE_ROLE)
-            .fetch_one(&mut owner)
-            .await?;
-    let verb = if has_role { "alter" } else { "create" };
-    owner.execute(sqlx::AssertSqlSafe(format!("{verb} role {SERVICE_ROLE} login"))).await?;
-    Ok(())
+    if !exists(&mut owner, "select from pg_roles where rolname = $1", SERVICE_ROLE).await? {
+        owner.execute("create role tributary_service").await?;
+    }
+    owner.execute("alter role tributary_service login").await.map(drop_result)
 }
 
-/// Drops a database with all that is in it; for private PostgreSQL only.
-pub async fn drop_database(owner_url: &str, name: &'static str) -> Result<(), sqlx::Error> {
+async fn exists(
+    owner: &mut PgConnection,
+    sql: &'static str,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::query(sql).bind(name).fetch_optional(owner).await?.is_some())
+}
+
+/// Drops [`DEV_DATABASE`] with all that is in it, on a private PostgreSQL.
+pub async fn drop_dev_database(owner_url: &str) -> Result<(), sqlx::Error> {
     let mut owner = PgConnectOptions::from_str(owner_url)?.connect().await?;
-    let drop = format!("drop database if exists {name} with (force)");
-    owner.execute(sqlx::AssertSqlSafe(drop)).await.map(drop_result)
+    owner.execute("drop database if exists tributary with (force)").await.map(drop_result)
 }
 
 fn drop_result(_: sqlx::postgres::PgQueryResult) {}

@@ -1,3 +1,5 @@
+//! Settings: every mistake at once, no secret in any text, documents in step.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -22,9 +22,6 @@ use crate::{db, telemetry};
 pub use settings::example_setting;
 use settings::{Addresses, DevSettings};
 
-/// The database of a private PostgreSQL.
-const DATABASE: &str = "tributary";
-
 /// Runs everything until a signal asks it to stop.
 pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let progress = Progress::stderr();
@@ -84,7 +81,7 @@ async fn serve(
         step.done("Beginning again");
     }
     if let Some(engines) = engines {
-        db::ensure_database(engines.database_url().as_ref(), DATABASE).await?;
+        db::ensure_dev_database(engines.database_url().as_ref()).await?;
     }
     let config = Config::from(|name| settings.lookup(name)).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|e| format!("\n  {e}")).collect();
@@ -119,7 +116,7 @@ struct Stores {
 
 impl Stores {
     fn of(engines: &Engines) -> anyhow::Result<Self> {
-        let owner_url = engines.database_url_of(DATABASE);
+        let owner_url = engines.database_url_of(db::DEV_DATABASE);
         // The service works as a role that owns nothing, here as in production.
         let mut service_url = url::Url::parse(owner_url.as_ref())?;
         service_url
@@ -134,7 +131,7 @@ impl Stores {
 }
 
 async fn throw_away(engines: &Engines, data_dir: &Path) -> anyhow::Result<()> {
-    db::drop_database(engines.database_url().as_ref(), DATABASE).await?;
+    db::drop_dev_database(engines.database_url().as_ref()).await?;
     crate::stream::redis::empty(engines.redis_url().as_ref()).await?;
     let spool = data_dir.join("spool");
     if spool.exists() {

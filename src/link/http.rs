@@ -221,13 +221,13 @@ fn landing_of(program: &ProgramTerms) -> Result<Landing, Problem> {
 }
 
 /// Shows links of one program and one partner.
-struct Publisher<'a> {
+struct Signer<'a> {
     app: &'a App,
     program: &'a ProgramTerms,
     landing: Landing,
 }
 
-impl<'a> Publisher<'a> {
+impl<'a> Signer<'a> {
     fn new(app: &'a App, program: &'a ProgramTerms) -> Result<Self, Problem> {
         Ok(Self { app, program, landing: landing_of(program)? })
     }
@@ -289,12 +289,12 @@ async fn show_all(
     let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
     let ids: Vec<PartnerId> = links.iter().map(|l| l.partner_id).collect();
     let partners = store::load_partner_terms(db, &ids).await?;
-    let publisher = Publisher::new(app, &program)?;
+    let signer = Signer::new(app, &program)?;
     links
         .into_iter()
         .map(|link| {
             let partner = partners.get(&link.partner_id);
-            publisher.show(link, partner.ok_or_else(|| Problem::new(Code::NotFound))?)
+            signer.show(link, partner.ok_or_else(|| Problem::new(Code::NotFound))?)
         })
         .collect()
 }

@@ -1,3 +1,5 @@
+//! Bodies of partners and enrollments: what is refused, and where.
+
 use super::*;
 
 fn enrollment() -> Enrollment {

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{Datelike as _, NaiveDate};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +14,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::account::http::{Caller, scope};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::ids::ProgramId;
 use crate::program::{Program, store as program_store};
 use crate::report::export::Format;
@@ -60,10 +62,10 @@ pub struct ReportQuery {
     /// The program that it is about.
     #[param(value_type = String)]
     pub program_id: ProgramId,
-    /// From when: a day, `2026-10-01`, or RFC 3339.
-    pub from: String,
-    /// Until before when.
-    pub to: String,
+    /// From when: a day, `2026-10-01`, or RFC 3339; the first of the month where it is not given.
+    pub from: Option<String>,
+    /// Until before when; the end of today where it is not given.
+    pub to: Option<String>,
     /// IANA name of the time zone of days; the program's where it is not given.
     pub tz: Option<String>,
     /// The currency of amounts; the program's where it is not given.
@@ -112,14 +114,14 @@ async fn show_report(
     caller.check_reach(query.program_id)?;
     let query = query.into_inner();
     let format = read_format(&query)?;
-    let db = app.db.clone();
+    let (db, now) = (app.db.clone(), app.clock.now());
     let (readout, body) = detached(async move {
         let program = {
             let mut db = db.acquire().await?;
             program_store::find_program(&mut db, query.program_id).await?
         };
         let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
-        let readout = report::read(&db, &name, read_params(&query, &program)?).await?;
+        let readout = report::read(&db, &name, read_params(&query, &program, now)?).await?;
         let body = report::export::write(&readout, format);
         Ok((readout, body))
     })
@@ -142,22 +144,27 @@ fn read_format(query: &ReportQuery) -> Result<Format, Problem> {
     }
 }
 
-fn read_params(query: &ReportQuery, program: &Program) -> Result<Params, Problem> {
+fn read_params(query: &ReportQuery, program: &Program, now: Timestamp) -> Result<Params, Problem> {
     let wrong = |field: &str, why: String| Problem::new(Code::InvalidField).error(field, why);
     let zone = query.tz.as_ref().unwrap_or(&program.time_zone);
     let time_zone: Tz = zone
         .parse()
         .map_err(|_| wrong("/tz", "must be an IANA name like Europe/Berlin".to_owned()))?;
-    let window = Window::parse(&query.from, &query.to, time_zone).map_err(|e| {
+    let today = now.with_timezone(&time_zone).date_naive();
+    let text = |given: &Option<String>, usual: Option<NaiveDate>| {
+        given.clone().or_else(|| usual.map(|day| day.to_string())).unwrap_or_default()
+    };
+    let (from, to) = (text(&query.from, today.with_day(1)), text(&query.to, today.succ_opt()));
+    let window = Window::parse(&from, &to, time_zone).map_err(|e| {
         let field = match &e {
-            BadWindow::NotATime(text) if query.from.starts_with(text.as_str()) => "/from",
+            BadWindow::NotATime(text) if from.starts_with(text.as_str()) => "/from",
             BadWindow::NotATime(_) | BadWindow::Empty => "/to",
         };
         wrong(field, e.to_string())
     })?;
     let code = query.currency.as_ref().unwrap_or(&program.currency);
     let currency = code.parse().map_err(|e| wrong("/currency", format!("{e}")))?;
-    Ok(Params { program_id: query.program_id, window, currency })
+    Ok(Params { program_id: query.program_id, window, currency, now })
 }
 
 fn answer(readout: &Readout, format: Format, body: String) -> HttpResponse {

@@ -70,6 +70,8 @@ pub struct Params {
     pub window: Window,
     /// The currency of its amounts.
     pub currency: Currency,
+    /// The time of asking: a day that is not over cannot be judged.
+    pub now: Timestamp,
 }
 
 /// A column.

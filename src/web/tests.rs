@@ -1,3 +1,5 @@
+//! Whatever goes wrong leaves as a problem.
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 

@@ -41,7 +41,7 @@ async fn a_click_becomes_a_paid_commission() {
     let preview = app.post(&app.finance_key, "/v1/payout-batches", dry).await.expect(200);
     assert_eq!(preview["total"], "29.98");
     let made = app.post(&app.finance_key, "/v1/payout-batches", batch).await.expect(201);
-    let path = format!("/v1/payout-batches/{}", made["id"].as_str().unwrap());
+    let path = format!("/v1/payout-batches/{}", made["batch"]["id"].as_str().unwrap());
     let own = app.post(&app.finance_key, &format!("{path}/approve"), json!({})).await;
     own.expect_problem(403, "insufficient-scope");
     app.post(&app.approver_key, &format!("{path}/approve"), json!({})).await.expect(200);
@@ -93,7 +93,7 @@ async fn a_refund_before_the_payout_takes_the_commission_back_and_after_it_becom
     app.advance(TimeDelta::days(30)).await;
     let batch = json!({"program_id": scene.program_id, "period": "2026-12", "currency": "EUR"});
     let made = app.post(&app.finance_key, "/v1/payout-batches", batch).await.expect(201);
-    let path = format!("/v1/payout-batches/{}", made["id"].as_str().unwrap());
+    let path = format!("/v1/payout-batches/{}", made["batch"]["id"].as_str().unwrap());
     app.post(&app.approver_key, &format!("{path}/approve"), json!({})).await.expect(200);
     let items = app.get(&app.finance_key, &format!("{path}/items")).await.expect(200);
     let payout = items["data"][0]["id"].as_str().unwrap().to_owned();

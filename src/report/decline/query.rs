@@ -37,7 +37,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Returns the date of a day of the series.
-    pub fn date(&self, day: Day) -> NaiveDate {
+    pub(super) fn date(&self, day: Day) -> NaiveDate {
         self.first.checked_add_days(Days::new(day as u64)).unwrap_or(NaiveDate::MAX)
     }
 }

@@ -1,8 +1,8 @@
 //! `activity-decline`: which partners are going quiet, since when, what it costs, the likely cause,
 //! and what to do; ordered by the money at stake.
 //!
-//! It is about the day before the end of the window: the last whole day. The window's beginning
-//! does not matter; the detector reads the days that it needs.
+//! It is about the last whole day of the window. The window's beginning does not matter; the
+//! detector reads the days that it needs.
 
 use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
@@ -76,7 +76,8 @@ impl Report for ActivityDecline {
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
         Box::pin(async move {
             let (_, end) = params.window.days();
-            let last = end.pred_opt().unwrap_or(end);
+            let today = params.now.with_timezone(&params.window.time_zone).date_naive();
+            let last = end.min(today).pred_opt().unwrap_or(end);
             let reading = query::read(db, params, last).await?;
             table(reading, params, last)
         })

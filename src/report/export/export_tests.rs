@@ -92,7 +92,8 @@ fn every_start_of_a_formula_is_defused_in_text_alone() {
 fn json_and_ndjson_keep_the_order_of_columns() {
     let window = Window::parse("2026-10-01", "2026-11-01", Tz::Europe__Berlin).unwrap();
     let currency = "EUR".parse().unwrap();
-    let params = Params { program_id: ProgramId::new(), window, currency };
+    let now = window.to;
+    let params = Params { program_id: ProgramId::new(), window, currency, now };
     let mut rows = rows();
     rows.remove(0);
     let summary = vec![("rows", Cell::Int(2)), ("sum", Cell::Money(Money::new(5, currency)))];

@@ -1,3 +1,5 @@
+//! The log with its spool: what happens when Redis is slow, away or back.
+
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 

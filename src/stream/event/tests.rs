@@ -1,3 +1,5 @@
+//! The wire format: round trips, damage, and the bytes of version 1.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! The log on a real Redis: safety check, reconnection, refusals.
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 

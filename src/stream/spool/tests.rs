@@ -1,3 +1,5 @@
+//! The spool: damage at every byte, full disks, restarts.
+
 use std::fs;
 use std::path::Path;
 
