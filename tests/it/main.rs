@@ -3,7 +3,6 @@
 //! Every test that starts a `TestApp` also proves, when it ends, that the ledger balances and that
 //! nothing was left behind in the stream or among the dead letters.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![expect(missing_docs, reason = "tests say what they mean by their names")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;

@@ -46,9 +46,10 @@ const TIME: &[&str] =
     &["**::Utc::now", "**::Local::now", "**::SystemTime::now", "**::Instant::now"];
 const FLOATS: &[&str] = &["f32", "f64"];
 
-/// Files that hold handlers; they may also name [`FOR_HTTP`].
+/// Files that hold handlers; they may also name [`FOR_HTTP`]: what they stand on, and the terms that
+/// an answer joins to what it is about.
 const HTTP: &[&str] = &["*/http.rs", "*_http.rs", "*/http/*"];
-const FOR_HTTP: &[&str] = &["web", "account", "app"];
+const FOR_HTTP: &[&str] = &["web", "account", "app", "partner", "program", "link", "commission"];
 
 /// What holds the parts together: may name every folder.
 const TOP: &[&str] = &["app", "roles", "cli", "demo", "dev", "server"];
@@ -103,7 +104,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("click", &["link", "program", "snapshot", "stream"]),
     ("conversion", &["click::click_id", "link", "program", "stream"]),
     ("stream", &[]),
-    ("intake", &["conversion", "program", "settlement", "snapshot", "stream"]),
+    ("intake", &["click::click_id", "conversion", "program", "settlement", "snapshot", "stream"]),
     ("ledger", &[]),
     ("commission", &["ledger", "program"]),
     ("settlement", &["click", "commission", "conversion", "ledger", "link", "partner", "program", "stream"]),
