@@ -14,17 +14,27 @@ use crate::report::Params;
 pub(super) const DAYS: u64 = 400;
 
 /// A partner of the program, with its series.
-pub(super) struct Subject {
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The partner.
     pub partner_id: PartnerId,
+    /// What people call it.
     pub name: String,
+    /// Webmaster, dealer, integrator or other.
     pub kind: String,
+    /// A to D.
     pub rank: String,
+    /// Who looks after it.
     pub owner: Option<String>,
+    /// When to be in touch next.
     pub next_contact_due: Option<NaiveDate>,
     /// Commissions of its conversions in the days that were read, minor units.
     pub earned_minor: i64,
     /// Sales in the same days.
     pub n_sales: i64,
+    /// Clicks in the same days.
+    pub n_clicks: i64,
+    /// The series; empty once the detector has it.
     pub series: PartnerSeries,
 }
 
@@ -35,11 +45,9 @@ pub(super) struct Reading {
     pub subjects: Vec<Subject>,
 }
 
-impl Reading {
-    /// Returns the date of a day of the series.
-    pub(super) fn date(&self, day: Day) -> NaiveDate {
-        self.first.checked_add_days(Days::new(day as u64)).unwrap_or(NaiveDate::MAX)
-    }
+/// Returns the date of a day of the series that begins on `first`.
+pub(super) fn date(first: NaiveDate, day: Day) -> NaiveDate {
+    first.checked_add_days(Days::new(day as u64)).unwrap_or(NaiveDate::MAX)
 }
 
 /// Reads the series of every active partner that has ever had a click in the days read.
@@ -72,6 +80,7 @@ pub(super) async fn read(
     subjects.retain_mut(|s| {
         let begun = s.series.clicks.iter().position(|&n| n > 0);
         s.series.joined_on = begun.unwrap_or(0);
+        s.n_clicks = s.series.clicks.iter().map(|&n| i64::from(n)).sum();
         begun.is_some()
     });
     Ok(Reading { first, n_days, subjects })
@@ -120,6 +129,7 @@ async fn read_partners(
             next_contact_due: r.next_contact_due,
             earned_minor: r.earned_minor,
             n_sales: r.n_sales,
+            n_clicks: 0,
             series: PartnerSeries {
                 joined_on: 0,
                 clicks: empty(),

@@ -4,12 +4,11 @@
 //! It is about the last whole day of the window. The window's beginning does not matter; the
 //! detector reads the days that it needs.
 
-use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::query::{self, Reading, Subject};
-use super::{Assessment, Cause, Decline, Estimate, FalseAlarms, Network, Severity, Verdict};
+use super::judgement::{Judged, Judgement, judge};
+use super::{Cause, Decline, Estimate, FalseAlarms, Severity, Verdict};
 use crate::money::Money;
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 
@@ -75,72 +74,54 @@ impl Report for ActivityDecline {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
         Box::pin(async move {
-            let (_, end) = params.window.days();
-            let today = params.now.with_timezone(&params.window.time_zone).date_naive();
-            let last = end.min(today).pred_opt().unwrap_or(end);
-            let reading = query::read(db, params, last).await?;
-            table(reading, params, last)
+            let judgement = judge(db, params).await?;
+            Ok(table(&judgement, params))
         })
     }
 }
 
-fn table(mut reading: Reading, params: &Params, last: NaiveDate) -> Result<Table, ReportError> {
-    let n_clicks: Vec<u32> =
-        reading.subjects.iter().map(|s| s.series.clicks.iter().sum()).collect();
-    let series = reading.subjects.iter_mut().map(|s| std::mem::take(&mut s.series)).collect();
-    let network =
-        Network::new(reading.n_days, series).map_err(|e| ReportError::BadFigure(e.to_string()))?;
-    let today = reading.n_days - 1;
-    let assessments = network.assess(today);
-    let mut rows: Vec<(i64, Vec<Cell>)> = assessments
+fn table(judgement: &Judgement, params: &Params) -> Table {
+    let mut rows: Vec<(i64, Vec<Cell>)> = judgement
+        .partners
         .iter()
-        .filter_map(|a| match &a.verdict {
-            Verdict::Listed(decline) => {
-                let subject = &reading.subjects[a.partner];
-                Some(row(a, decline, subject, n_clicks[a.partner], &reading, params))
-            }
+        .filter_map(|p| match &p.assessment.verdict {
+            Verdict::Listed(decline) => Some(row(p, decline, judgement, params)),
             Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => None,
         })
         .collect();
     rows.sort_by_key(|(at_stake, _)| std::cmp::Reverse(*at_stake));
     let count = |wanted: fn(&Verdict) -> bool| {
-        let n = assessments.iter().filter(|a| wanted(&a.verdict)).count();
+        let n = judgement.partners.iter().filter(|p| wanted(&p.assessment.verdict)).count();
         Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
     };
     let at_stake = rows.iter().map(|(minor, _)| minor).sum();
-    let incident = network.incident(today);
     let summary = vec![
-        ("day", Cell::Date(last)),
+        ("day", Cell::Date(judgement.day)),
         ("partners", count(|_| true)),
         ("listed", count(|v| matches!(v, Verdict::Listed(_)))),
         ("too_young", count(|v| matches!(v, Verdict::TooYoung { .. }))),
         ("lost_commission_next_28d", Cell::Money(Money::new(at_stake, params.currency))),
         (
             "incident",
-            Cell::or_empty(incident, |i| {
+            Cell::or_empty(judgement.incident, |i| {
                 Cell::Text(format!(
                     "The whole network is at {} % since {}: look at tracking before partners.",
                     whole(i.factor * 100.0),
-                    reading.date(i.since)
+                    judgement.date(i.since)
                 ))
             }),
         ),
     ];
-    Ok(Table { rows: rows.into_iter().map(|(_, row)| row).collect(), summary })
+    Table { rows: rows.into_iter().map(|(_, row)| row).collect(), summary }
 }
 
 fn row(
-    assessment: &Assessment,
+    partner: &Judged,
     decline: &Decline,
-    subject: &Subject,
-    n_clicks: u32,
-    reading: &Reading,
+    judgement: &Judgement,
     params: &Params,
 ) -> (i64, Vec<Cell>) {
-    // What a click of this partner has been worth; a partner that never sold has no price.
-    let clicks = f64::from(n_clicks.max(1));
-    let per_click = subject.earned_minor as f64 / clicks;
-    let sales_per_click = subject.n_sales as f64 / clicks;
+    let (subject, per_click) = (&partner.subject, partner.earned_per_click());
     let money = |lost: f64| Cell::Money(Money::new(whole(lost * per_click), params.currency));
     let ahead = |e: &Estimate| Estimate {
         value: e.value * AHEAD_DAYS,
@@ -156,7 +137,7 @@ fn row(
         Cell::text(&subject.rank),
         Cell::or_empty(subject.owner.as_ref(), Cell::text),
         Cell::text(severity(decline.severity)),
-        Cell::Date(reading.date(decline.since)),
+        Cell::Date(judgement.date(decline.since)),
     ];
     cells.extend(three(&expected));
     cells.extend(three(&observed));
@@ -168,13 +149,13 @@ fn row(
     cells.extend(three(&decline.lost_to_date));
     cells.extend(three(lost));
     cells.extend([
-        Cell::Int(whole(lost.value * sales_per_click)),
+        Cell::Int(whole(lost.value * partner.sales_per_click())),
         money(decline.lost_to_date.value),
         money(lost.value),
         money(lost.low),
         money(lost.high),
         Cell::text(params.currency),
-        Cell::or_empty(assessment.days_since_last_click, |n| {
+        Cell::or_empty(partner.assessment.days_since_last_click, |n| {
             Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
         }),
         Cell::text(cause(decline.diagnosis.cause)),
@@ -193,7 +174,8 @@ fn whole(figure: f64) -> i64 {
     figure.round() as i64
 }
 
-fn severity(severity: Severity) -> &'static str {
+/// Returns the code of a severity.
+pub fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Watch => "watch",
         Severity::Warning => "warning",
@@ -202,7 +184,8 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn cause(cause: Cause) -> &'static str {
+/// Returns the code of a cause.
+pub fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::LocalMarket => "local_market",
         Cause::Organization => "organization",

@@ -49,7 +49,8 @@ const FLOATS: &[&str] = &["f32", "f64"];
 /// Files that hold handlers; they may also name [`FOR_HTTP`]: what they stand on, and the terms that
 /// an answer joins to what it is about.
 const HTTP: &[&str] = &["*/http.rs", "*_http.rs", "*/http/*"];
-const FOR_HTTP: &[&str] = &["web", "account", "app", "partner", "program", "link", "commission"];
+const FOR_HTTP: &[&str] =
+    &["web", "account", "app", "partner", "program", "link", "commission", "conversion::signature"];
 
 /// What holds the parts together: may name every folder.
 const TOP: &[&str] = &["app", "roles", "cli", "demo", "dev", "server"];
@@ -68,7 +69,7 @@ const ROOMS: &[Room] = &[
     room(&["db.rs"], &[REDIS, SERVER, ENV, FLOATS], "the pool and migrations"),
     room(&["web/*"], &[QUERIES, REDIS, ENV], "glue for handlers holds no SQL"),
     room(HTTP, &[QUERIES, REDIS, ENV], "a handler parses, calls, answers; SQL is in a store"),
-    room(&["report/decline/query.rs", "report/decline/table.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
+    room(&["report/decline/query.rs", "report/decline/judgement.rs", "report/decline/table.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
     room(&["report/decline/*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME], "pure rules, and the one place that computes with floats"),
     room(&["report/export/*"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME, FLOATS], "rows in, bytes out"),
     room(&["report/*"], &[REDIS, SERVER, WEB, ENV, FLOATS], "reports select and hand over rows"),
@@ -109,7 +110,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("commission", &["ledger", "program"]),
     ("settlement", &["click", "commission", "conversion", "ledger", "link", "partner", "program", "stream"]),
     ("payout", &["commission", "ledger", "partner", "program"]),
-    ("report", &["commission", "ledger", "payout", "program"]),
+    ("report", &["click::classify", "commission", "ledger", "payout", "program"]),
     ("engines", &[]),
 ];
 
@@ -117,7 +118,7 @@ const FILE_LINES_MAX: usize = 600;
 const FOLDER_FILES_MAX: usize = 12;
 /// Folders that may hold more, how many, and why.
 const LARGE_FOLDERS: &[(&str, usize, &str)] =
-    &[("src/report/decline", 21, "one file for each step of the method, each a page")];
+    &[("src/report/decline", 22, "one file for each step of the method, each a page")];
 const ARCHITECTURE_LINES_MAX: usize = 120;
 const DECISION_LINES_MAX: usize = 40;
 
