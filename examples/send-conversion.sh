@@ -8,8 +8,8 @@
 set -eu
 [ $# -eq 4 ] || { echo "usage: $0 CLICK_ID ORDER_ID AMOUNT CURRENCY" >&2; exit 2; }
 
-id="order-$2"
 timestamp=$(date +%s)
+id="order-$2-$timestamp" # a new id for each message; a retry sends id and body unchanged
 body=$(printf '{"type":"conversion.created","timestamp":"%s","data":{"click_id":"%s","event":"sale","order_id":"%s","amount":"%s","currency":"%s"}}' \
     "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$3" "$4")
 

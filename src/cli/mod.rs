@@ -16,7 +16,8 @@ use crate::config::{self, Config};
 use crate::demo::{self, DemoOptions};
 use crate::engines::{self, EngineOptions, Exports};
 use crate::progress::Progress;
-use crate::{app::App, db, dev, server, telemetry};
+use crate::web::problem;
+use crate::{app::App, db, dev, metrics, server, telemetry};
 
 /// Referral and affiliate tracking: signed links, durable clicks, exactly-once commissions.
 #[derive(Debug, Parser)]
@@ -96,6 +97,10 @@ enum ConfigCommand {
     Example,
     /// Print the table of settings in Markdown.
     Table,
+    /// Print the table of metrics in Markdown.
+    Metrics,
+    /// Print the table of problem codes in Markdown.
+    Problems,
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +195,8 @@ fn check_config(command: ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Example => print(config::env_example().trim_end()),
         ConfigCommand::Table => print(config::markdown_table().trim_end()),
+        ConfigCommand::Metrics => print(metrics::markdown_table().trim_end()),
+        ConfigCommand::Problems => print(problem::markdown_table().trim_end()),
         ConfigCommand::Check => {
             read_config()?;
             print(config::describe(config::environment).trim_end());

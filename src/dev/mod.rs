@@ -56,6 +56,8 @@ fn start_engines(
         }
         [false, false] => {
             let mut options = EngineOptions::new(data_dir);
+            // Fetched once, whatever the data folder.
+            options.engines_dir = engines::default_data_dir().join("engines");
             options.search_path = config::environment("PATH").map(Into::into);
             Ok(Some(Engines::start(&options, progress)?))
         }
