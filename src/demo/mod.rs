@@ -6,6 +6,7 @@
 //! approved as they would have been; `rows` writes what a merchant would have set up by hand.
 
 pub mod cast;
+mod payday;
 mod rows;
 pub mod shop;
 pub mod traffic;
@@ -84,6 +85,8 @@ pub struct Seeded {
     pub n_messages: u64,
     /// Commissions that time approved.
     pub n_approved: u64,
+    /// Payouts that were paid.
+    pub n_paid: u64,
 }
 
 /// What the demo holds, with ids to look at.

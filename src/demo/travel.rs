@@ -19,11 +19,12 @@ use crate::commission::hold::Trust;
 use crate::commission::timer::approve_due;
 use crate::conversion::webhook::{WebhookMessage, read_report};
 use crate::demo::cast::Cast;
+use crate::demo::payday::{Hands, pay_month};
 use crate::demo::rows::Ground;
 use crate::demo::shop::{self, BroughtBy, Price, Says, ShopEvent};
 use crate::demo::traffic::{ClickName, ClickPlan, Crowd};
 use crate::demo::{DemoOptions, Seeded};
-use crate::ids::{ProgramNo, ReceiptId};
+use crate::ids::{ProgramNo, ReceiptId, UserId};
 use crate::money::{Currency, Money};
 use crate::progress::{Bar, Progress};
 use crate::settlement::click::Click;
@@ -52,13 +53,14 @@ pub(super) async fn travel(
         settler: Settler { clock: clock.clone(), ..app.settler() },
         clock,
         end: options.end,
+        hands: Hands { maker: options.created_by, approver: UserId::new() },
     };
     // Each day counts twice: they are lived side by side, not in step.
     let bar = progress.bar(2 * u64::from(cast.days), "Demo (days of clicks, days of sales)");
-    let (n_clicks, (n_messages, n_approved)) =
+    let (n_clicks, (n_messages, n_approved, n_paid)) =
         future::try_join(traveler.live_clicks(&bar), traveler.live_shop(&bar)).await?;
     bar.finish();
-    Ok(Seeded { n_clicks, n_messages, n_approved })
+    Ok(Seeded { n_clicks, n_messages, n_approved, n_paid })
 }
 
 struct Traveler<'a> {
@@ -71,6 +73,7 @@ struct Traveler<'a> {
     /// The settler's time: the evening of the day that the shop lives through.
     clock: Clock,
     end: Timestamp,
+    hands: Hands,
 }
 
 impl Traveler<'_> {
@@ -110,12 +113,12 @@ impl Traveler<'_> {
     }
 
     /// Settles what the shop sends from day to day and approves what is due in the evening;
-    /// returns how many messages and approvals there were.
-    async fn live_shop(&self, bar: &Bar) -> anyhow::Result<(u64, u64)> {
+    /// returns how many messages, approvals and payouts there were.
+    async fn live_shop(&self, bar: &Bar) -> anyhow::Result<(u64, u64, u64)> {
         // What the shop has not sent yet, by its time and the order of invention.
         let mut unsent: BTreeMap<(Timestamp, usize), ShopEvent> = BTreeMap::new();
         let mut n_invented = 0;
-        let (mut n_messages, mut n_approved) = (0, 0);
+        let (mut n_messages, mut n_approved, mut n_paid) = (0, 0, 0);
         for day in 0..self.cast.days {
             let evening = self.evening(day);
             self.clock.set(evening);
@@ -128,10 +131,17 @@ impl Traveler<'_> {
             n_messages += sent.len() as u64;
             self.hear(sent.into_values()).await?;
             n_approved += approve_due(&self.settler.db, evening).await?;
-            // payouts: the monthly batch is made, approved and paid here, on the first of a month.
+            n_paid += pay_month(
+                &self.settler.db,
+                &self.ground.program,
+                self.hands,
+                self.cast.date(day),
+                evening,
+            )
+            .await?;
             bar.inc(1);
         }
-        Ok((n_messages, n_approved))
+        Ok((n_messages, n_approved, n_paid))
     }
 
     async fn hear(&self, events: impl Iterator<Item = ShopEvent>) -> anyhow::Result<()> {
