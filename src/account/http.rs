@@ -21,6 +21,7 @@ use crate::account::{Caller as Identity, Role, audit_store, store};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ProgramId, UserId};
+use crate::web::admission::Admission;
 use crate::web::request_id::RequestTag;
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
 
@@ -95,6 +96,7 @@ impl<S: scope::Required> FromRequest for Caller<S> {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = req.app_data::<Data<App>>().cloned();
+        let door = Admission::close(req);
         let key = bearer(req);
         let request_id =
             req.extensions().get::<RequestTag>().map_or_else(String::new, |tag| tag.0.to_string());
@@ -110,6 +112,7 @@ impl<S: scope::Required> FromRequest for Caller<S> {
                     ))
                     .with("scope", S::SCOPE.as_str()));
             }
+            door.open();
             Ok(Self { identity, request_id, scope: PhantomData })
         })
     }

@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
+use super::admission::Admission;
 use super::{BODY_MAX_BYTES, Code, Problem};
 
 /// A JSON body of at most [`BODY_MAX_BYTES`]. Whether unknown fields are refused is the type's
@@ -24,9 +25,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admitted = Admission::wait(req);
         let json = check_json(req.headers());
         let payload = web::Payload::from_request(req, payload);
         Box::pin(async move {
+            admitted.await;
             json?;
             let payload = payload.await.expect("taking the payload over cannot fail");
             let bytes = read(payload, BODY_MAX_BYTES).await?;
