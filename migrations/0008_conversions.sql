@@ -31,6 +31,10 @@ create table conversions (
     -- SHA-256 of the canonical content: tells a retry from a conflict.
     content_hash    bytea       not null,
     details         jsonb       not null,
+    -- The update whose content this is, by the time it was sent and its webhook-id: one that was
+    -- made earlier and arrives later changes nothing.
+    restated_at     timestamptz,
+    restated_by     text,
     constraint conversions_pkey primary key (program_id, conversion_id),
     constraint conversions_dedup_once unique (program_id, order_namespace, event, dedup_ref),
     constraint conversions_program foreign key (program_id) references programs (program_id),
@@ -39,7 +43,8 @@ create table conversions (
                         'not_enrolled', 'other_program')),
     constraint conversions_amount_range check (amount_minor between 0 and 1000000000000),
     constraint conversions_amount_currency check ((amount_minor is null) = (currency is null)),
-    constraint conversions_refunded_range check (refunded_minor >= 0)
+    constraint conversions_refunded_range check (refunded_minor >= 0),
+    constraint conversions_restated_whole check ((restated_at is null) = (restated_by is null))
 );
 
 create index conversions_by_partner on conversions (program_id, partner_id, occurred_at);

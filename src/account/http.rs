@@ -21,6 +21,7 @@ use crate::account::{Caller as Identity, Role, audit_store, store};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ProgramId, UserId};
+use crate::web::admission::Admission;
 use crate::web::request_id::RequestTag;
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
 
@@ -95,6 +96,7 @@ impl<S: scope::Required> FromRequest for Caller<S> {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = req.app_data::<Data<App>>().cloned();
+        let door = Admission::close(req);
         let key = bearer(req);
         let request_id =
             req.extensions().get::<RequestTag>().map_or_else(String::new, |tag| tag.0.to_string());
@@ -110,6 +112,7 @@ impl<S: scope::Required> FromRequest for Caller<S> {
                     ))
                     .with("scope", S::SCOPE.as_str()));
             }
+            door.open();
             Ok(Self { identity, request_id, scope: PhantomData })
         })
     }
@@ -214,6 +217,15 @@ async fn create_api_key(
             Problem::new(Code::InvalidField).error("/name", "must have 1 to 200 characters")
         );
     }
+    // Nobody gives what he has not: a key of some programs makes keys of those alone.
+    match &new.programs {
+        Some(programs) => programs.iter().try_for_each(|p| caller.check_reach(*p))?,
+        None if caller.programs.is_some() => {
+            return Err(Problem::new(Code::InvalidField)
+                .error("/programs", "is needed: this key reaches some programs only"));
+        }
+        None => {}
+    }
     let key = ApiKey::generate();
     let row = store::NewApiKey {
         api_key_id: ApiKeyId::new(),
@@ -247,19 +259,19 @@ async fn create_api_key(
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(answer))
 }
 
-/// Lists API keys; never the keys themselves.
+/// Lists API keys that reach no more than the caller's; never the keys themselves.
 #[utoipa::path(tag = "accounts", params(PageQuery), responses((status = 200, body = Page<KeyBody>)))]
 #[get("/v1/api-keys")]
 async fn list_api_keys(
     app: Data<App>,
-    _caller: Caller<scope::Admin>,
+    caller: Caller<scope::Admin>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (limit, after) = (page.limit()?, page.after()?);
-    let db = app.db.clone();
+    let (db, only) = (app.db.clone(), caller.programs.clone());
     let rows = detached(async move {
         let mut db = db.acquire().await?;
-        Ok(store::list_api_keys(&mut db, after, i64::from(limit) + 1).await?)
+        Ok(store::list_api_keys(&mut db, only.as_deref(), after, i64::from(limit) + 1).await?)
     })
     .await?;
     let page = Page::new(rows, limit, |row| row.api_key_id).map(|row| KeyBody {
@@ -288,8 +300,9 @@ async fn revoke_api_key(
     let id: ApiKeyId = id.parse().map_err(|_| Problem::new(Code::NotFound))?;
     let now = app.clock.now();
     let entry = audit_store::Entry::by(&caller, "api_key.revoke", id);
+    let only = caller.programs.clone();
     transact(&app.db, async move |db| {
-        if !store::revoke_api_key(db, id, now).await? {
+        if !store::revoke_api_key(db, id, only.as_deref(), now).await? {
             return Err(Problem::new(Code::NotFound));
         }
         Ok(audit_store::record(db, entry, now).await?)

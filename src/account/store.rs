@@ -59,8 +59,7 @@ pub async fn insert_api_key(
     key: &ApiKey,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let programs: Option<Vec<uuid::Uuid>> =
-        row.programs.as_ref().map(|all| all.iter().map(|p| p.0).collect());
+    let programs = uuids(row.programs.as_deref());
     sqlx::query!(
         "insert into api_keys
              (api_key_id, user_id, name, role, program_ids, key_hash, prefix, created_at, expires_at)
@@ -79,6 +78,10 @@ pub async fn insert_api_key(
     .execute(db)
     .await
     .map(drop)
+}
+
+fn uuids(programs: Option<&[ProgramId]>) -> Option<Vec<uuid::Uuid>> {
+    programs.map(|all| all.iter().map(|p| p.0).collect())
 }
 
 /// Finds who calls with a key of this hash; revoked keys and disabled users are nobody.
@@ -130,20 +133,24 @@ pub struct ApiKeyRow {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Lists keys, oldest first, after the given one.
+/// Lists keys, oldest first, after the given one: those that reach none but `programs`, or all.
 pub async fn list_api_keys(
     db: &mut PgConnection,
+    programs: Option<&[ProgramId]>,
     after: Option<ApiKeyId>,
     limit: i64,
 ) -> Result<Vec<ApiKeyRow>, sqlx::Error> {
+    let programs = uuids(programs);
     sqlx::query_as!(
         ApiKeyRow,
         r#"select api_key_id as "api_key_id: ApiKeyId", user_id as "user_id: UserId",
                   name, role, prefix, created_at, expires_at, revoked_at
            from api_keys
-           where $1::uuid is null or api_key_id > $1
+           where ($1::uuid[] is null or program_ids <@ $1)
+             and ($2::uuid is null or api_key_id > $2)
            order by api_key_id
-           limit $2"#,
+           limit $3"#,
+        programs.as_deref(),
         after.map(|a| a.0),
         limit,
     )
@@ -151,16 +158,23 @@ pub async fn list_api_keys(
     .await
 }
 
-/// Revokes a key; false when there is none or it was revoked before.
+/// Revokes a key; false when there is none, it was revoked before, or it reaches more than
+/// `programs`.
 pub async fn revoke_api_key(
     db: &mut PgConnection,
     api_key_id: ApiKeyId,
+    programs: Option<&[ProgramId]>,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
+    let programs = uuids(programs);
     let done = sqlx::query!(
-        "update api_keys set revoked_at = $2 where api_key_id = $1 and revoked_at is null",
+        "update api_keys set revoked_at = $2
+         where api_key_id = $1
+           and revoked_at is null
+           and ($3::uuid[] is null or program_ids <@ $3)",
         api_key_id.0,
         now,
+        programs.as_deref(),
     )
     .execute(db)
     .await?;

@@ -18,6 +18,8 @@ const CLICK_ID_MAX: usize = 64;
 const TEXT_MAX: usize = 200;
 /// Characters of metadata as JSON.
 const METADATA_MAX: usize = 10_000;
+/// Digits of an exponent in the metadata: `numeric` ends at 131,072 digits before the dot.
+const EXPONENT_DIGITS_MAX: usize = 3;
 /// How far an event may lie in the future: the shop's clock may be a little fast.
 const FUTURE_MAX: Duration = Duration::minutes(5);
 
@@ -261,6 +263,32 @@ fn check_together(r: &mut Reader, report: &Report) {
     if metadata_len > METADATA_MAX {
         r.refuse("/data/metadata", format!("must have at most {METADATA_MAX} characters as JSON"));
     }
+    if !report.metadata.iter().all(|(name, value)| is_storable_text(name) && is_storable(value)) {
+        let detail = "must not contain the character NUL or exponents of more than 3 digits";
+        r.refuse("/data/metadata", detail);
+    }
+}
+
+/// Tells whether PostgreSQL can keep a value as `jsonb`. What it cannot keep must be refused
+/// before it is acknowledged: afterwards only the dead letters would take it.
+fn is_storable(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(text) => is_storable_text(text),
+        Value::Number(number) => {
+            let text = number.to_string();
+            let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
+            exponent.trim_start_matches(['+', '-']).len() <= EXPONENT_DIGITS_MAX
+        }
+        Value::Array(values) => values.iter().all(is_storable),
+        Value::Object(fields) => {
+            fields.iter().all(|(name, value)| is_storable_text(name) && is_storable(value))
+        }
+    }
+}
+
+fn is_storable_text(text: &str) -> bool {
+    !text.contains('\0')
 }
 
 #[cfg(test)]

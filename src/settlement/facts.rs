@@ -57,6 +57,8 @@ pub struct ConversionFacts {
     pub occurred_at: Timestamp,
     /// What it was priced from.
     pub price: Option<PriceFacts>,
+    /// The update whose content it has: when it was sent, and its id.
+    pub restated: Option<(Timestamp, String)>,
     /// Refunds so far, each with its amount.
     pub refunds: Vec<Refund>,
     /// Its commissions, corrections included.
@@ -99,6 +101,7 @@ impl Facts {
                     content_hash: message.report.content_hash(),
                     occurred_at: message.report.occurred_at,
                     price: crate::settlement::decide::price_facts(&message.report),
+                    restated: None,
                     refunds: Vec::new(),
                     commissions: Vec::new(),
                 };
@@ -114,6 +117,7 @@ impl Facts {
                 if let Some(c) = self.conversion_mut(*conversion_id) {
                     c.content_hash = message.report.content_hash();
                     c.price = crate::settlement::decide::price_facts(&message.report);
+                    c.restated = Some((message.sent_at, message.message_id.clone()));
                 }
             }
             Decision::Commission(step) => {

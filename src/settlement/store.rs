@@ -200,7 +200,8 @@ async fn load_conversions(
     let rows = sqlx::query!(
         r#"select c.program_id as "program_id: ProgramId",
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
-                  c.dedup_ref, c.content_hash, c.occurred_at, c.details
+                  c.dedup_ref, c.content_hash, c.occurred_at, c.details,
+                  c.restated_at, c.restated_by
            from conversions c
            where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
                select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))
@@ -228,6 +229,7 @@ async fn load_conversions(
                 content_hash: r.content_hash.try_into().unwrap_or_default(),
                 occurred_at: r.occurred_at,
                 price: price_facts(&report),
+                restated: r.restated_at.zip(r.restated_by),
                 refunds: refunds
                     .remove(&r.conversion_id)
                     .unwrap_or_default()
@@ -463,7 +465,8 @@ async fn restate(
     let report = &message.report;
     sqlx::query!(
         "update conversions
-         set amount_minor = $3, base_minor = $4, currency = $5, content_hash = $6, details = $7
+         set amount_minor = $3, base_minor = $4, currency = $5, content_hash = $6, details = $7,
+             restated_at = $8, restated_by = $9
          where program_id = $1 and conversion_id = $2",
         message.program_id.0,
         conversion_id.0,
@@ -472,6 +475,8 @@ async fn restate(
         report.amount.map(|m| m.currency.code()),
         &report.content_hash()[..],
         wire::to_wire(report),
+        message.sent_at,
+        message.message_id,
     )
     .execute(db)
     .await

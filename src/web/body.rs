@@ -1,14 +1,18 @@
 //! Strict JSON bodies: right media type, bounded, and an error that points at the field.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
+use super::admission::Admission;
 use super::{BODY_MAX_BYTES, Code, Problem};
 
 /// A JSON body of at most [`BODY_MAX_BYTES`]. Whether unknown fields are refused is the type's
@@ -21,9 +25,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admitted = Admission::wait(req);
         let json = check_json(req.headers());
         let payload = web::Payload::from_request(req, payload);
         Box::pin(async move {
+            admitted.await;
             json?;
             let payload = payload.await.expect("taking the payload over cannot fail");
             let bytes = read(payload, BODY_MAX_BYTES).await?;
@@ -62,16 +68,20 @@ pub fn check_json(headers: &header::HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Parses a JSON body.
+/// Parses a JSON body. A name that stands twice in one object is no JSON here: what it means would
+/// depend on who reads it (RFC 8259 section 4).
 ///
 /// # Errors
 /// `malformed-json` if it is no JSON, `invalid-field` with a pointer if it does not fit `T`.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let malformed = |e: serde_json::Error| {
+        Problem::new(Code::MalformedJson).detail(format!("The body cannot be read: {e}."))
+    };
+    serde_json::from_slice::<Unambiguous>(body).map_err(malformed)?;
     serde_json::from_slice(body).map_err(|e| {
         let text = e.to_string();
         match e.classify() {
-            Category::Syntax | Category::Eof | Category::Io => Problem::new(Code::MalformedJson)
-                .detail(format!("The body cannot be read: {text}.")),
+            Category::Syntax | Category::Eof | Category::Io => malformed(e),
             Category::Data => {
                 let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
                 let mut open = open_at(body, e.line(), e.column());
@@ -84,6 +94,64 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             }
         }
     })
+}
+
+/// Any JSON in which no object has a name twice; only read, never kept.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format!("the name {name:?} stands twice")));
+            }
+            fields.next_value::<Self>()?;
+            seen.insert(name);
+        }
+        Ok(self)
+    }
 }
 
 /// A container that is open where reading stopped.
@@ -150,8 +218,6 @@ fn string_len(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Deserialize, Debug)]
@@ -218,8 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn equal_names_in_different_objects_are_fine() {
+        let body = br#"[{"a":{"a":-1.5e2},"b":[null,true,"a",18446744073709551616]},{"a":1}]"#;
+        assert!(parse_json::<serde_json::Value>(body).is_ok());
+    }
+
+    #[test]
     fn what_is_no_json_is_malformed() {
-        for body in ["", "{", "{\"id\":}", "{} {}", "\u{feff}{}", "{\"id\":\"\\ud800\"}"] {
+        for body in [
+            "{\"a\":1,\"a\":1}",
+            "[{\"b\":{\"a\":1.5e9,\"\\u0061\":[]}}]",
+            "",
+            "{",
+            "{\"id\":}",
+            "{} {}",
+            "\u{feff}{}",
+            "{\"id\":\"\\ud800\"}",
+        ] {
             let problem = parse_json::<serde_json::Value>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.code(), Code::MalformedJson, "{body}");
         }

@@ -9,6 +9,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use super::admission::Admission;
 use super::body::{check_json, parse_json, read};
 use super::{BODY_MAX_BYTES, Code, Problem};
 use crate::money::{AmountRule, Currency, Money};
@@ -32,9 +33,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for KeyedJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admitted = Admission::wait(req);
         let json = check_json(req.headers());
         let payload = web::Payload::from_request(req, payload);
         Box::pin(async move {
+            admitted.await;
             json?;
             let payload = payload.await.expect("taking the payload over cannot fail");
             let bytes = read(payload, BODY_MAX_BYTES).await?;

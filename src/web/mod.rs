@@ -3,6 +3,7 @@
 //! [`configure_extractors`] goes into every application and [`request_id::middleware`] around it;
 //! then whatever goes wrong, an unknown route included, leaves as `application/problem+json`.
 
+pub mod admission;
 pub mod body;
 pub mod fields;
 pub mod headers;

@@ -6,8 +6,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Code, Problem};
@@ -25,6 +25,7 @@ const VERSION: u8 = 1;
 pub struct PageQuery {
     /// Rows on a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200, default = 50)]
+    #[serde(default, deserialize_with = "read_limit")]
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -45,6 +46,13 @@ pub struct Page<T> {
 struct Cursor<K> {
     v: u8,
     after: K,
+}
+
+/// Reads the limit; an error names the field, which the reader of queries does not.
+fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let refused = || D::Error::custom(format!("field `limit` must be a number to {LIMIT_MAX}"));
+    text.parse().map(Some).map_err(|_| refused())
 }
 
 impl PageQuery {

@@ -6,9 +6,11 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
+mod cli;
 mod documents;
 mod engines;
 mod harness;
 mod link_to_payout;
 mod redirect_without_stores;
+mod settles_once;
 mod tidy;

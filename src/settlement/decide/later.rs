@@ -21,6 +21,8 @@ enum NoEffect {
     Refund(#[from] IllegalRefund),
     #[error("the currency differs from the order's")]
     Currency,
+    #[error("an update that was made later holds already")]
+    Overtaken,
     #[error("it was applied before")]
     Known,
 }
@@ -126,8 +128,9 @@ fn update(
     conversion: &ConversionFacts,
 ) -> Result<Vec<Decision>, NoEffect> {
     let report = &message.report;
-    if report.content_hash() == conversion.content_hash {
-        return Err(NoEffect::Known);
+    let made = (message.sent_at, &message.message_id);
+    if conversion.restated.as_ref().is_some_and(|(at, id)| made < (*at, id)) {
+        return Err(NoEffect::Overtaken);
     }
     let price_currency = conversion.price.and_then(|p| p.amount).map(|m| m.currency);
     if report.currency.is_some() && price_currency.is_some() && report.currency != price_currency {
@@ -138,6 +141,10 @@ fn update(
         conversion_id: conversion.conversion_id,
         base: new_price.and_then(|p| p.base().ok().flatten()),
     };
+    // Equal content is written all the same: it overtakes what was made before it.
+    if report.content_hash() == conversion.content_hash {
+        return Ok(vec![restate]);
+    }
     let Some((commission, calculation, version)) = earned(facts, message, conversion) else {
         return Ok(vec![restate]);
     };

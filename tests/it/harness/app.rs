@@ -83,7 +83,7 @@ pub struct TestApp {
     redis: Wire,
     postgres: Wire,
     client: awc::Client,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A program with a partner, a link and a shop: where most stories begin.
@@ -128,7 +128,6 @@ impl TestApp {
             keys.push(make_key(&database, role, clock.now()).await);
         }
         let running = roles::start(app).await.unwrap();
-        let address = |a: std::net::SocketAddr| Url::parse(&format!("http://{a}")).unwrap();
         let mut keys = keys.into_iter();
         let mut next_key = || keys.next().unwrap();
         Self {
@@ -145,7 +144,7 @@ impl TestApp {
             redis,
             postgres,
             client: awc::Client::builder().disable_redirects().timeout(PATIENCE).finish(),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -220,6 +219,7 @@ impl TestApp {
                 admin,
                 "/v1/programs",
                 json!({"name": "Shop", "currency": "EUR",
+                "slug": format!("shop-{}", uuid::Uuid::now_v7().simple()),
                 "landing_template": "https://shop.example/landing?click_id={click_id}",
                 "allowed_hosts": ["shop.example"], "min_payout": "10.00"}),
             )
@@ -373,6 +373,22 @@ impl TestApp {
             running.stop().await;
         }
     }
+
+    /// Starts the service again where it stopped: same database, same stream, same folder.
+    pub async fn start_again(&mut self) {
+        assert!(self.running.is_none(), "it runs");
+        let dir = self.dir.path().to_owned();
+        let config = config(&self.database, &self.redis, &self.postgres, dir);
+        let app = App::build(config, self.clock.clone()).unwrap();
+        let running = roles::start(app).await.unwrap();
+        self.base = address(running.public_address);
+        self.admin = address(running.admin_address);
+        self.running = Some(running);
+    }
+}
+
+fn address(listener: std::net::SocketAddr) -> Url {
+    Url::parse(&format!("http://{listener}")).unwrap()
 }
 
 pub fn click_id_of(answer: &Answer) -> Option<String> {
@@ -396,7 +412,8 @@ fn postgres_wire(database: &Database) -> Wire {
 fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> Config {
     let mut service_url = Url::parse(&database.service_url).unwrap();
     service_url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
-    let prefix = uuid::Uuid::now_v7().simple().to_string();
+    // A service that starts again on its database finds its stream.
+    let prefix = service_url.path().trim_start_matches("/test_").to_owned();
     let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
     Config::from(|name| {
         Some(match name {

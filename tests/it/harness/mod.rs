@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cut;
+pub mod look;
 pub mod services;
 
-pub use app::{Sale, TestApp};
+pub use app::{Answer, Sale, Scene, TestApp};

@@ -1,1 +1,0 @@
-//! Bad input: a clear answer, and nothing lost or half-written.
