@@ -1,6 +1,6 @@
 //! Real PostgreSQL and Redis for the tests: those that the run was given, or private ones.
 
-use std::sync::{Arc, LazyLock, Mutex, mpsc};
+use std::sync::{LazyLock, mpsc};
 
 use sqlx::{Connection, Executor, PgConnection};
 use tributary::engines::{EngineOptions, Engines, default_data_dir};
@@ -87,6 +87,3 @@ pub async fn create_database() -> Database {
 async fn run(owner: &mut PgConnection, sql: String) {
     owner.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
 }
-
-/// What the service logged, for tests that look for secrets or panics.
-pub type Log = Arc<Mutex<Vec<u8>>>;

@@ -50,7 +50,7 @@ const FLOATS: &[&str] = &["f32", "f64"];
 /// an answer joins to what it is about.
 const HTTP: &[&str] = &["*/http.rs", "*_http.rs", "*/http/*"];
 const FOR_HTTP: &[&str] =
-    &["web", "account", "app", "partner", "program", "link", "commission", "conversion::signature"];
+    &["web", "account", "app", "partner", "program", "link", "commission", "conversion"];
 
 /// What holds the parts together: may name every folder.
 const TOP: &[&str] = &["app", "roles", "cli", "demo", "dev", "server"];
