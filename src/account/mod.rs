@@ -1,7 +1,7 @@
 //! Users, roles and API keys: who may do what.
 //!
 //! A key belongs to a user, has one role and reaches some programs or all. Roles are sets of
-//! scopes; handlers ask for a scope in their signature (see [`crate::web::auth`]). Four eyes
+//! scopes; handlers ask for a scope in their signature (see [`http::Caller`]). Four eyes
 //! compares users, so two keys of one person are one pair of eyes.
 
 pub mod audit_store;

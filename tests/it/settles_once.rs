@@ -260,6 +260,9 @@ async fn poison_in_the_stream_costs_itself_alone() {
     assert_eq!(app.figures(NET).await, ["after: 10000 0 2000", "before: 10000 0 2000"]);
 }
 
+/// An entry as `XRANGE` answers: its id, and its fields with their bytes.
+type StreamEntry = (String, Vec<(String, Vec<u8>)>);
+
 #[actix_web::test]
 async fn a_good_event_beside_a_bad_one_is_settled() {
     let mut app = TestApp::start().await;
@@ -268,7 +271,7 @@ async fn a_good_event_beside_a_bad_one_is_settled() {
     app.sale(&scene, &order("A", &click_id)).await;
     // The same record again, of another order and message, between two bad ones.
     let [events, _] = app.stream_keys();
-    let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = redis::cmd("XRANGE")
+    let entries: Vec<StreamEntry> = redis::cmd("XRANGE")
         .arg(events)
         .arg("-")
         .arg("+")

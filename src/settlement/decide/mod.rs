@@ -1,8 +1,8 @@
 //! What a message does: facts in, decisions out. Pure: no database, no clock of its own.
 //!
 //! A message is decided once: its receipt is looked for first, so reading the stream twice
-//! changes nothing. Then [`created`] settles a new conversion and admits what waited for it, and
-//! [`later`] applies approvals, rejections, updates and refunds to one that is there.
+//! changes nothing. Then `created` settles a new conversion and admits what waited for it, and
+//! `later` applies approvals, rejections, updates and refunds to one that is there.
 
 mod created;
 mod later;
