@@ -14,7 +14,7 @@ K = dict(min_age=42, cap_z=.9, dow_c=60., fresh=10, minweeks=3, need=400., nu0=2
          ratio_max=.85, hazard=1 / 700, clump=.3, g_trim=-2.2, sil_base=182, sil_pen=0., psi_floor=.002, now_max=.75, z_min=1.5, sev_k=.5, every=1, psi_lo=.15, psi_up=.6)
 
 
-# ---- special functions: lgamma and the regularised incomplete beta, vectorised
+# ---- special functions: lgamma and the regularized incomplete beta, vectorised
 def lgam(x):
     x = np.asarray(x, float); g = np.zeros_like(x); z = x.copy(); s = z < 9
     for _ in range(9):

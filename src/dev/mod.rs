@@ -95,6 +95,7 @@ async fn serve(
     db::migrate(owner.expose_secret()).await?;
     step.done("The database is ready");
 
+    settings.write_for_commands()?;
     let app = App::build(config, Clock::system())?;
     let mut tour = quick_start::seed(&app, &settings.data_dir).await?;
     if !args.no_demo {

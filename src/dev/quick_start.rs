@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -28,6 +26,8 @@ use crate::program::{Program, Source, source_store, store as programs};
 use crate::progress::Progress;
 use crate::roles::Running;
 use crate::sealing::random_bytes;
+
+use super::settings::write_private;
 
 const SLUG: &str = "quick-start";
 /// What a click is made with from a shell: curl's own name is on every list of machines.
@@ -225,14 +225,8 @@ impl Tour {
         for (name, value) in lines {
             writeln!(text, "export {name}='{value}'")?;
         }
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&self.file)
-            .with_context(|| format!("{} cannot be written", self.file.display()))?;
-        Ok(file.write_all(text.as_bytes())?)
+        write_private(&self.file, &text)
+            .with_context(|| format!("{} cannot be written", self.file.display()))
     }
 
     /// Tells what to open and what to try.

@@ -1,7 +1,11 @@
 //! The settings of `dev`: those of the environment, and for the rest what suits one machine.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 
 use super::Stores;
 use crate::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY, environment};
@@ -58,6 +62,49 @@ impl DevSettings {
             _ => example_setting(name).filter(|_| name.ends_with("_KEYS") || is_fixed(name)),
         }
     }
+}
+
+/// What a command such as `tributary demo` needs to work on this service.
+const FOR_COMMANDS: [&str; 14] = [
+    "TRIBUTARY_ENV",
+    "TRIBUTARY_BIND",
+    "TRIBUTARY_ADMIN_BIND",
+    "TRIBUTARY_PUBLIC_URL",
+    "DATABASE_URL",
+    "TRIBUTARY_MIGRATE_DATABASE_URL",
+    "REDIS_URL",
+    "TRIBUTARY_SPOOL_DIR",
+    "TRIBUTARY_SNAPSHOT_PATH",
+    "TRIBUTARY_LINK_KEYS",
+    "TRIBUTARY_CLICK_KEYS",
+    "TRIBUTARY_MINT_KEYS",
+    "TRIBUTARY_SECRETS_KEY",
+    "RUST_LOG",
+];
+
+impl DevSettings {
+    /// Writes the settings of this service to `service.env`, for commands in another terminal. A
+    /// file of its own: whoever starts `dev` with these would ask it to start nothing.
+    pub(super) fn write_for_commands(&self) -> anyhow::Result<()> {
+        let path = self.data_dir.join("service.env");
+        let lines: String = FOR_COMMANDS
+            .iter()
+            .filter_map(|name| Some(format!("export {name}='{}'\n", self.lookup(name)?)))
+            .collect();
+        write_private(&path, &lines)
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
+}
+
+/// Writes a file that only its owner can read.
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 fn is_fixed(name: &str) -> bool {

@@ -38,7 +38,7 @@ pub async fn lock_position(
     generation: Uuid,
     now: Timestamp,
 ) -> Result<Offset, sqlx::Error> {
-    sqlx::query!(
+    let made = sqlx::query!(
         "insert into stream_offsets (prefix, shard, generation, updated_at)
          values ($1, $2, $3, $4)
          on conflict on constraint stream_offsets_pkey do nothing",
@@ -49,6 +49,12 @@ pub async fn lock_position(
     )
     .execute(&mut *db)
     .await?;
+    if made.rows_affected() == 1 && count_generations(db, prefix, shard).await? > 1 {
+        tracing::error!(
+            "the stream of shard {shard} began anew: Redis was emptied or replaced; what it holds \
+             now is read from its start"
+        );
+    }
     let row = sqlx::query!(
         "select ms, seq from stream_offsets
          where prefix = $1 and shard = $2 and generation = $3
@@ -60,6 +66,20 @@ pub async fn lock_position(
     .fetch_one(db)
     .await?;
     Ok(Offset { ms: u64::try_from(row.ms).unwrap_or(0), seq: u64::try_from(row.seq).unwrap_or(0) })
+}
+
+async fn count_generations(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "n!" from stream_offsets where prefix = $1 and shard = $2"#,
+        prefix,
+        i32::from(shard.0),
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Reads where a shard stands, without a lock.

@@ -43,6 +43,7 @@ pub async fn load_facts(
     load_known_messages(db, messages, &mut facts).await?;
     let keys: Vec<OrderKey> =
         messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
+    lock_orders(db, &keys).await?;
     facts.waiting = load_waiting(db, &keys).await?;
     facts.conversions = load_conversions(db, &keys).await?;
     Ok(facts)
@@ -146,6 +147,28 @@ async fn load_known_messages(
         }
     }
     Ok(())
+}
+
+/// Puts settlers of different shards in line where they meet on an order: a refund that looked for
+/// its conversion while that was being written would wait for it for ever. Always in one order, so
+/// two batches cannot lock each other out.
+async fn lock_orders(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
+    let names: Vec<String> = keys
+        .iter()
+        .map(|k| {
+            serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]).to_string()
+        })
+        .collect();
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
+           from (select distinct hashtextextended(n.name, 0) as lock
+                 from unnest($1::text[]) as n (name)
+                 order by 1) o"#,
+        &names,
+    )
+    .fetch_all(db)
+    .await
+    .map(drop)
 }
 
 /// Splits keys into columns, for `unnest`.

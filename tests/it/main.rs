@@ -12,5 +12,6 @@ mod engines;
 mod harness;
 mod link_to_payout;
 mod redirect_without_stores;
+mod service;
 mod settles_once;
 mod tidy;
