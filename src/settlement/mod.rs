@@ -1,6 +1,6 @@
 //! Settlement: from the stream into PostgreSQL, each event once.
 //!
-//! A batch goes through three steps. [`store`] loads the [`facts`] that its messages touch;
+//! A batch goes through three steps. [`facts_store`] loads the [`facts`] that its messages touch;
 //! [`decide`] turns each message into [`Decision`]s, without a database and without a clock of its
 //! own, keeping the facts up to date so that a batch may hold an order and its refund; [`settler`]
 //! applies all decisions, and the position in the stream, in **one** database transaction.
@@ -13,6 +13,7 @@ pub mod click;
 pub mod click_store;
 pub mod decide;
 pub mod facts;
+pub mod facts_store;
 pub mod offset_store;
 pub mod settler;
 pub mod store;

@@ -16,7 +16,7 @@ use crate::ids::{ProgramId, ReceiptId, SourceId};
 use crate::metrics as metric;
 use crate::settlement::click::Click;
 use crate::settlement::offset_store::{self, Counts, Position};
-use crate::settlement::{Message, click_store, decide, store};
+use crate::settlement::{Message, click_store, decide, facts_store, store};
 use crate::signing::KeyRing;
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -239,7 +239,7 @@ impl Settler {
         if messages.is_empty() {
             return Ok(n_clicks);
         }
-        let mut facts = store::load_facts(db, &messages, &self.click_keys, now).await?;
+        let mut facts = facts_store::load_facts(db, &messages, &self.click_keys, now).await?;
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
         let decided = decide::decide_all(&mut facts, messages);

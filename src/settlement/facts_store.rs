@@ -1,0 +1,294 @@
+//! SQL of what settlement must know: the facts that a batch of messages touches.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::commission::refund::Refund;
+use crate::commission::store::Filter;
+use crate::commission::{self, Commission};
+use crate::conversion::wire;
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
+use crate::money::Money;
+use crate::settlement::decide::price_facts;
+use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
+use crate::settlement::settler::{self, Undecodable};
+use crate::settlement::{Earner, Message, OrderKey};
+use crate::signing::KeyRing;
+
+/// Loads what a batch of messages touches.
+pub async fn load_facts(
+    db: &mut PgConnection,
+    messages: &[Message],
+    click_keys: &KeyRing,
+    now: Timestamp,
+) -> Result<Facts, sqlx::Error> {
+    let programs: Vec<ProgramId> =
+        messages.iter().map(|m| m.program_id).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut facts = Facts {
+        now,
+        click_keys: click_keys.clone(),
+        programs: load_programs(db, &programs).await?,
+        namespaces: load_namespaces(db, messages).await?,
+        earners: load_earners(db, &programs).await?,
+        conversions: HashMap::new(),
+        messages: HashMap::new(),
+        receipts: Default::default(),
+        waiting: HashMap::new(),
+    };
+    load_known_messages(db, messages, &mut facts).await?;
+    let keys: Vec<OrderKey> =
+        messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
+    lock_orders(db, &keys).await?;
+    facts.waiting = load_waiting(db, &keys).await?;
+    facts.conversions = load_conversions(db, &keys).await?;
+    Ok(facts)
+}
+
+async fn load_programs(
+    db: &mut PgConnection,
+    programs: &[ProgramId],
+) -> Result<HashMap<ProgramId, ProgramFacts>, sqlx::Error> {
+    let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
+    let rows = sqlx::query!(
+        r#"select program_id as "program_id: ProgramId", number, attribution_window_days
+           from programs
+           where program_id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut facts: HashMap<ProgramId, ProgramFacts> = rows
+        .into_iter()
+        .map(|r| {
+            let number = ProgramNo(u32::try_from(r.number).unwrap_or(0));
+            let window_days = r.attribution_window_days;
+            (r.program_id, ProgramFacts { number, window_days, plans: Vec::new() })
+        })
+        .collect();
+    for (program_id, version) in commission::store::load_plans(db, programs).await? {
+        if let Some(program) = facts.get_mut(&program_id) {
+            program.plans.push(version);
+        }
+    }
+    Ok(facts)
+}
+
+async fn load_namespaces(
+    db: &mut PgConnection,
+    messages: &[Message],
+) -> Result<HashMap<SourceId, String>, sqlx::Error> {
+    let sources: Vec<Uuid> =
+        messages.iter().map(|m| m.source_id.0).collect::<BTreeSet<_>>().into_iter().collect();
+    let rows = sqlx::query!(
+        r#"select source_id as "source_id: SourceId", order_namespace
+           from sources
+           where source_id = any($1)"#,
+        &sources,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.source_id, r.order_namespace)).collect())
+}
+
+async fn load_earners(
+    db: &mut PgConnection,
+    programs: &[ProgramId],
+) -> Result<HashMap<(ProgramId, PartnerNo), Earner>, sqlx::Error> {
+    let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
+    let rows = sqlx::query!(
+        r#"select e.program_id as "program_id: ProgramId", p.number,
+                  p.partner_id as "partner_id: PartnerId",
+                  (e.status = 'active' and p.status = 'active') as "is_good!"
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let number = PartnerNo(u32::try_from(r.number).unwrap_or(0));
+            let earner = Earner { partner_id: r.partner_id, is_in_good_standing: r.is_good };
+            ((r.program_id, number), earner)
+        })
+        .collect())
+}
+
+async fn load_known_messages(
+    db: &mut PgConnection,
+    messages: &[Message],
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select k.source_id as "source_id: SourceId", k.webhook_id,
+                  k.receipt_id as "receipt_id: ReceiptId", k.content_hash
+           from webhook_messages k
+           where k.receipt_id = any($1)
+              or (k.program_id, k.source_id, k.webhook_id) in (
+                 select * from unnest($2::uuid[], $3::uuid[], $4::text[]))"#,
+        &messages.iter().map(|m| m.receipt_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.program_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.source_id.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.message_id.clone()).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        facts.receipts.insert(row.receipt_id);
+        if let Ok(hash) = row.content_hash.try_into() {
+            facts.messages.insert((row.source_id, row.webhook_id), hash);
+        }
+    }
+    Ok(())
+}
+
+/// Puts settlers of different shards in line where they meet on an order: a refund that looked for
+/// its conversion while that was being written would wait for it for ever. Always in one order, so
+/// two batches cannot lock each other out.
+async fn lock_orders(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
+    let names: Vec<String> = keys
+        .iter()
+        .map(|k| {
+            serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]).to_string()
+        })
+        .collect();
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
+           from (select distinct hashtextextended(n.name, 0) as lock
+                 from unnest($1::text[]) as n (name)
+                 order by 1) o"#,
+        &names,
+    )
+    .fetch_all(db)
+    .await
+    .map(drop)
+}
+
+/// Splits keys into columns, for `unnest`.
+pub(super) fn columns(keys: &[OrderKey]) -> (Vec<Uuid>, Vec<String>, Vec<String>, Vec<String>) {
+    (
+        keys.iter().map(|k| k.program_id.0).collect(),
+        keys.iter().map(|k| k.order_namespace.clone()).collect(),
+        keys.iter().map(|k| k.event.clone()).collect(),
+        keys.iter().map(|k| k.dedup_ref.clone()).collect(),
+    )
+}
+
+async fn load_waiting(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+) -> Result<HashMap<OrderKey, Vec<Arc<Message>>>, sqlx::Error> {
+    let (programs, namespaces, events, refs) = columns(keys);
+    let rows = sqlx::query!(
+        r#"select w.program_id as "program_id: ProgramId", w.order_namespace, w.event, w.dedup_ref,
+                  w.record
+           from waiting_messages w
+           where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
+               select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))"#,
+        &programs,
+        &namespaces,
+        &events,
+        &refs,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut waiting: HashMap<OrderKey, Vec<Arc<Message>>> = HashMap::new();
+    for r in rows {
+        let key = OrderKey {
+            program_id: r.program_id,
+            order_namespace: r.order_namespace,
+            event: r.event,
+            dedup_ref: r.dedup_ref,
+        };
+        let record = serde_json::from_value(r.record).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        let message = settler::message(&record)
+            .map_err(|e: Undecodable| sqlx::Error::Decode(e.to_string().into()))?;
+        waiting.entry(key).or_default().push(Arc::new(message));
+    }
+    Ok(waiting)
+}
+
+async fn load_conversions(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+) -> Result<HashMap<OrderKey, ConversionFacts>, sqlx::Error> {
+    let (programs, namespaces, events, refs) = columns(keys);
+    let rows = sqlx::query!(
+        r#"select c.program_id as "program_id: ProgramId",
+                  c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
+                  c.dedup_ref, c.content_hash, c.occurred_at, c.details,
+                  c.restated_at, c.restated_by
+           from conversions c
+           where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
+               select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))
+           for update"#,
+        &programs,
+        &namespaces,
+        &events,
+        &refs,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids: Vec<ConversionId> = rows.iter().map(|r| r.conversion_id).collect();
+    let mut refunds = load_refunds(db, &ids).await?;
+    let mut commissions: HashMap<ConversionId, Vec<Commission>> = HashMap::new();
+    let filter = Filter { conversions: Some(&ids), ..Filter::default() };
+    for commission in commission::store::load(db, filter, i64::MAX).await? {
+        commissions.entry(commission.conversion_id).or_default().push(commission);
+    }
+    rows.into_iter()
+        .map(|r| {
+            let report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            let currency = report.currency;
+            let facts = ConversionFacts {
+                conversion_id: r.conversion_id,
+                content_hash: r.content_hash.try_into().unwrap_or_default(),
+                occurred_at: r.occurred_at,
+                price: price_facts(&report),
+                restated: r.restated_at.zip(r.restated_by),
+                refunds: refunds
+                    .remove(&r.conversion_id)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(refund_id, minor)| Refund {
+                        refund_id,
+                        amount: minor.zip(currency).map(|(m, c)| Money::new(m, c)),
+                    })
+                    .collect(),
+                commissions: commissions.remove(&r.conversion_id).unwrap_or_default(),
+            };
+            let key = OrderKey {
+                program_id: r.program_id,
+                order_namespace: r.order_namespace,
+                event: r.event,
+                dedup_ref: r.dedup_ref,
+            };
+            Ok((key, facts))
+        })
+        .collect()
+}
+
+async fn load_refunds(
+    db: &mut PgConnection,
+    conversions: &[ConversionId],
+) -> Result<HashMap<ConversionId, Vec<(String, Option<i64>)>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select conversion_id as "conversion_id: ConversionId", refund_id, amount_minor
+           from conversion_refunds
+           where conversion_id = any($1)"#,
+        &conversions.iter().map(|c| c.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let mut refunds: HashMap<ConversionId, Vec<(String, Option<i64>)>> = HashMap::new();
+    for r in rows {
+        refunds.entry(r.conversion_id).or_default().push((r.refund_id, r.amount_minor));
+    }
+    Ok(refunds)
+}
