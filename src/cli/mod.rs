@@ -172,7 +172,9 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
 }
 
 async fn seed_demo(args: DemoArgs) -> anyhow::Result<()> {
-    let app = build_app(read_config()?).await?;
+    let mut config = read_config()?;
+    let _spool = CommandSpool::instead_of(&mut config);
+    let app = build_app(config).await?;
     let mut options = DemoOptions::ending(app.clock.now());
     options.days = args.days;
     options.partners = args.partners;
@@ -217,6 +219,26 @@ async fn with_engines(args: WithEnginesArgs) -> ExitCode {
         Err(error) => {
             fail(&error.into());
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// A spool of a command's own: that of the service belongs to the service, which may be running.
+/// Gone with the command, which waits until everything is settled.
+struct CommandSpool(PathBuf);
+
+impl CommandSpool {
+    fn instead_of(config: &mut Config) -> Self {
+        let path = config.spool_dir.with_extension(format!("command-{}", std::process::id()));
+        config.spool_dir = path.clone();
+        Self(path)
+    }
+}
+
+impl Drop for CommandSpool {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!("{} is left behind: {error}", self.0.display());
         }
     }
 }
