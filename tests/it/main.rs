@@ -9,5 +9,6 @@ mod bad_input;
 mod engines;
 mod harness;
 mod link_to_payout;
+mod partner_network;
 mod redirect_without_stores;
 mod tidy;

@@ -86,8 +86,11 @@ mod tests {
 
     #[test]
     fn the_better_the_rank_the_sooner_and_who_sleeps_is_not_called() {
-        let books =
-            Books { program_id: ProgramId::new(), currency: "EUR".parse().unwrap(), time_zone: Tz::UTC };
+        let books = Books {
+            program_id: ProgramId::new(),
+            currency: "EUR".parse().unwrap(),
+            time_zone: Tz::UTC,
+        };
         let (talked, seen) = (Some("2026-05-10"), Some("2026-05-20"));
         for (rank, last_contact, last_click, due) in [
             ("A", talked, seen, Some("2026-05-24")),

@@ -21,7 +21,8 @@ pub async fn run_due(db: &Db, now: Timestamp) -> Result<usize, sqlx::Error> {
         let mut db = db.begin().await?;
         let Some(program_id) = figures::lock_unranked_program(&mut db, now).await? else { break };
         let books = store::find_books(&mut db, program_id).await?;
-        rank_program(&mut db, &books.ok_or(sqlx::Error::RowNotFound)?, now, Effect::Written).await?;
+        rank_program(&mut db, &books.ok_or(sqlx::Error::RowNotFound)?, now, Effect::Written)
+            .await?;
         db.commit().await?;
         n_done += 1;
     }

@@ -144,7 +144,11 @@ fn decide(facts: &Facts, points: i64, why: &mut Vec<String>) -> Rank {
     let by_points = from.after(points);
     let to = if facts.is_pinned || facts.days_enrolled < YOUNG_DAYS { from } else { by_points };
     why.push(if facts.is_pinned {
-        format!("{points} points stand for {}; {} was pinned by hand.", implied.as_str(), from.as_str())
+        format!(
+            "{points} points stand for {}; {} was pinned by hand.",
+            implied.as_str(),
+            from.as_str()
+        )
     } else if facts.days_enrolled < YOUNG_DAYS {
         format!("Enrolled for {} days only: stays {}.", facts.days_enrolled, from.as_str())
     } else if to != from {

@@ -126,7 +126,10 @@ mod tests {
         let usual = weights(None);
         assert_eq!(declared(&usual, &[]).points, None);
         let all: Vec<Mark> = GROUPS.iter().map(|g| mark(g.key, 5)).collect();
-        assert_eq!((declared(&usual, &all).points, declared(&usual, &all).missing), (Some(1000), vec![]));
+        assert_eq!(
+            (declared(&usual, &all).points, declared(&usual, &all).missing),
+            (Some(1000), vec![])
+        );
         // (15 · 5 + 5 · 1) of (20 · 5).
         let some = declared(&usual, &[mark("market", 5), mark("finance", 1)]);
         assert_eq!(some.points, Some(800));

@@ -3,6 +3,8 @@
 //! The form needs no key, so it tells nothing: whoever applies twice gets the same answer as the
 //! first time, and nobody learns by it whose address is known here.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get, post};
 use chrono::TimeDelta;

@@ -169,9 +169,7 @@ async fn check_customer(
         Ok(rows::find(&mut db, program_id, &hash, now).await?)
     })
     .await?;
-    let answer = CheckBody {
-        is_protected: found.is_some(),
-        protection: found.map(ProtectionBody::from),
-    };
+    let answer =
+        CheckBody { is_protected: found.is_some(), protection: found.map(ProtectionBody::from) };
     Ok(HttpResponse::Ok().json(answer))
 }

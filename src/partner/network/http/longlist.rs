@@ -1,5 +1,7 @@
 //! The long list, and the scorecards that it begins with.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get, put};
@@ -94,7 +96,8 @@ impl From<Line> for LineBody {
     }
 }
 
-const COLUMNS: &[Column] = &[
+/// Columns of the long list as a table.
+pub const COLUMNS: &[Column] = &[
     Kind::Text.named("partner_id"),
     Kind::Text.named("name"),
     Kind::Text.named("kind"),
@@ -107,9 +110,9 @@ const COLUMNS: &[Column] = &[
     Kind::Int.named("visitors_180d"),
 ];
 
-/// Writes the long list as CSV.
-pub fn to_csv(lines: &[Line], dialect: Dialect) -> String {
-    let rows: Vec<Vec<Cell>> = lines
+/// Returns the long list as a table.
+pub fn rows(lines: &[Line]) -> Vec<Vec<Cell>> {
+    lines
         .iter()
         .map(|line| {
             vec![
@@ -125,8 +128,7 @@ pub fn to_csv(lines: &[Line], dialect: Dialect) -> String {
                 Cell::Int(line.n_visitors),
             ]
         })
-        .collect();
-    csv::write(COLUMNS, &rows, dialect)
+        .collect()
 }
 
 /// Lists partners and applicants by what is believed of them and what they show.
@@ -159,7 +161,7 @@ async fn list_longlist(
         "csv" => Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
             .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"longlist.csv\""))
-            .body(to_csv(&lines, dialect))),
+            .body(csv::write(COLUMNS, &rows(&lines), dialect))),
         "json" => {
             lines.retain(|line| after.is_none_or(|after| sort.key(line) > after));
             let page = Page::new(lines, limit, |line| sort.key(line)).map(LineBody::from);

@@ -1,5 +1,7 @@
 //! Ranks, and whom to be in touch with.
 
+#![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
+
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get, post};
 use chrono::{Days, NaiveDate};
