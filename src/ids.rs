@@ -125,6 +125,10 @@ typed_id!(/** A request, in logs and problems. */ RequestId, "req");
 typed_id!(/** A dead letter. */ DeadLetterId, "dl");
 typed_id!(/** A user: a person or a system that owns keys. */ UserId, "us");
 typed_id!(/** An API key. */ ApiKeyId, "ak");
+typed_id!(/** A partner's declared absence. */ AbsenceId, "ab");
+typed_id!(/** A talk with a partner. */ InteractionId, "in");
+typed_id!(/** A partner's goal. */ GoalId, "gl");
+typed_id!(/** A contest. */ ContestId, "ct");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::commission::timer;
 use crate::config::Role;
 use crate::metrics as metric;
+use crate::partner::network::nightly;
 use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
 use crate::stream::redis::Safety;
@@ -255,6 +256,8 @@ async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
         trouble.note("trimming the stream", trim(&app).await);
         trouble.note("forgetting old rows", forget(&app, app.clock.now()).await);
+        let nightly = nightly::run_due(&app.background_db, app.clock.now()).await;
+        trouble.note("ranking partners and closing contests", nightly);
     }
 }
 

@@ -86,6 +86,12 @@ pub fn tag(key: &Key, domain: &str, message: &[u8]) -> [u8; 32] {
     mac(&key.0, &[domain.as_bytes(), &[0], message]).finalize().into_bytes().into()
 }
 
+/// Returns what is kept of a shop's name of a customer: the same everywhere, so that what one part
+/// keeps another finds.
+pub fn hash_customer(key: &Key, customer_ref: &str) -> [u8; 32] {
+    tag(key, "tributary/customer/v1", customer_ref.as_bytes())
+}
+
 /// Compares the first `expected.len()` bytes of the [`tag`] in constant time.
 pub fn verify_tag(key: &Key, domain: &str, message: &[u8], expected: &[u8]) -> bool {
     !expected.is_empty()

@@ -2,6 +2,7 @@
 
 mod decline;
 mod link;
+mod partners;
 mod serve;
 
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ enum Command {
     /// Make or examine link tokens.
     #[command(subcommand)]
     Link(link::LinkCommand),
+    /// Show the partners of a program: read-only, from the database of the environment.
+    #[command(subcommand)]
+    Partners(partners::PartnersCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -122,6 +126,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Decline(command) => decline::run(command),
         Command::Migrate(args) => migrate(args).await,
         Command::Link(command) => link::run(command),
+        Command::Partners(command) => partners::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::conversion::{EVENTS, FieldProblem, MessageType, Report};
 use crate::money::{AmountRule, Currency, Money};
-use crate::signing::{Key, tag};
+use crate::signing::{Key, hash_customer};
 
 const ORDER_ID_MAX: usize = 64;
 const CLICK_ID_MAX: usize = 64;
@@ -209,7 +209,7 @@ pub fn read_report(
         coupon_code: r.text("/data/coupon_code", data.coupon_code, TEXT_MAX),
         customer_hash: r
             .text("/data/customer_ref", data.customer_ref, TEXT_MAX)
-            .map(|name| tag(customer_key, "tributary/customer/v1", name.as_bytes())),
+            .map(|name| hash_customer(customer_key, &name)),
         occurred_at: occurred_at.unwrap_or(now),
         refund_id: r.text("/data/refund_id", data.refund_id, TEXT_MAX),
         refund_amount: r.amount(

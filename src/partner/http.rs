@@ -22,7 +22,8 @@ use crate::clock::Timestamp;
 use crate::db::broken_constraint;
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::{Currency, Money};
-use crate::partner::{Enrollment, KINDS, Partner, RANKS, store};
+use crate::partner::network::http::relations::{RelationBody, set_parent};
+use crate::partner::{Enrollment, KINDS, Partner, RANKS, network, store};
 use crate::program;
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX, path_id, present, slug_of};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
@@ -32,6 +33,7 @@ const EMAIL_MAX: usize = 254;
 
 /// Adds the routes of partners.
 pub fn configure(cfg: &mut ServiceConfig) {
+    super::network::http::configure(cfg);
     cfg.service(create_partner)
         .service(list_partners)
         .service(get_partner)
@@ -81,6 +83,9 @@ pub struct NewEnrollmentBody {
     pub next_contact_due: Option<NaiveDate>,
     /// Smallest payout of this partner, in major units of the program's currency.
     pub min_payout: Option<String>,
+    /// Who brought the partner; can be changed at `/v1/partners/{id}/network`.
+    #[schema(value_type = Option<String>)]
+    pub parent_partner_id: Option<PartnerId>,
 }
 
 /// What is to change of an enrollment; what is not given stays, null clears.
@@ -137,6 +142,9 @@ pub struct PartnerBody {
     /// What it is in the programs that the key reaches; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollments: Option<Vec<EnrollmentBody>>,
+    /// What it is in their networks: who brought it, who speaks for us; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<RelationBody>>,
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
@@ -179,6 +187,7 @@ impl From<Partner> for PartnerBody {
             country: p.country,
             email: p.email,
             enrollments: None,
+            networks: None,
             created_at: p.created_at,
         }
     }
@@ -436,6 +445,9 @@ async fn get_partner(
             enrollments.push(EnrollmentBody::new(enrollment, currency));
         }
         answer.enrollments = Some(enrollments);
+        let networks = network::store::list_relations(&mut db, id).await?.into_iter();
+        let networks = networks.filter(|r| caller.reaches(r.program_id)).map(RelationBody::from);
+        answer.networks = Some(networks.collect());
         Ok(answer)
     })
     .await?;
@@ -510,7 +522,7 @@ async fn enroll_partner(
 ) -> Result<HttpResponse, Problem> {
     let id: PartnerId = path_id(&id)?;
     let new = body.value;
-    let program_id = new.program_id;
+    let (program_id, parent) = (new.program_id, new.parent_partner_id);
     caller.check_reach(program_id)?;
     let now = app.clock.now();
     let entry =
@@ -532,6 +544,9 @@ async fn enroll_partner(
                 Some(_) | None => e.into(),
             }
         })?;
+        if let Some(parent) = parent {
+            set_parent(db, (program_id, id), parent, now).await?;
+        }
         let entry = entry.details(json!({"status": enrollment.status, "rank": enrollment.rank}));
         audit_store::record(db, entry, now).await?;
         let location = format!("/v1/partners/{id}");

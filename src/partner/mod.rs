@@ -5,6 +5,7 @@
 //! commission or a payout needs an active one.
 
 pub mod http;
+pub mod network;
 pub mod store;
 
 use chrono::NaiveDate;

@@ -11,6 +11,7 @@ mod documents;
 mod engines;
 mod harness;
 mod link_to_payout;
+mod partner_network;
 mod redirect_without_stores;
 mod service;
 mod settles_once;

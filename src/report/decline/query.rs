@@ -76,6 +76,12 @@ pub(super) async fn read(
             *cell = count;
         }
     }
+    for absence in read_absences(db, params, first, last).await? {
+        let days = index(absence.from_on).unwrap_or(0)..=index(absence.to_on).unwrap_or(n_days - 1);
+        if let Some(place) = places.get(&absence.partner_id) {
+            subjects[*place].series.away.push(days);
+        }
+    }
     // A partner begins with its first click: before it there is nothing to judge.
     subjects.retain_mut(|s| {
         let begun = s.series.clicks.iter().position(|&n| n > 0);
@@ -142,6 +148,33 @@ async fn read_partners(
             },
         })
         .collect())
+}
+
+struct AbsenceRow {
+    partner_id: PartnerId,
+    from_on: NaiveDate,
+    to_on: NaiveDate,
+}
+
+/// Declared absences that lie in the days at least in part.
+async fn read_absences(
+    db: &mut PgConnection,
+    params: &Params,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> Result<Vec<AbsenceRow>, sqlx::Error> {
+    sqlx::query_as!(
+        AbsenceRow,
+        r#"select partner_id as "partner_id: PartnerId", from_on, to_on
+           from absences
+           where program_id = $1 and to_on >= $2 and from_on <= $3
+           order by partner_id, from_on"#,
+        params.program_id.0,
+        first,
+        last,
+    )
+    .fetch_all(db)
+    .await
 }
 
 struct DayRow {

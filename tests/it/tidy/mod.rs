@@ -76,7 +76,7 @@ const ROOMS: &[Room] = &[
     room(&["*/store.rs", "*_store.rs", "*/store/*"], &[POOL, REDIS, SERVER, WEB, ENV, FLOATS], "SQL only, on a connection that the caller owns"),
     room(&["stream/redis.rs", "stream/redis/*"], &[SQL, SERVER, ENV], "the one speaker of Redis"),
     room(&["stream/spool.rs", "stream/spool/*", "stream/durable.rs", "stream/durable/*", "stream/memory.rs"], &[SQL, REDIS, SERVER, ENV], "files and waiting, no engine"),
-    room(&["snapshot/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "payout/action.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
+    room(&["snapshot/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "payout/action.rs", "partner/network/nightly.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
     room(&["click/batch.rs"], &[SQL, DB, STORES, REDIS, ENV], "a shell of the redirect: it waits for the stream and for nothing else"),
     room(&["*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME, FLOATS], "rules are pure: values in, values out"),
 ];
@@ -98,7 +98,7 @@ const GROUND: &[&str] = &[
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("web", &[]),
     ("account", &[]),
-    ("partner", &[]),
+    ("partner", &["report::Cell", "report::Column", "report::ColumnKind", "report::export"]),
     ("program", &[]),
     ("link", &["partner", "program"]),
     ("snapshot", &["link", "partner", "program"]),
