@@ -308,12 +308,8 @@ impl EnrollmentChanges {
 
 /// Returns the currency of a program that is there.
 async fn currency_of(db: &mut PgConnection, program_id: ProgramId) -> Result<Currency, Problem> {
-    let program = program::store::find_program(db, program_id).await?;
-    program
-        .ok_or_else(|| {
-            Problem::new(Code::NotFound).detail("There is no such program; check program_id.")
-        })?
-        .money()
+    let missing = || Problem::new(Code::NotFound).detail("No such program; check program_id.");
+    program::store::find_program(db, program_id).await?.ok_or_else(missing)?.money()
 }
 
 /// Returns the enrollments of a partner that the caller may see; not-found if the partner is not

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
+use tributary::link::token::LinkToken;
 use tributary::partner::network::nightly;
 
 use crate::harness::app::{Scene, click_id_of};
@@ -39,10 +41,22 @@ async fn an_application_is_approved_and_only_then_its_link_works() {
     assert_eq!(open["data"].as_array().unwrap().len(), 1, "{open}");
     let partner_id = open["data"][0]["partner_id"].as_str().unwrap().to_owned();
 
-    let link = json!({"program_id": scene.program_id, "partner_id": partner_id});
-    let made = app.post(&app.manager_key, "/v1/links", link.clone()).await;
-    // A link may exist before the approval; its visitors go to the fallback until then.
-    let link = made.expect(201)["url"].as_str().unwrap().to_owned();
+    // No link is made for an applicant; one that is signed anyway leads to the fallback.
+    let new = json!({"program_id": scene.program_id, "partner_id": partner_id});
+    let refused = app.post(&app.manager_key, "/v1/links", new.clone()).await;
+    refused.expect_problem(422, "invalid-field");
+    let number = async |path: String| {
+        let shown = app.get(&app.admin_key, &path).await.expect(200);
+        u32::try_from(shown["number"].as_u64().unwrap()).unwrap()
+    };
+    let token = LinkToken {
+        program: ProgramNo(number(program.clone()).await),
+        partner: PartnerNo(number(format!("/v1/partners/{partner_id}")).await),
+        link: LinkNo(1),
+        expires_on: None,
+    };
+    let token = token.sign(&app.app().link_keys.issued).unwrap();
+    let link = app.base.join(&format!("/r/{token}")).unwrap().to_string();
     app.app().keeper.refresh().await.unwrap();
     let before = app.click(&link).await;
     assert!(click_id_of(&before).is_none(), "{before:?}");
@@ -54,6 +68,7 @@ async fn an_application_is_approved_and_only_then_its_link_works() {
     app.post(&app.manager_key, &path, decision.clone()).await.expect(204);
     app.app().keeper.refresh().await.unwrap();
     app.click_id(&link).await;
+    app.post(&app.manager_key, "/v1/links", new).await.expect(201);
     let again = app.post(&app.manager_key, &path, decision).await;
     again.expect_problem(409, "invalid-transition");
 
@@ -76,19 +91,20 @@ async fn make_partner(app: &TestApp, scene: &Scene, name: &str) -> String {
     partner["id"].as_str().unwrap().to_owned()
 }
 
-/// Ten to twelve visitors a day for 200 days, but none in the last `quiet` days.
-async fn write_visits(app: &TestApp, name: &str, quiet: i32) {
+/// Ten to twelve visitors a day, so many days ago.
+async fn write_visits(app: &TestApp, name: &str, days_ago: std::ops::RangeInclusive<i32>) {
     sqlx::query(
         "insert into click_hours (program_id, hour, partner_id, link_number, class, n_clicks, n_unique)
          select e.program_id, timestamptz '2026-11-22T06:00Z' - n * interval '1 day', e.partner_id,
                 1, 0, 10 + n % 3, 10 + n % 3
          from enrollments e
          join partners p on p.partner_id = e.partner_id
-         cross join generate_series($2::int, 200) n
-         where p.name = $1 and n > 0",
+         cross join generate_series($2::int, $3::int) n
+         where p.name = $1",
     )
     .bind(name)
-    .bind(quiet)
+    .bind(*days_ago.start())
+    .bind(*days_ago.end())
     .execute(&mut app.owner().await)
     .await
     .unwrap();
@@ -102,7 +118,7 @@ async fn the_decline_report_respects_a_declared_absence() {
     let mut quiet = String::new();
     for name in names {
         quiet = make_partner(&app, &scene, name).await;
-        write_visits(&app, name, if name == "Quiet" { 21 } else { 1 }).await;
+        write_visits(&app, name, if name == "Quiet" { 21..=200 } else { 1..=200 }).await;
     }
     let report = format!("/v1/reports/activity-decline?program_id={}", scene.program_id);
     let listed = async || {
@@ -138,12 +154,12 @@ async fn ranks_follow_results_and_contacts_follow_ranks() {
     let scene = app.scene().await;
     for name in ["P1", "P2", "P3"] {
         make_partner(&app, &scene, name).await;
-        write_visits(&app, name, 1).await;
+        write_visits(&app, name, 1..=200).await;
     }
     let asleep = make_partner(&app, &scene, "Asleep").await;
-    write_visits(&app, "Asleep", 70).await;
+    write_visits(&app, "Asleep", 70..=200).await;
     app.clock.advance(TimeDelta::days(40));
-    write_visits(&app, "P1", -39).await;
+    write_visits(&app, "P1", -39..=0).await;
 
     let path = format!("/v1/programs/{}/ranks", scene.program_id);
     let dry = app.post(&app.manager_key, &path, json!({"dry_run": true})).await.expect(200);
@@ -165,7 +181,8 @@ async fn ranks_follow_results_and_contacts_follow_ranks() {
     let enrollment = format!("/v1/partners/{}/enrollments/{}", scene.partner_id, scene.program_id);
     app.call(&app.manager_key, "PATCH", &enrollment, rank).await.expect(200);
     app.click(&scene.link).await;
-    app.wait_for_count(1, "select count(*) from click_hours where hour > '2026-12-31'").await;
+    app.wait_for_count(1, "select count(*) from click_hours where hour > '2027-01-01T00:00Z'")
+        .await;
     app.post(&app.manager_key, &path, talk.clone()).await.expect(201);
     let mut ahead = talk.clone();
     ahead["at"] = json!((app.clock.now() + TimeDelta::hours(1)).to_rfc3339());

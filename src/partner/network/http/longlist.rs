@@ -22,7 +22,7 @@ use crate::partner::network::nightly::read_longlist;
 use crate::partner::network::scorecard::{self, GROUPS, Mark, SCORE_MAX};
 use crate::partner::network::store;
 use crate::report::export::csv::{self, Dialect};
-use crate::report::{Cell, Column, ColumnKind as Kind};
+use crate::report::{Cell, Column, ColumnKind};
 use crate::web::fields::{Mistakes, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
 
@@ -98,16 +98,16 @@ impl From<Line> for LineBody {
 
 /// Columns of the long list as a table.
 pub const COLUMNS: &[Column] = &[
-    Kind::Text.named("partner_id"),
-    Kind::Text.named("name"),
-    Kind::Text.named("kind"),
-    Kind::Text.named("status"),
-    Kind::Text.named("rank"),
-    Kind::Int.named("score"),
-    Kind::Int.named("declared"),
-    Kind::Int.named("measured"),
-    Kind::Int.named("measured_weight_per_mille"),
-    Kind::Int.named("visitors_180d"),
+    ColumnKind::Text.named("partner_id"),
+    ColumnKind::Text.named("name"),
+    ColumnKind::Text.named("kind"),
+    ColumnKind::Text.named("status"),
+    ColumnKind::Text.named("rank"),
+    ColumnKind::Int.named("score"),
+    ColumnKind::Int.named("declared"),
+    ColumnKind::Int.named("measured"),
+    ColumnKind::Int.named("measured_weight_per_mille"),
+    ColumnKind::Int.named("visitors_180d"),
 ];
 
 /// Returns the long list as a table.
