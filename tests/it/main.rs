@@ -9,5 +9,6 @@ mod bad_input;
 mod engines;
 mod harness;
 mod link_to_payout;
+mod outbound;
 mod redirect_without_stores;
 mod tidy;
