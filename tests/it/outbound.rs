@@ -46,6 +46,7 @@ impl Arrived {
 /// Answers in order: a status and a header; 200 when there are no more.
 type Script = VecDeque<(u16, Option<(&'static str, String)>)>;
 
+#[derive(Clone)]
 struct Receiver {
     url: String,
     arrived: Arc<Mutex<Vec<Arrived>>>,
@@ -57,14 +58,15 @@ struct Receiver {
 
 impl Receiver {
     fn start() -> Self {
-        let (arrived, script) = (Arc::default(), Arc::default());
-        let (gate, came) = (Arc::new(Semaphore::new(1000)), Arc::new(Notify::new()));
-        let state = Data::new((
-            Arc::clone(&arrived),
-            Arc::clone(&script),
-            Arc::clone(&gate),
-            Arc::clone(&came),
-        ));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let receiver = Self {
+            url: format!("http://{}/hook", listener.local_addr().unwrap()),
+            arrived: Arc::default(),
+            script: Arc::default(),
+            gate: Arc::new(Semaphore::new(1000)),
+            came: Arc::new(Notify::new()),
+        };
+        let state = Data::new(receiver.clone());
         let server = HttpServer::new(move || {
             Application::new()
                 .app_data(state.clone())
@@ -72,31 +74,25 @@ impl Receiver {
         })
         .workers(1)
         .disable_signals()
-        .bind("127.0.0.1:0")
+        .listen(listener)
         .unwrap();
-        let url = format!("http://{}/hook", server.addrs()[0]);
         rt::spawn(server.run());
-        Self { url, arrived, script, gate, came }
+        receiver
     }
 
-    async fn receive(
-        request: HttpRequest,
-        body: Bytes,
-        state: Data<(Arc<Mutex<Vec<Arrived>>>, Arc<Mutex<Script>>, Arc<Semaphore>, Arc<Notify>)>,
-    ) -> HttpResponse {
-        let (arrived, script, gate, came) = &**state;
+    async fn receive(request: HttpRequest, body: Bytes, state: Data<Self>) -> HttpResponse {
         let header = |name| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
         assert_eq!(header("content-type"), "application/json");
-        arrived.lock().unwrap().push(Arrived {
+        state.arrived.lock().unwrap().push(Arrived {
             path: request.path().to_owned(),
             id: header("webhook-id"),
             timestamp: header("webhook-timestamp").parse().unwrap(),
             signatures: header("webhook-signature"),
             body: body.to_vec(),
         });
-        came.notify_one();
-        gate.acquire().await.unwrap().forget();
-        let next = script.lock().unwrap().pop_front();
+        state.came.notify_one();
+        state.gate.acquire().await.unwrap().forget();
+        let next = state.script.lock().unwrap().pop_front();
         let (status, extra) = next.unwrap_or((200, None));
         let mut answer = HttpResponse::build(status.try_into().unwrap());
         if let Some(header) = extra {
