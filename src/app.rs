@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
+use crate::address::Guard;
 use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::link::token::LinkKeys;
+use crate::outbound::deliverer::Deliverer;
+use crate::outbound::mail::{Mailer, Post};
+use crate::outbound::sender::Sender;
 use crate::sealing::Sealer;
 use crate::settlement::settler::Settler;
 use crate::signing::{Key, tag};
@@ -118,6 +122,30 @@ impl App {
             prefix: self.config.stream_prefix.clone(),
             entries_max: self.config.settle_batch_max,
         }
+    }
+
+    /// Returns the deliverer of this process.
+    pub fn deliverer(&self) -> Result<Deliverer, reqwest::Error> {
+        Ok(Deliverer {
+            db: self.background_db.clone(),
+            clock: self.clock.clone(),
+            sealer: self.sealer.clone(),
+            sender: Sender::new(self.guard())?,
+        })
+    }
+
+    /// Returns where outbound connections may go.
+    pub fn guard(&self) -> Guard {
+        Guard { allow: self.config.outbound_allow.clone() }
+    }
+
+    /// Returns the mailer of this process; none without a mail server.
+    pub fn mailer(&self) -> anyhow::Result<Option<Mailer>> {
+        let (Some(url), Some(from)) = (&self.config.smtp_url, &self.config.mail_from) else {
+            return Ok(None);
+        };
+        let post = Post::new(url.expose_secret(), from.clone())?;
+        Ok(Some(Mailer { db: self.background_db.clone(), clock: self.clock.clone(), post }))
     }
 
     /// Returns the shard that an event goes to; any will do, the random bits spread them.

@@ -121,6 +121,8 @@ typed_id!(/** A statement. */ StatementId, "st");
 typed_id!(/** A ledger transaction. */ LedgerTransactionId, "tx");
 typed_id!(/** A ledger account. */ LedgerAccountId, "la");
 typed_id!(/** The receipt of an accepted message. */ ReceiptId, "msg");
+typed_id!(/** A notice: what endpoints are told, and the `webhook-id` of its messages. */ NoticeId, "msg");
+typed_id!(/** An endpoint that is told of notices. */ EndpointId, "we");
 typed_id!(/** A request, in logs and problems. */ RequestId, "req");
 typed_id!(/** A dead letter. */ DeadLetterId, "dl");
 typed_id!(/** A user: a person or a system that owns keys. */ UserId, "us");

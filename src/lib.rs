@@ -8,6 +8,7 @@
 //! other way round; `tests/it/tidy.rs` holds the full table of directions.
 
 // Ground: names nothing above it.
+pub mod address;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -28,6 +29,7 @@ pub mod conversion;
 pub mod intake;
 pub mod ledger;
 pub mod link;
+pub mod outbound;
 pub mod partner;
 pub mod payout;
 pub mod program;

@@ -87,6 +87,7 @@ metrics! {
     POSTGRES_UP = "tributary_postgres_up", Gauge, Count, [], "1 while PostgreSQL answers, else 0.";
     DB_POOL_CONNECTIONS = "tributary_db_pool_connections", Gauge, Count, ["state"], "Connections to PostgreSQL, idle and used.";
     DEAD_LETTERS = "tributary_dead_letters", Gauge, Count, [], "Events that could not be settled and wait for a person.";
+    DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";
 }
 

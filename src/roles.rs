@@ -25,7 +25,7 @@ use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
 use crate::stream::redis::Safety;
 use crate::stream::{EventLog as _, Offset, Shard};
-use crate::{account, config, ledger};
+use crate::{account, config, ledger, outbound};
 
 /// How long settlement rests when the stream is empty.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
@@ -37,6 +37,14 @@ const TIMERS_PAUSE: Duration = Duration::from_secs(1);
 const GAUGES_PAUSE: Duration = Duration::from_secs(5);
 /// How often the stream is trimmed and old rows are forgotten.
 const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
+/// How often notices are looked for.
+const DELIVER_PAUSE: Duration = Duration::from_secs(1);
+/// How often a daily mail may have become due.
+const DIGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Days for which deliveries can be looked up and repeated.
+const DELIVERY_DAYS: i64 = 30;
+/// Days for which notices are kept; longer than deliveries, because feeds may read them.
+const NOTICE_DAYS: i64 = 400;
 /// How long the tasks behind the scenes get to end.
 const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Threads behind the scenes: one settles while the other serves Redis.
@@ -141,6 +149,10 @@ fn spawn_tasks(
     if has(Role::Timers) {
         tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
+    }
+    if has(Role::Deliver) {
+        tasks.push(background.spawn(deliver(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(send_digests(app.clone(), stopping.clone())));
     }
     tasks
 }
@@ -248,6 +260,46 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
     }
+}
+
+/// Sends notices to endpoints.
+async fn deliver(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    let deliverer = loop {
+        // A machine without root certificates can call nobody, but does all the rest.
+        match trouble.note("preparing to send notices", app.deliverer()) {
+            Some(deliverer) => break deliverer,
+            None if pause(&mut stopping, DIGEST_PAUSE).await => return,
+            None => {}
+        }
+    };
+    while !pause(&mut stopping, DELIVER_PAUSE).await {
+        let sent = deliverer.deliver_due(|| *stopping.borrow()).await;
+        trouble.note("sending notices", sent);
+    }
+}
+
+/// Writes and sends the daily mails, and forgets what was sent long ago.
+async fn send_digests(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let (mut writing, mut sending, mut forgetting) =
+        (Trouble::default(), Trouble::default(), Trouble::default());
+    let mailer = app.mailer().unwrap_or_else(|error| {
+        tracing::error!("the daily mail cannot be sent; check TRIBUTARY_SMTP_URL: {error:#}");
+        None
+    });
+    while !pause(&mut stopping, DIGEST_PAUSE).await {
+        if let Some(mailer) = &mailer {
+            writing.note("writing the daily mail", mailer.write_due().await);
+            sending.note("sending the daily mail", mailer.send_due(|| *stopping.borrow()).await);
+        }
+        forgetting.note("forgetting old deliveries", forget_sent(&app, app.clock.now()).await);
+    }
+}
+
+async fn forget_sent(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
+    let mut db = app.background_db.acquire().await?;
+    let days_ago = |n| now - chrono::Duration::days(n);
+    outbound::store::forget(&mut db, days_ago(DELIVERY_DAYS), days_ago(NOTICE_DAYS)).await
 }
 
 /// Trims what is settled and old enough, and forgets what nobody needs any more.

@@ -17,6 +17,8 @@ pub enum Role {
     Api,
     /// Runs what time triggers; once in a deployment.
     Timers,
+    /// Sends notices to endpoints, and the daily mail.
+    Deliver,
 }
 
 /// The roles of this process; never empty.
@@ -121,7 +123,7 @@ macro_rules! words {
 }
 
 words! {
-    Role { "redirect" => Redirect, "ingest" => Ingest, "settle" => Settle, "api" => Api, "timers" => Timers }
+    Role { "redirect" => Redirect, "ingest" => Ingest, "settle" => Settle, "api" => Api, "timers" => Timers, "deliver" => Deliver }
     Env { "production" => Production, "dev" => Dev }
     LogFormat { "text" => Text, "json" => Json }
     GpcMode { "minimal" => Minimal, "off" => Off }

@@ -82,6 +82,12 @@ pub struct Config {
     pub webhook_max_bytes: usize,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Ranges that webhook endpoints may lie in though they are not public.
+    pub outbound_allow: Vec<Network>,
+    /// Mail server of the daily digest.
+    pub smtp_url: Option<SecretString>,
+    /// Sender of the daily digest.
+    pub mail_from: Option<lettre::message::Mailbox>,
     /// What `Sec-GPC: 1` changes.
     pub gpc_mode: GpcMode,
     /// What happens to sub-ids that look like an e-mail address.
@@ -195,6 +201,11 @@ impl Config {
             trusted_proxies: r
                 .read_optional("TRIBUTARY_TRUSTED_PROXIES", parse::networks)
                 .unwrap_or_default(),
+            outbound_allow: r
+                .read_optional("TRIBUTARY_OUTBOUND_ALLOW_CIDRS", parse::networks)
+                .unwrap_or_default(),
+            smtp_url: r.read_optional("TRIBUTARY_SMTP_URL", parse::smtp_url),
+            mail_from: r.read_optional("TRIBUTARY_MAIL_FROM", str::parse),
             gpc_mode: r.read("TRIBUTARY_GPC_MODE", str::parse),
             subid_pii: r.read("TRIBUTARY_SUBID_PII", str::parse),
             settle_batch_max: r.read("TRIBUTARY_SETTLE_BATCH_MAX", parse::number(1..=10_000)),
@@ -230,6 +241,10 @@ impl Config {
             self.redirect_append_timeout >= self.redis_timeout,
             "TRIBUTARY_REDIRECT_APPEND_TIMEOUT_MS must be less than TRIBUTARY_REDIS_TIMEOUT_MS: \
              a redirect gives up on Redis first",
+        );
+        refuse(
+            self.smtp_url.is_some() != self.mail_from.is_some(),
+            "TRIBUTARY_SMTP_URL and TRIBUTARY_MAIL_FROM belong together: set both or none",
         );
         refuse(
             self.bind == self.admin_bind && self.bind.port() != 0,

@@ -178,6 +178,11 @@ pub(super) fn redis_url(text: &str) -> Result<SecretString, &'static str> {
     secret_url(text, &["redis://", "rediss://", "redis+unix://", "unix://"])
 }
 
+pub(super) fn smtp_url(text: &str) -> Result<SecretString, &'static str> {
+    let is_url = Url::parse(text).is_ok_and(|url| url.has_host());
+    if is_url { secret_url(text, &["smtp://", "smtps://"]) } else { Err("not a URL with a host") }
+}
+
 fn secret_url(text: &str, schemes: &[&str]) -> Result<SecretString, &'static str> {
     if schemes.iter().any(|scheme| text.starts_with(scheme)) {
         Ok(SecretString::from(text))

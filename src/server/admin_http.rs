@@ -66,7 +66,7 @@ async fn readyz(app: Data<App>, state: Data<State>) -> HttpResponse {
             Role::Redirect | Role::Ingest => store,
             Role::Settle if !stream.is_log_up => "not_ready: redis",
             _ if !is_postgres_up => "not_ready: postgres",
-            Role::Settle | Role::Api | Role::Timers => "ready",
+            Role::Settle | Role::Api | Role::Timers | Role::Deliver => "ready",
         };
         roles.insert(role.to_string(), Value::from(word));
     }

@@ -62,6 +62,8 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::payout::http::configure(cfg);
     crate::report::http::configure(cfg);
     crate::account::http::configure(cfg);
+    crate::outbound::http::configure(cfg);
+    crate::outbound::digest_http::configure(cfg);
 }
 
 /// Binds the public listener.

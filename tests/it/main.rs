@@ -11,6 +11,7 @@ mod documents;
 mod engines;
 mod harness;
 mod link_to_payout;
+mod outbound;
 mod partner_network;
 mod redirect_without_stores;
 mod service;

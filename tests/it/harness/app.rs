@@ -421,6 +421,7 @@ fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> C
             "TRIBUTARY_BIND" | "TRIBUTARY_ADMIN_BIND" => "127.0.0.1:0".to_owned(),
             // Time is the test's: it calls the timers when it has moved the clock.
             "TRIBUTARY_ROLES" => "redirect,ingest,settle,api".to_owned(),
+            "TRIBUTARY_OUTBOUND_ALLOW_CIDRS" => "127.0.0.0/8".to_owned(),
             "DATABASE_URL" => service_url.to_string(),
             "REDIS_URL" => format!("redis+unix://{}", redis.socket().display()),
             "TRIBUTARY_STREAM_PREFIX" => prefix.clone(),

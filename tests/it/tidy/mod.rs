@@ -76,7 +76,7 @@ const ROOMS: &[Room] = &[
     room(&["*/store.rs", "*_store.rs", "*/store/*"], &[POOL, REDIS, SERVER, WEB, ENV, FLOATS], "SQL only, on a connection that the caller owns"),
     room(&["stream/redis.rs", "stream/redis/*"], &[SQL, SERVER, ENV], "the one speaker of Redis"),
     room(&["stream/spool.rs", "stream/spool/*", "stream/durable.rs", "stream/durable/*", "stream/memory.rs"], &[SQL, REDIS, SERVER, ENV], "files and waiting, no engine"),
-    room(&["snapshot/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "payout/action.rs", "partner/network/nightly.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
+    room(&["snapshot/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "payout/action.rs", "partner/network/nightly.rs", "outbound/deliverer.rs", "outbound/sender.rs", "outbound/mail.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
     room(&["click/batch.rs"], &[SQL, DB, STORES, REDIS, ENV], "a shell of the redirect: it waits for the stream and for nothing else"),
     room(&["*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME, FLOATS], "rules are pure: values in, values out"),
 ];
@@ -90,7 +90,7 @@ const EXTRA: &[Room] = &[
 /// The ground: every folder may name it, and it names nothing above itself.
 #[rustfmt::skip]
 const GROUND: &[&str] = &[
-    "clock", "config", "db", "ids", "metrics", "money", "progress", "sealing", "signing", "telemetry",
+    "address", "clock", "config", "db", "ids", "metrics", "money", "progress", "sealing", "signing", "telemetry",
 ];
 
 /// What else a folder may name; a part after `::` narrows it to that.
@@ -111,6 +111,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("settlement", &["click", "commission", "conversion", "ledger", "link", "partner", "program", "stream"]),
     ("payout", &["commission", "ledger", "partner", "program"]),
     ("report", &["click::classify", "commission", "ledger", "payout", "program"]),
+    ("outbound", &["conversion::signature", "program", "report"]),
     ("engines", &[]),
 ];
 
