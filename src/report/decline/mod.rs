@@ -194,3 +194,7 @@ impl Network {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "docs_example_tests.rs"]
+mod docs_example;

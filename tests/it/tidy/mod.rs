@@ -119,7 +119,7 @@ const FILE_LINES_MAX: usize = 600;
 const FOLDER_FILES_MAX: usize = 12;
 /// Folders that may hold more, how many, and why.
 const LARGE_FOLDERS: &[(&str, usize, &str)] =
-    &[("src/report/decline", 28, "one file for each step of the method, each a page")];
+    &[("src/report/decline", 29, "one file for each step of the method, each a page")];
 const ARCHITECTURE_LINES_MAX: usize = 120;
 const DECISION_LINES_MAX: usize = 40;
 
