@@ -21,7 +21,7 @@ th{font-size:11px;text-align:left;color:#59616b;font-weight:600;border-bottom:2p
 th,td{padding:7px 14px 7px 0;vertical-align:top}td{border-bottom:1px solid #d9dce1}\
 tr{break-inside:avoid}thead{display:table-header-group}\
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
-.name{font-weight:600;overflow-wrap:anywhere}.why{min-width:230px}.day{white-space:nowrap}\
+.name{min-width:150px;font-weight:600;overflow-wrap:anywhere}.why{min-width:230px}.day{white-space:nowrap}\
 .sev{display:inline-block;border:1.5px solid;border-radius:3px;padding:0 6px;white-space:nowrap}\
 .watch{border-style:dotted}.critical{background:#1f2328;color:#fff;border-color:#1f2328}\
 .silent{border-width:3px;font-weight:700}\
@@ -98,7 +98,7 @@ fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Para
     let links = subject.links;
     format!(
         "<tr><td>{}</td><td><div class=\"name\">{}</div><div class=\"soft\">{} {}{looked_after}\
-         <br>{} links live, {} dead</div></td><td><span class=\"sev {severity}\">{severity}</span>\
+         <br>links: {} live, {} dead</div></td><td><span class=\"sev {severity}\">{severity}</span>\
          <div class=\"soft\">{}</div></td><td class=\"day\">{}</td><td class=\"n\">{days}</td>\
          <td class=\"n\">{:.0} %</td><td class=\"n\">{} {}<div class=\"soft\">{} to {}</div></td>\
          <td class=\"why\">{}</td></tr>",
