@@ -5,7 +5,8 @@
 #
 # TRIBUTARY  the binary; default: target/release/tributary (cargo build --release)
 # SECONDS_A_SEED  time limit of a replay; default: 10
-# Needs python3 (3.11 or newer); numpy is installed into a venv under target/ if it is missing.
+# Needs python3 (3.11 or newer) with numpy; numpy is installed into a venv under target/, or as root by
+# apt-get, if it is missing. Exit 3: it could not be.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bench=load-tests/decline
@@ -15,11 +16,19 @@ seeds=("$@")
 [ ${#seeds[@]} -gt 0 ] || seeds=(public-1 public-2 public-3)
 
 [ -x "$tributary" ] || { echo "no binary at $tributary: run cargo build --release, or set TRIBUTARY" >&2; exit 2; }
-python=python3
-if ! $python -c 'import numpy' 2>/dev/null; then
-  python=$work/venv/bin/python
-  $python -c 'import numpy' 2>/dev/null || { python3 -m venv "$work/venv"; "$work/venv/bin/pip" install --quiet 'numpy>=2'; }
-fi
+# numpy may be in the python of the path, in that of the system, or in a venv of ours.
+has_numpy() { "$1" -c 'import sys, numpy; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+find_python() {
+  for python in python3 /usr/bin/python3 $work/venv/bin/python; do has_numpy "$python" && return; done
+  if python3 -m venv "$work/venv" 2>/dev/null && "$work/venv/bin/pip" install --quiet 'numpy>=1.24' >&2; then
+    python=$work/venv/bin/python
+  elif [ $EUID -eq 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-numpy; } >/dev/null
+    python=/usr/bin/python3
+  fi
+  has_numpy "$python"
+}
+find_python || { echo "python3 (3.11 or newer) with numpy is missing, and could not be installed" >&2; exit 3; }
 
 results=()
 for seed in "${seeds[@]}"; do

@@ -123,7 +123,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => dev::run(args).await,
         Command::Serve => serve::run().await,
         Command::Demo(args) => seed_demo(args).await,
-        Command::Decline(command) => decline::run(command),
+        Command::Decline(command) => decline::run(command).await,
         Command::Migrate(args) => migrate(args).await,
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,

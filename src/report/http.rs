@@ -1,6 +1,9 @@
 //! Handlers of reports.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get};
 use base64::Engine as _;
@@ -15,6 +18,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::db::Db;
 use crate::ids::ProgramId;
 use crate::program::{Program, store as program_store};
 use crate::report::export::Format;
@@ -23,9 +27,14 @@ use crate::report::period::{BadWindow, Window};
 use crate::report::{self, Params, REGISTRY, Readout, ReportError};
 use crate::web::{Code, Problem, ProblemBody, detached};
 
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+/// What a page or a picture may load: nothing but its own styles.
+pub(crate) const PICTURES_ONLY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
 /// Adds the routes of reports.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(list_reports).service(show_report);
+    report::decline::picture_http::configure(cfg);
 }
 
 impl From<ReportError> for Problem {
@@ -70,10 +79,27 @@ pub struct ReportQuery {
     pub tz: Option<String>,
     /// The currency of amounts; the program's where it is not given.
     pub currency: Option<String>,
-    /// `json`, `ndjson` or `csv`; `json` where it is not given.
+    /// `json`, `ndjson`, `csv` or `xlsx`, and `html` of `activity-decline`; `json` where it is not
+    /// given.
     pub format: Option<String>,
     /// `rfc4180`, `excel` or `excel-eu`, of CSV; `rfc4180` where it is not given.
     pub dialect: Option<String>,
+}
+
+impl ReportQuery {
+    /// Asks for what a report says of a day, yesterday where none is given.
+    pub(crate) fn on_day(program_id: ProgramId, day: Option<NaiveDate>) -> Self {
+        let text = |day: Option<NaiveDate>| day.map(|day| day.to_string());
+        Self {
+            program_id,
+            from: text(day),
+            to: text(day.and_then(|day| day.succ_opt())),
+            tz: None,
+            currency: None,
+            format: None,
+            dialect: None,
+        }
+    }
 }
 
 /// A report that there is.
@@ -113,20 +139,53 @@ async fn show_report(
     report::find(&name)?;
     caller.check_reach(query.program_id)?;
     let query = query.into_inner();
-    let format = read_format(&query)?;
     let (db, now) = (app.db.clone(), app.clock.now());
+    if query.format.as_deref() == Some("html") {
+        return show_page(db, now, name.into_inner(), query).await;
+    }
+    let format = read_format(&query)?;
     let (readout, body) = detached(async move {
-        let program = {
-            let mut db = db.acquire().await?;
-            program_store::find_program(&mut db, query.program_id).await?
-        };
-        let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
-        let readout = report::read(&db, &name, read_params(&query, &program, now)?).await?;
+        let params = find_params(&db, &query, now).await?;
+        let readout = report::read(&db, &name, params).await?;
         let body = report::export::write(&readout, format);
         Ok((readout, body))
     })
     .await?;
     Ok(answer(&readout, format, body))
+}
+
+/// A page has pictures, no scripts, and loads nothing.
+async fn show_page(
+    db: Db,
+    now: Timestamp,
+    name: String,
+    query: ReportQuery,
+) -> Result<HttpResponse, Problem> {
+    let page = detached(async move {
+        let params = find_params(&db, &query, now).await?;
+        Ok::<_, Problem>(report::read_page(&db, &name, params).await?)
+    })
+    .await?;
+    let no_page = || Problem::new(Code::InvalidField).error("/format", "this report has no page");
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_SECURITY_POLICY, PICTURES_ONLY))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(page.ok_or_else(no_page)?))
+}
+
+/// Finds the program that a report is asked for and fills in its usual settings.
+pub(crate) async fn find_params(
+    db: &Db,
+    query: &ReportQuery,
+    now: Timestamp,
+) -> Result<Params, Problem> {
+    let program = {
+        let mut db = db.acquire().await?;
+        program_store::find_program(&mut db, query.program_id).await?
+    };
+    read_params(query, &program.ok_or_else(|| Problem::new(Code::NotFound))?, now)
 }
 
 fn read_format(query: &ReportQuery) -> Result<Format, Problem> {
@@ -135,12 +194,13 @@ fn read_format(query: &ReportQuery) -> Result<Format, Problem> {
     let dialect = dialect.map_err(|e| wrong("/dialect", e.to_string()))?;
     match (query.format.as_deref().unwrap_or("json"), dialect) {
         ("csv", dialect) => Ok(Format::Csv(dialect.unwrap_or(Dialect::Rfc4180))),
-        ("json" | "ndjson", Some(_)) => {
+        ("json" | "ndjson" | "xlsx", Some(_)) => {
             Err(wrong("/dialect", "is a matter of csv alone".to_owned()))
         }
         ("json", None) => Ok(Format::Json),
         ("ndjson", None) => Ok(Format::Ndjson),
-        (_, _) => Err(wrong("/format", "must be json, ndjson or csv".to_owned())),
+        ("xlsx", None) => Ok(Format::Xlsx),
+        (_, _) => Err(wrong("/format", "must be json, ndjson, csv, xlsx or html".to_owned())),
     }
 }
 
@@ -167,7 +227,7 @@ fn read_params(query: &ReportQuery, program: &Program, now: Timestamp) -> Result
     Ok(Params { program_id: query.program_id, window, currency, now })
 }
 
-fn answer(readout: &Readout, format: Format, body: String) -> HttpResponse {
+fn answer(readout: &Readout, format: Format, body: Vec<u8>) -> HttpResponse {
     let digest = format!("sha-256={}", STANDARD.encode(Sha256::digest(&body)));
     let mut response = HttpResponse::Ok();
     response
@@ -179,17 +239,20 @@ fn answer(readout: &Readout, format: Format, body: String) -> HttpResponse {
         Format::Ndjson => response.insert_header((CONTENT_TYPE, "application/x-ndjson")),
         Format::Csv(dialect) => {
             let is_safe = if dialect.is_safe_in_spreadsheets() { "1" } else { "0" };
-            let name = file_name(readout);
             response
                 .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
-                .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+                .insert_header((CONTENT_DISPOSITION, attachment(readout, "csv")))
                 .insert_header(("X-Tributary-Csv-Safe", is_safe))
         }
+        Format::Xlsx => response
+            .insert_header((CONTENT_TYPE, XLSX))
+            .insert_header((CONTENT_DISPOSITION, attachment(readout, "xlsx"))),
     };
     response.body(body)
 }
 
-fn file_name(readout: &Readout) -> String {
+fn attachment(readout: &Readout, ending: &str) -> String {
     let (from, to) = readout.params.window.days();
-    format!("tributary_{}_{from}_{to}_{}.csv", readout.report, readout.params.currency)
+    let (report, currency) = (readout.report, readout.params.currency);
+    format!("attachment; filename=\"tributary_{report}_{from}_{to}_{currency}.{ending}\"")
 }

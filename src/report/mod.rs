@@ -1,4 +1,4 @@
-//! Reports: tables that are read from the database and exported as JSON, NDJSON or CSV.
+//! Reports: tables that are read from the database and exported as JSON, NDJSON, CSV or Excel.
 //!
 //! A [`Report`] names its columns and reads its rows; it never writes. Adding one is a file and a
 //! line in [`REGISTRY`]. A report reads one snapshot of the database, so its figures tie out also
@@ -17,10 +17,9 @@ use futures_util::future::BoxFuture;
 use sqlx::{Executor as _, PgConnection};
 
 use crate::clock::Timestamp;
-use crate::db::Db;
+use crate::db::{Db, DbTx};
 use crate::ids::ProgramId;
 use crate::money::{Currency, Money};
-use crate::report::export::Format;
 use crate::report::period::Window;
 
 /// Every report, in the order in which they are listed.
@@ -30,6 +29,7 @@ pub static REGISTRY: &[&dyn Report] = &[
     &reconciliation::Reconciliation,
     &traffic::Traffic,
     &decline::table::ActivityDecline,
+    &decline::rising_table::ActivityRising,
 ];
 
 /// Rows of one report, at most. Rows are held once as cells and once as the text that is sent;
@@ -59,6 +59,15 @@ pub trait Report: Sync {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>>;
+
+    /// Reads it as an HTML page for people, where it has one.
+    fn page<'a>(
+        &'a self,
+        _db: &'a mut PgConnection,
+        _params: &'a Params,
+    ) -> Option<BoxFuture<'a, Result<String, ReportError>>> {
+        None
+    }
 }
 
 /// What a report is asked for.
@@ -204,10 +213,7 @@ pub fn find(name: &str) -> Result<&'static dyn Report, ReportError> {
 /// The caller's future must not be dropped midway; handlers run it detached.
 pub async fn read(db: &Db, name: &str, params: Params) -> Result<Readout, ReportError> {
     let report = find(name)?;
-    let mut db = db.begin().await?;
-    for setting in READING {
-        db.execute(setting).await?;
-    }
+    let mut db = begin_reading(db).await?;
     let table = report.run(&mut db, &params).await?;
     db.commit().await?;
     if table.rows.len() > ROWS_MAX {
@@ -216,14 +222,26 @@ pub async fn read(db: &Db, name: &str, params: Params) -> Result<Readout, Report
     Ok(Readout { report: report.name(), params, columns: report.columns(), table })
 }
 
-/// Reads a report and writes it in a format: what the command line prints.
-pub async fn run_to_string(
-    db: &Db,
-    name: &str,
-    params: Params,
-    format: Format,
-) -> Result<String, ReportError> {
-    Ok(export::write(&read(db, name, params).await?, format))
+/// Reads a report as a page for people, in a transaction as [`read`] does; none where the report
+/// has no page.
+pub async fn read_page(db: &Db, name: &str, params: Params) -> Result<Option<String>, ReportError> {
+    let report = find(name)?;
+    let mut db = begin_reading(db).await?;
+    let page = match report.page(&mut db, &params) {
+        Some(page) => Some(page.await?),
+        None => None,
+    };
+    db.commit().await?;
+    Ok(page)
+}
+
+/// Begins a transaction that sees one moment, can write nothing, and ends within a minute.
+pub async fn begin_reading(db: &Db) -> Result<DbTx, sqlx::Error> {
+    let mut db = db.begin().await?;
+    for setting in READING {
+        db.execute(setting).await?;
+    }
+    Ok(db)
 }
 
 /// Returns the cell of an amount in minor units.

@@ -1,5 +1,6 @@
 //! The day's report: one assessment per partner, in plain quantities.
 
+use super::halves;
 use super::onset::onset;
 use super::severity::{self, Facts};
 use super::tail::interval;
@@ -89,7 +90,7 @@ impl Network {
     /// # Panics
     /// If `day` is not below [`days`](Network::days).
     pub fn assess(&self, day: Day) -> Vec<Assessment> {
-        let states: Vec<State> = (0..self.partners()).map(|i| self.state(i, day)).collect();
+        let states = halves::map(self.partners(), |i| self.state(i, day));
         let severities = self.severities(day, &states);
         let assess = |(partner, state): (usize, State)| Assessment {
             partner,
@@ -216,7 +217,7 @@ impl Fall {
 }
 
 impl Estimate {
-    fn around(value: f64, relative_variance: f64) -> Self {
+    pub(super) fn around(value: f64, relative_variance: f64) -> Self {
         let (low, high) = interval(value, relative_variance);
         Self { value, low, high }
     }

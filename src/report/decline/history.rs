@@ -4,6 +4,7 @@
 //! days arrive (but for a newcomer's first weeks, which are capped once, before its first verdict).
 
 use super::baseline::{self, Baseline, START_NOISE, Week, cap};
+use super::halves;
 use super::network::{self, MIN_PARTNERS, Sight};
 use super::season::Season;
 use super::series::{Day, PartnerSeries};
@@ -39,6 +40,8 @@ pub(super) struct History {
     pub(super) disturbance: Totals,
     /// Network factor of each day.
     pub(super) factors: Vec<f64>,
+    /// Daily noise, by number of full weeks, then by partner.
+    pub(super) noises: Vec<Vec<f64>>,
     /// By number of full weeks, then by partner.
     baselines: Vec<Vec<Baseline>>,
 }
@@ -89,6 +92,7 @@ impl<'a> Learner<'a> {
                 used: totals(),
                 disturbance: totals(),
                 factors: Vec::with_capacity(days),
+                noises: vec![vec![START_NOISE; count]],
                 baselines: vec![vec![Baseline::default(); count]],
             },
         }
@@ -126,8 +130,8 @@ impl<'a> Learner<'a> {
         if day < NETWORK_FROM {
             return 1.0;
         }
-        let sights: Vec<Sight> =
-            (0..self.partners.len()).filter_map(|i| self.sight(i, day, weights[i])).collect();
+        let sights = halves::map(self.partners.len(), |i| self.sight(i, day, weights[i]));
+        let sights: Vec<Sight> = sights.into_iter().flatten().collect();
         if sights.len() >= MIN_PARTNERS {
             return network::factor_of_many(&sights);
         }
@@ -160,10 +164,19 @@ impl<'a> Learner<'a> {
             }
             let week = self.week(i, last / 7);
             self.weeks[i].push(week);
-            self.levels[i] = baseline::level(&self.weeks[i], self.levels[i]);
-            self.noises[i] = self.noise(i, last);
         }
-        self.history.baselines.push(self.weeks.iter().map(|w| baseline::baseline(w)).collect());
+        let learned = halves::map(self.partners.len(), |i| {
+            let level = baseline::level(&self.weeks[i], self.levels[i]);
+            (level, self.noise(i, last, level), baseline::baseline(&self.weeks[i]))
+        });
+        let mut baselines = Vec::with_capacity(learned.len());
+        for (i, (level, noise, baseline)) in learned.into_iter().enumerate() {
+            self.levels[i] = level;
+            self.noises[i] = noise;
+            baselines.push(baseline);
+        }
+        self.history.noises.push(self.noises.clone());
+        self.history.baselines.push(baselines);
     }
 
     fn week(&self, i: usize, week: usize) -> Week {
@@ -191,10 +204,10 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn noise(&self, i: usize, last: Day) -> f64 {
+    fn noise(&self, i: usize, last: Day, level: f64) -> f64 {
         let days = (last + 1).saturating_sub(RECENT_DAYS)..=last;
         let pairs = days.map(|day| {
-            let mean = self.levels[i] * self.history.exposure.on(i, day);
+            let mean = level * self.history.exposure.on(i, day);
             (f64::from(self.partners[i].clicks[day]), mean)
         });
         baseline::noise(pairs, self.noises[i])

@@ -6,7 +6,8 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use super::query::{self, Reading, Subject};
-use super::{Assessment, Day, Incident, Network};
+use super::{Assessment, Day, Decline, Incident, Network, Verdict};
+use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
 
 /// A program on one day.
@@ -33,6 +34,14 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Returns the decline that the partner is listed for, if it is.
+    pub fn decline(&self) -> Option<&Decline> {
+        match &self.assessment.verdict {
+            Verdict::Listed(decline) => Some(decline),
+            Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => None,
+        }
+    }
+
     /// Returns what a click has earned the partner, minor units; a partner that never sold has none.
     pub fn earned_per_click(&self) -> f64 {
         self.subject.earned_minor as f64 / self.subject.n_clicks.max(1) as f64
@@ -45,6 +54,11 @@ impl Judged {
 }
 
 impl Judgement {
+    /// Returns the day that is judged, as a day of the series.
+    pub fn last(&self) -> Day {
+        self.network.days() - 1
+    }
+
     /// Returns the date of a day of the series.
     pub fn date(&self, day: Day) -> NaiveDate {
         query::date(self.first, day)
@@ -64,12 +78,18 @@ pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgement, 
     let assessments = network.assess(last);
     let incident = network.incident(last);
     let mut subjects: Vec<Option<Subject>> = subjects.into_iter().map(Some).collect();
-    let partners = assessments
+    let mut partners: Vec<Judged> = assessments
         .into_iter()
         .filter_map(|assessment| {
             let subject = subjects.get_mut(assessment.partner)?.take()?;
             Some(Judged { subject, assessment })
         })
         .collect();
+    let listed: Vec<PartnerId> =
+        partners.iter().filter(|p| p.decline().is_some()).map(|p| p.subject.partner_id).collect();
+    let links = query::read_links(db, params, &listed, day).await?;
+    for Judged { subject, .. } in &mut partners {
+        subject.links = links.get(&subject.partner_id).copied().unwrap_or_default();
+    }
     Ok(Judgement { day, partners, incident, network, first })
 }

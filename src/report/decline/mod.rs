@@ -11,7 +11,8 @@
 //! `baseline` what the partner usually brings, and `history` learns all three day by day;
 //! `windows` and `silence` produce a finding per day, which `price` puts on one scale; `state`
 //! remembers falls that have not recovered; `severity` decides the day's list; `onset` dates the
-//! fall, `cause` and `remedy` say why and what to do. [`score`] replays the benchmark in
+//! fall, `cause` and `remedy` say why and what to do. `rising` looks the other way; `band` and
+//! `picture` show what was expected and what came. [`score`] replays the benchmark in
 //! `load-tests/decline/`, which guards the quality of all this.
 //!
 //! Everything is pure. An assessment of a day uses that day and earlier ones only.
@@ -21,17 +22,23 @@
 )]
 
 mod assess;
+mod band;
 mod baseline;
 mod cause;
 mod conversions;
 mod finding;
+mod halves;
 mod history;
 pub mod judgement;
 mod network;
 mod onset;
+pub mod picture;
+pub mod picture_http;
 mod price;
 pub mod query;
 mod remedy;
+mod rising;
+pub mod rising_table;
 pub mod score;
 mod season;
 mod series;
@@ -47,9 +54,12 @@ pub use assess::{Assessment, Decline, Estimate, Verdict};
 pub use cause::{Cause, Diagnosis};
 pub use conversions::ConversionFall;
 pub use remedy::remedy;
+pub use rising::Rise;
 pub use series::{CountrySeries, Day, Fault, PartnerSeries, UnevenSeries};
 pub use severity::{FalseAlarms, Severity};
 pub use state::{Fallen, State};
+
+use std::ops::Range;
 
 use finding::Finding;
 use history::History;
@@ -93,10 +103,8 @@ impl Network {
         }
         let history = History::learn(&partners, days);
         let conversions = conversions::totals(&partners, &history);
-        let judged_days = days.saturating_sub(JUDGED_FROM);
-        let findings = vec![Finding::NONE; judged_days * partners.len()];
-        let mut network = Self { partners, history, conversions, findings };
-        network.find();
+        let mut network = Self { partners, history, conversions, findings: Vec::new() };
+        network.findings = network.find(days.saturating_sub(JUDGED_FROM));
         Ok(network)
     }
 
@@ -153,21 +161,40 @@ impl Network {
         })
     }
 
-    fn find(&mut self) {
-        let Self { partners, history, findings, .. } = self;
-        let count = partners.len();
-        let mut keep = |partner: usize, day: Day, finding: Finding| {
-            let best = &mut findings[(day - JUDGED_FROM) * count + partner];
-            let series = &partners[partner];
-            let has_verdict = day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day);
-            if has_verdict && finding.listing_strength > best.listing_strength {
-                *best = finding;
+    /// Half of the windows are scanned beside the other half; the stronger finding is kept.
+    fn find(&self, judged_days: usize) -> Vec<Finding> {
+        let scan = |lengths: Range<usize>, has_silence: bool| {
+            let mut found = vec![Finding::NONE; judged_days * self.partners.len()];
+            let count = self.partners.len();
+            let mut keep = |partner: usize, day: Day, finding: Finding| {
+                let best = &mut found[(day - JUDGED_FROM) * count + partner];
+                let series = &self.partners[partner];
+                let has_verdict = day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day);
+                if has_verdict && finding.listing_strength > best.listing_strength {
+                    *best = finding;
+                }
+            };
+            windows::scan(&self.history, lengths, JUDGED_FROM, &mut keep);
+            if has_silence {
+                silence::scan(&self.partners, &self.history, JUDGED_FROM, &mut keep);
             }
+            found
         };
-        windows::scan(history, JUDGED_FROM, &mut keep);
-        silence::scan(partners, history, JUDGED_FROM, &mut keep);
+        let half = windows::COUNT / 2;
+        let (mut found, others) =
+            halves::both(|| scan(0..half, false), || scan(half..windows::COUNT, true));
+        for (best, other) in found.iter_mut().zip(others) {
+            if other.listing_strength > best.listing_strength {
+                *best = other;
+            }
+        }
+        found
     }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "docs_example_tests.rs"]
+mod docs_example;

@@ -8,8 +8,11 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::judgement::{Judged, Judgement, judge};
+use super::picture::page;
+use super::query::Subject;
 use super::{Cause, Decline, Estimate, FalseAlarms, Severity, Verdict};
 use crate::money::Money;
+use crate::program::store as program_store;
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 
 /// Days that a loss is told for.
@@ -53,6 +56,10 @@ const COLUMNS: &[Column] = &[
     Kind::Text.named("evidence"),
     Kind::Text.named("remedy"),
     Kind::Date.named("next_contact_due"),
+    Kind::Int.named("links_live"),
+    Kind::Int.named("links_dead"),
+    Kind::Text.named("chart"),
+    Kind::Text.named("sparkline"),
 ];
 
 impl Report for ActivityDecline {
@@ -78,49 +85,65 @@ impl Report for ActivityDecline {
             Ok(table(&judgement, params))
         })
     }
+
+    fn page<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> Option<BoxFuture<'a, Result<String, ReportError>>> {
+        Some(Box::pin(async move {
+            let program = program_store::find_program(db, params.program_id).await?;
+            let judgement = judge(db, params).await?;
+            Ok(page::html(&judgement, params, &program.map_or_else(String::new, |p| p.name)))
+        }))
+    }
+}
+
+/// Returns the listed partners, the most money at stake first.
+pub(super) fn by_stake(judgement: &Judgement) -> Vec<(&Judged, &Decline)> {
+    let partners = judgement.partners.iter();
+    let mut listed: Vec<(&Judged, &Decline)> =
+        partners.filter_map(|p| Some((p, p.decline()?))).collect();
+    listed.sort_by_key(|(p, decline)| std::cmp::Reverse(at_stake(p, decline)));
+    listed
+}
+
+/// Returns the commission of the next 28 days that is at stake, minor units.
+fn at_stake(partner: &Judged, decline: &Decline) -> i64 {
+    whole(decline.lost_next_28_days.value * partner.earned_per_click())
 }
 
 fn table(judgement: &Judgement, params: &Params) -> Table {
-    let mut rows: Vec<(i64, Vec<Cell>)> = judgement
-        .partners
-        .iter()
-        .filter_map(|p| match &p.assessment.verdict {
-            Verdict::Listed(decline) => Some(row(p, decline, judgement, params)),
-            Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => None,
-        })
-        .collect();
-    rows.sort_by_key(|(at_stake, _)| std::cmp::Reverse(*at_stake));
+    let listed = by_stake(judgement);
+    let rows = listed.iter().map(|(p, decline)| row(p, decline, judgement, params)).collect();
     let count = |wanted: fn(&Verdict) -> bool| {
         let n = judgement.partners.iter().filter(|p| wanted(&p.assessment.verdict)).count();
         Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
     };
-    let at_stake = rows.iter().map(|(minor, _)| minor).sum();
+    let at_stake = listed.iter().map(|(p, decline)| at_stake(p, decline)).sum();
     let summary = vec![
         ("day", Cell::Date(judgement.day)),
         ("partners", count(|_| true)),
         ("listed", count(|v| matches!(v, Verdict::Listed(_)))),
         ("too_young", count(|v| matches!(v, Verdict::TooYoung { .. }))),
         ("lost_commission_next_28d", Cell::Money(Money::new(at_stake, params.currency))),
-        (
-            "incident",
-            Cell::or_empty(judgement.incident, |i| {
-                Cell::Text(format!(
-                    "The whole network is at {} % since {}: look at tracking before partners.",
-                    whole(i.factor * 100.0),
-                    judgement.date(i.since)
-                ))
-            }),
-        ),
+        ("incident", Cell::or_empty(incident(judgement), Cell::Text)),
     ];
-    Table { rows: rows.into_iter().map(|(_, row)| row).collect(), summary }
+    Table { rows, summary }
 }
 
-fn row(
-    partner: &Judged,
-    decline: &Decline,
-    judgement: &Judgement,
-    params: &Params,
-) -> (i64, Vec<Cell>) {
+/// Returns what to say of a fall of the whole network.
+pub(super) fn incident(judgement: &Judgement) -> Option<String> {
+    judgement.incident.map(|i| {
+        format!(
+            "The whole network is at {} % since {}: look at tracking before partners.",
+            whole(i.factor * 100.0),
+            judgement.date(i.since)
+        )
+    })
+}
+
+fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Params) -> Vec<Cell> {
     let (subject, per_click) = (&partner.subject, partner.earned_per_click());
     let money = |lost: f64| Cell::Money(Money::new(whole(lost * per_click), params.currency));
     let ahead = |e: &Estimate| Estimate {
@@ -162,15 +185,25 @@ fn row(
         Cell::Text(decline.diagnosis.evidence.join("; ")),
         Cell::text(decline.remedy),
         Cell::or_empty(subject.next_contact_due, Cell::Date),
+        Cell::Int(subject.links.live),
+        Cell::Int(subject.links.dead),
+        picture(subject, "activity", params),
+        picture(subject, "sparkline", params),
     ]);
-    (whole(lost.value * per_click), cells)
+    cells
 }
 
-fn three(e: &Estimate) -> [Cell; 3] {
+/// Returns the address of a picture of the partner, below that of the service.
+pub(super) fn picture(subject: &Subject, which: &str, params: &Params) -> Cell {
+    let (partner, program) = (subject.partner_id, params.program_id);
+    Cell::Text(format!("/v1/partners/{partner}/{which}.svg?program_id={program}"))
+}
+
+pub(super) fn three(e: &Estimate) -> [Cell; 3] {
     [Cell::Int(whole(e.value)), Cell::Int(whole(e.low)), Cell::Int(whole(e.high))]
 }
 
-fn whole(figure: f64) -> i64 {
+pub(super) fn whole(figure: f64) -> i64 {
     figure.round() as i64
 }
 

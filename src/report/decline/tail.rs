@@ -1,4 +1,4 @@
-//! Probabilities of counts as low as the one seen, and intervals around a mean.
+//! Probabilities of counts as low, or as high, as the one seen, and intervals around a mean.
 
 use statrs::function::beta::{beta_reg, ln_beta};
 
@@ -27,14 +27,29 @@ pub(super) fn low_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
     beta_reg(size, count + 1.0, size / (size + mean)).max(SMALLEST)
 }
 
+/// Returns P(N >= count) of the same distribution; 1 for a count of 0.
+pub(super) fn high_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
+    if count <= 0.0 {
+        return 1.0;
+    }
+    let size = 1.0 / relative_variance;
+    beta_reg(count, size, mean / (size + mean)).max(SMALLEST)
+}
+
 /// Returns the probability of so low a count, averaged over how large the own noise may be.
 pub(super) fn mixed_low_tail(count: f64, expected: Expectation) -> f64 {
+    mixed(expected, |variance| low_tail(count, expected.mean, variance))
+}
+
+/// Returns the probability of so high a count, averaged over how large the own noise may be.
+pub(super) fn mixed_high_tail(count: f64, expected: Expectation) -> f64 {
+    mixed(expected, |variance| high_tail(count, expected.mean, variance))
+}
+
+fn mixed(expected: Expectation, tail: impl Fn(f64) -> f64) -> f64 {
     NOISE_MIXTURE
         .iter()
-        .map(|(multiple, likelihood)| {
-            let variance = expected.known + multiple * expected.own;
-            likelihood * low_tail(count, expected.mean, variance)
-        })
+        .map(|(multiple, likelihood)| likelihood * tail(expected.known + multiple * expected.own))
         .sum()
 }
 
@@ -75,6 +90,15 @@ mod tests {
         // Size 2, mean 3: P(k) = (k+1) * 0.4^2 * 0.6^k.
         let sum: f64 = (0..=4).map(|k| f64::from(k + 1) * 0.16 * 0.6_f64.powi(k)).sum();
         assert!(close(low_tail(4.0, 3.0, 0.5), sum));
+    }
+
+    #[test]
+    fn tails_meet() {
+        for (count, mean, variance) in [(1.0, 3.0, 0.5), (7.0, 3.0, 0.1), (900.0, 800.0, 0.02)] {
+            let both = high_tail(count, mean, variance) + low_tail(count - 1.0, mean, variance);
+            assert!(close(both, 1.0), "{both}");
+        }
+        assert_eq!(high_tail(0.0, 3.0, 0.5), 1.0);
     }
 
     #[test]

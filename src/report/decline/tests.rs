@@ -7,16 +7,16 @@ use rand_distr::{Distribution, Poisson};
 use super::*;
 
 /// A network of `partners` steady partners with `per_day` clicks, over `days` days.
-struct Town {
+pub(super) struct Town {
     days: usize,
     partners: Vec<PartnerSeries>,
 }
 
-const SUBJECT: usize = 0;
-const NOBODY: [usize; 0] = [];
+pub(super) const SUBJECT: usize = 0;
+pub(super) const NOBODY: [usize; 0] = [];
 
 impl Town {
-    fn steady(days: usize, partners: usize, per_day: f64) -> Self {
+    pub(super) fn steady(days: usize, partners: usize, per_day: f64) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let mut poisson = |mean: f64| -> Vec<u32> {
             let poisson = Poisson::new(mean).unwrap();
@@ -44,26 +44,30 @@ impl Town {
     }
 
     /// Multiplies the subject's clicks on these days.
-    fn subject(mut self, days: impl IntoIterator<Item = Day>, times: f64) -> Self {
+    pub(super) fn subject(mut self, days: impl IntoIterator<Item = Day>, times: f64) -> Self {
         for day in days {
             scale(&mut self.partners[SUBJECT], day, times);
         }
         self
     }
 
-    fn everybody(mut self, days: impl IntoIterator<Item = Day> + Clone, times: f64) -> Self {
+    pub(super) fn everybody(
+        mut self,
+        days: impl IntoIterator<Item = Day> + Clone,
+        times: f64,
+    ) -> Self {
         for partner in &mut self.partners {
             days.clone().into_iter().for_each(|day| scale(partner, day, times));
         }
         self
     }
 
-    fn with(mut self, change: impl FnOnce(&mut PartnerSeries)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut PartnerSeries)) -> Self {
         change(&mut self.partners[SUBJECT]);
         self
     }
 
-    fn network(self) -> Network {
+    pub(super) fn network(self) -> Network {
         Network::new(self.days, self.partners).unwrap()
     }
 }

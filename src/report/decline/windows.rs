@@ -4,6 +4,7 @@
 //! past (`own` error); only days long enough ago to be clear of the present fall count.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::finding::Finding;
 use super::history::History;
@@ -43,9 +44,19 @@ const MIN_PARTNERS: usize = 30;
 /// Partners feel holidays differently: variance of that, relative to the squared disturbance.
 const HOLIDAY_VARIANCE: f64 = 0.09;
 
-/// Offers the findings of all windows that end on a day from `from` on to `keep`.
-pub(super) fn scan(history: &History, from: Day, mut keep: impl FnMut(usize, Day, Finding)) {
-    for length in WINDOWS {
+/// Number of window lengths.
+pub(super) const COUNT: usize = WINDOWS.len();
+
+/// Offers the findings of the windows of some lengths that end on a day from `from` on to `keep`.
+///
+/// Each length learns by itself, so lengths may be scanned side by side.
+pub(super) fn scan(
+    history: &History,
+    lengths: Range<usize>,
+    from: Day,
+    mut keep: impl FnMut(usize, Day, Finding),
+) {
+    for &length in &WINDOWS[lengths] {
         let mut window = Window::new(length, history.used.before(0).len());
         for day in from..history.days {
             window.move_to(history, day, day - from, &mut keep);

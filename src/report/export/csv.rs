@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use csv::{Terminator, WriterBuilder};
 
-use super::rfc3339;
+use super::{rfc3339, starts_formula};
 use crate::report::{Cell, Column};
 
 /// Who reads the file.
@@ -108,9 +108,5 @@ fn field(cell: &Cell, dialect: Dialect) -> Cow<'_, str> {
 /// Puts an apostrophe before text that a spreadsheet would take for a formula (CWE-1236, ASVS
 /// 1.2.10): quoting alone does not help. Numbers are ours, so a negative amount stays a number.
 fn defuse(text: &str) -> Cow<'_, str> {
-    // The wide forms count too: Excel with an East Asian setting takes them for the narrow ones.
-    const STARTS: [char; 12] = [
-        '=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
-    ];
-    if text.starts_with(STARTS) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    if starts_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }

@@ -69,8 +69,9 @@ const ROOMS: &[Room] = &[
     room(&["db.rs"], &[REDIS, SERVER, ENV, FLOATS], "the pool and migrations"),
     room(&["web/*"], &[QUERIES, REDIS, ENV], "glue for handlers holds no SQL"),
     room(HTTP, &[QUERIES, REDIS, ENV], "a handler parses, calls, answers; SQL is in a store"),
-    room(&["report/decline/query.rs", "report/decline/judgement.rs", "report/decline/table.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
+    room(&["report/decline/query.rs", "report/decline/judgement.rs", "report/decline/table.rs", "report/decline/rising_table.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
     room(&["report/decline/*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME], "pure rules, and the one place that computes with floats"),
+    room(&["report/export/xlsx.rs"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME], "a workbook keeps numbers as floats; what does not fit is text"),
     room(&["report/export/*"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME, FLOATS], "rows in, bytes out"),
     room(&["report/*"], &[REDIS, SERVER, WEB, ENV, FLOATS], "reports select and hand over rows"),
     room(&["*/store.rs", "*_store.rs", "*/store/*"], &[POOL, REDIS, SERVER, WEB, ENV, FLOATS], "SQL only, on a connection that the caller owns"),
@@ -119,7 +120,7 @@ const FILE_LINES_MAX: usize = 600;
 const FOLDER_FILES_MAX: usize = 12;
 /// Folders that may hold more, how many, and why.
 const LARGE_FOLDERS: &[(&str, usize, &str)] =
-    &[("src/report/decline", 22, "one file for each step of the method, each a page")];
+    &[("src/report/decline", 29, "one file for each step of the method, each a page")];
 const ARCHITECTURE_LINES_MAX: usize = 120;
 const DECISION_LINES_MAX: usize = 40;
 

@@ -1,0 +1,122 @@
+//! `activity-rising`: which partners bring more than they used to, since when, and what it is worth.
+//!
+//! As with `activity-decline`, it is about the last whole day of the window.
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use super::Estimate;
+use super::Rise;
+use super::judgement::{Judged, Judgement, judge};
+use super::table::{picture, three, whole};
+use crate::money::Money;
+use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+
+/// Days that a gain is told for.
+const AHEAD_DAYS: f64 = 28.0;
+
+/// The report.
+#[derive(Debug)]
+pub struct ActivityRising;
+
+const COLUMNS: &[Column] = &[
+    Kind::Text.named("partner_id"),
+    Kind::Text.named("partner_name"),
+    Kind::Text.named("partner_kind"),
+    Kind::Text.named("rank"),
+    Kind::Text.named("owner"),
+    Kind::Date.named("since"),
+    Kind::Int.named("expected_clicks_28d"),
+    Kind::Int.named("expected_clicks_28d_low"),
+    Kind::Int.named("expected_clicks_28d_high"),
+    Kind::Int.named("observed_clicks_28d"),
+    Kind::Int.named("observed_clicks_28d_low"),
+    Kind::Int.named("observed_clicks_28d_high"),
+    Kind::Int.named("share_gained_percent"),
+    Kind::Text.named("p_value"),
+    Kind::Int.named("gained_clicks_to_date"),
+    Kind::Money.named("gained_commission_next_28d"),
+    Kind::Text.named("currency"),
+    Kind::Text.named("chart"),
+    Kind::Text.named("sparkline"),
+];
+
+impl Report for ActivityRising {
+    fn name(&self) -> &'static str {
+        "activity-rising"
+    }
+
+    fn description(&self) -> &'static str {
+        "Partners whose referral traffic has risen, by more than a single day can explain."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(async move {
+            let judgement = judge(db, params).await?;
+            Ok(table(&judgement, params))
+        })
+    }
+}
+
+fn table(judgement: &Judgement, params: &Params) -> Table {
+    let rises = judgement.network.rising(judgement.last());
+    let mut listed: Vec<(&Judged, Rise)> = rises
+        .into_iter()
+        .filter_map(|rise| {
+            let found = judgement.partners.iter().find(|p| p.assessment.partner == rise.partner);
+            found.map(|partner| (partner, rise))
+        })
+        .collect();
+    listed.sort_by_key(|(partner, rise)| std::cmp::Reverse(ahead_minor(partner, rise)));
+    let summary = vec![
+        ("day", Cell::Date(judgement.day)),
+        ("partners", Cell::Int(i64::try_from(judgement.partners.len()).unwrap_or(i64::MAX))),
+        ("listed", Cell::Int(i64::try_from(listed.len()).unwrap_or(i64::MAX))),
+    ];
+    let rows = listed.iter().map(|(p, rise)| row(p, rise, judgement, params)).collect();
+    Table { rows, summary }
+}
+
+/// What the gain will have earned in four weeks, if it lasts and each click earns as before.
+fn ahead_minor(partner: &Judged, rise: &Rise) -> i64 {
+    let per_day = rise.observed_per_day.value - rise.expected_per_day.value;
+    whole(per_day * AHEAD_DAYS * partner.earned_per_click())
+}
+
+fn row(partner: &Judged, rise: &Rise, judgement: &Judgement, params: &Params) -> Vec<Cell> {
+    let subject = &partner.subject;
+    let ahead = |e: &Estimate| Estimate {
+        value: e.value * AHEAD_DAYS,
+        low: e.low * AHEAD_DAYS,
+        high: e.high * AHEAD_DAYS,
+    };
+    let gained = rise.observed_per_day.value / rise.expected_per_day.value - 1.0;
+    let mut cells = vec![
+        Cell::text(subject.partner_id),
+        Cell::text(&subject.name),
+        Cell::text(&subject.kind),
+        Cell::text(&subject.rank),
+        Cell::or_empty(subject.owner.as_ref(), Cell::text),
+        Cell::Date(judgement.date(rise.since)),
+    ];
+    cells.extend(three(&ahead(&rise.expected_per_day)));
+    cells.extend(three(&ahead(&rise.observed_per_day)));
+    cells.extend([
+        Cell::Int(whole(gained * 100.0)),
+        Cell::Text(format!("{:.1e}", rise.p_value)),
+        Cell::Int(whole(rise.gained)),
+        Cell::Money(Money::new(ahead_minor(partner, rise), params.currency)),
+        Cell::text(params.currency),
+        picture(subject, "activity", params),
+        picture(subject, "sparkline", params),
+    ]);
+    cells
+}
