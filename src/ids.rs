@@ -125,6 +125,9 @@ typed_id!(/** A request, in logs and problems. */ RequestId, "req");
 typed_id!(/** A dead letter. */ DeadLetterId, "dl");
 typed_id!(/** A user: a person or a system that owns keys. */ UserId, "us");
 typed_id!(/** An API key. */ ApiKeyId, "ak");
+typed_id!(/** A case of a partner that declined. */ CaseId, "ca");
+typed_id!(/** A fall that many partners share. */ IncidentId, "in");
+typed_id!(/** An absence that a partner declared. */ AbsenceId, "ab");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

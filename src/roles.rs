@@ -15,10 +15,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::address::Guard;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::timer;
 use crate::config::Role;
+use crate::incident::daily;
 use crate::metrics as metric;
 use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
@@ -140,6 +142,7 @@ fn spawn_tasks(
     if has(Role::Timers) {
         tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(keep_cases(app.clone(), stopping.clone())));
     }
     tasks
 }
@@ -246,6 +249,17 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
+    }
+}
+
+/// Acts on the last whole day of each program, soon after it is over. A task of its own: the
+/// detector and strangers' landing pages take their time, and approvals must not wait for them.
+async fn keep_cases(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let guard = Guard::new(app.config.outbound_allow.clone());
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        let done = daily::run_due(&app.background_db, &guard, app.clock.now()).await;
+        trouble.note("looking after declines", done);
     }
 }
 

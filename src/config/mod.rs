@@ -82,6 +82,8 @@ pub struct Config {
     pub webhook_max_bytes: usize,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Private ranges that outgoing requests may reach.
+    pub outbound_allow: Vec<Network>,
     /// What `Sec-GPC: 1` changes.
     pub gpc_mode: GpcMode,
     /// What happens to sub-ids that look like an e-mail address.
@@ -194,6 +196,9 @@ impl Config {
                 .read("TRIBUTARY_WEBHOOK_MAX_BYTES", parse::number(1024..=1_048_576)),
             trusted_proxies: r
                 .read_optional("TRIBUTARY_TRUSTED_PROXIES", parse::networks)
+                .unwrap_or_default(),
+            outbound_allow: r
+                .read_optional("TRIBUTARY_OUTBOUND_ALLOW_CIDRS", parse::networks)
                 .unwrap_or_default(),
             gpc_mode: r.read("TRIBUTARY_GPC_MODE", str::parse),
             subid_pii: r.read("TRIBUTARY_SUBID_PII", str::parse),

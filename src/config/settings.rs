@@ -95,6 +95,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("TRIBUTARY_WEBHOOK_TOLERANCE_S", Default("300"), "s", "1–3600", "How far a webhook's timestamp may be from now, either way."),
     plain("TRIBUTARY_WEBHOOK_MAX_BYTES", Default("65536"), "bytes", "1024–1048576", "Body of a webhook, at most."),
     plain("TRIBUTARY_TRUSTED_PROXIES", Optional, "", "addresses or address/prefix, separated by commas", "Proxies whose Forwarded and X-Forwarded-For are believed; none by default."),
+    plain("TRIBUTARY_OUTBOUND_ALLOW_CIDRS", Optional, "", "addresses or address/prefix, separated by commas", "Private addresses that landing checks and webhooks may call; none by default."),
     plain("TRIBUTARY_GPC_MODE", Default("minimal"), "", "minimal, off", "minimal: a click with Sec-GPC: 1 carries no visitor tag; off: the header changes nothing."),
     plain("TRIBUTARY_SUBID_PII", Default("hash"), "", "hash, reject, keep", "What happens to sub-ids that look like an e-mail address."),
     plain("TRIBUTARY_SETTLE_BATCH_MAX", Default("1000"), "events", "1–10000", "Events settled in one transaction, at most."),

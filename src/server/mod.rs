@@ -62,6 +62,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::payout::http::configure(cfg);
     crate::report::http::configure(cfg);
     crate::account::http::configure(cfg);
+    crate::incident::http::configure(cfg);
 }
 
 /// Binds the public listener.

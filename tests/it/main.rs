@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
+mod decline_cases;
 mod engines;
 mod harness;
 mod link_to_payout;
