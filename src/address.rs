@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn allowed_ranges_pass_and_only_they() {
         let guard = Guard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-        for (ip, allowed) in [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("10.0.0.1", false)] {
+        for (ip, allowed) in [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("10.0.0.1", false)]
+        {
             assert_eq!(guard.allows(ip.parse().unwrap()), allowed, "{ip}");
         }
         assert!(!Guard::default().allows(Ipv4Addr::LOCALHOST.into()));

@@ -116,8 +116,7 @@ async fn run_program(
 
 fn params(program: &Program, at: &Day, zone: Tz) -> Result<Params, DailyError> {
     let (from, to) = (at.day.to_string(), at.today.to_string());
-    let window =
-        Window::parse(&from, &to, zone).map_err(|e| DailyError::Terms(e.to_string()))?;
+    let window = Window::parse(&from, &to, zone).map_err(|e| DailyError::Terms(e.to_string()))?;
     let currency = program.currency.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
     Ok(Params { program_id: program.program_id, window, currency, now: at.now })
 }

@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    /// A case that keeps `before` percent until the remedy's day and `after` from then on.
+    /// A case that keeps what the share lost leaves until the day `from`, then `after`, percent.
     fn course(share_lost: i32, remedy: Option<i64>, from: i64, after: i32) -> Course {
         let before = 100 - share_lost;
         Course {
@@ -235,7 +235,7 @@ mod tests {
             expected_28d: 500,
             share_lost_percent: share_lost,
             remedy: remedy.map(|on| ("support-callback".to_owned(), on)),
-            recovered_on: (after >= 80).then_some(from + 20),
+            recovered_on: (after >= 80).then_some(from + 10),
             kept: (0..60).map(|day| (day, if day <= from { before } else { after })).collect(),
         }
     }
@@ -251,7 +251,8 @@ mod tests {
             let by_itself = rng.random_range(0..=40) + share_lost / 10;
             let regained = by_itself + if is_treated { effect } else { 0 };
             let after = 100 - share_lost + regained;
-            courses.push(course(share_lost, is_treated.then_some(on), on, after));
+            // Whoever comes back does so after the last day of treatment, treated or not.
+            courses.push(course(share_lost, is_treated.then_some(on), 14, after));
         }
         courses
     }

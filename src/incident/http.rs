@@ -49,23 +49,21 @@ pub fn configure(cfg: &mut ServiceConfig) {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::NoOutcome => Self::new(Code::InvalidField)
-                .error("/outcome", format!("is required: {refused}")),
+            Refused::NoOutcome => {
+                Self::new(Code::InvalidField).error("/outcome", format!("is required: {refused}"))
+            }
             Refused::OutcomeOfOpen => {
                 Self::new(Code::InvalidField).error("/outcome", refused.to_string())
             }
-            Refused::Closed => Self::new(Code::InvalidTransition)
-                .detail("The case is closed; its cause and remedy may still be told, nothing else."),
+            Refused::Closed => Self::new(Code::InvalidTransition).detail(
+                "The case is closed; its cause and remedy may still be told, nothing else.",
+            ),
         }
     }
 }
 
 /// Finds a case that the key reaches and keeps it locked.
-async fn lock_case(
-    db: &mut PgConnection,
-    caller: &Identity,
-    id: CaseId,
-) -> Result<Case, Problem> {
+async fn lock_case(db: &mut PgConnection, caller: &Identity, id: CaseId) -> Result<Case, Problem> {
     let case = store::lock_case(db, id).await?;
     case.filter(|c| caller.reaches(c.program_id)).ok_or_else(|| Problem::new(Code::NotFound))
 }
@@ -304,12 +302,12 @@ async fn declare_absence(
         .details(json!({"partner_id": partner_id, "from": absence.from_day, "to": absence.to_day}))
         .request(&caller.request_id);
     once(&app, &req, &caller, KeyRule::Optional, &body.bytes, async move |db| {
-        incident_store::insert_absence(db, &absence).await.map_err(|e| {
-            match broken_constraint(&e) {
+        incident_store::insert_absence(db, &absence).await.map_err(
+            |e| match broken_constraint(&e) {
                 Some("partner_absences_enrollment") => Problem::new(Code::NotFound),
                 Some(_) | None => e.into(),
-            }
-        })?;
+            },
+        )?;
         audit_store::record(db, entry, now).await?;
         let location = format!("/v1/absences?program_id={}", absence.program_id);
         Ok(Answer::created(location, AbsenceBody::from(absence)))

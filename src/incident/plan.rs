@@ -75,12 +75,7 @@ pub enum Step {
 }
 
 /// Decides what the day leads to.
-pub fn plan(
-    day: NaiveDate,
-    findings: &[Finding],
-    causes: &[Shared],
-    known: &[Known],
-) -> Vec<Step> {
+pub fn plan(day: NaiveDate, findings: &[Finding], causes: &[Shared], known: &[Known]) -> Vec<Step> {
     let places: HashMap<PartnerId, usize> =
         findings.iter().enumerate().map(|(place, f)| (f.partner_id, place)).collect();
     let followed = known.iter().filter_map(|case| {
@@ -188,8 +183,13 @@ mod tests {
 
     #[test]
     fn warnings_open_cases_and_watches_are_noted() {
-        let findings =
-            [listed("watch"), listed("warning"), listed("critical"), listed("silent"), finding("DE", None)];
+        let findings = [
+            listed("watch"),
+            listed("warning"),
+            listed("critical"),
+            listed("silent"),
+            finding("DE", None),
+        ];
         let steps = plan(today(), &findings, &[], &[]);
         assert!(matches!(steps[0], Step::Note { place: 0, cause: None, .. }), "{steps:?}");
         for (step, expected) in steps[1..].iter().zip(1..) {
@@ -207,8 +207,16 @@ mod tests {
         let case = known(&findings[0]);
         let steps = plan(today(), &findings, &[], std::slice::from_ref(&case));
         assert!(
-            matches!(&steps[..], [Step::Follow { listing: Some(_), kept_percent: Some(0),
-                recovered_on: None, cause: None, .. }]),
+            matches!(
+                &steps[..],
+                [Step::Follow {
+                    listing: Some(_),
+                    kept_percent: Some(0),
+                    recovered_on: None,
+                    cause: None,
+                    ..
+                }]
+            ),
             "{steps:?}"
         );
         let closed = Known { is_open: false, ..case };
@@ -229,8 +237,10 @@ mod tests {
         };
         let steps = plan(today(), &findings, &[cause], &[]);
         assert!(
-            matches!(&steps[..], [Step::Note { place: 0, cause: Some(0), .. },
-                Step::Open { place: 1, .. }]),
+            matches!(
+                &steps[..],
+                [Step::Note { place: 0, cause: Some(0), .. }, Step::Open { place: 1, .. }]
+            ),
             "{steps:?}"
         );
     }
@@ -271,10 +281,11 @@ mod tests {
             let text = format!("{fallen_since:?} {present} {opened} {before:?}");
             let finding =
                 Finding { fallen_since, listed, present_28d: Some(present), ..base.clone() };
-            let case =
-                Known { opened_on: day(opened), recovered_on: before, ..known(&finding) };
+            let case = Known { opened_on: day(opened), recovered_on: before, ..known(&finding) };
             match &plan(today(), &[finding], &[], &[case])[..] {
-                [Step::Follow { recovered_on, .. }] => assert_eq!(*recovered_on, expected, "{text}"),
+                [Step::Follow { recovered_on, .. }] => {
+                    assert_eq!(*recovered_on, expected, "{text}")
+                }
                 steps => panic!("{text}: {steps:?}"),
             }
         }

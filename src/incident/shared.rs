@@ -151,9 +151,8 @@ fn chance(findings: &[Finding], group: &[usize], judged: &[usize], day: NaiveDat
 
 /// Returns the share of partners that fall in as many days at other times.
 fn usual_share(findings: &[Finding], judged: &[usize], day: NaiveDate) -> f64 {
-    let at_other_times = |since: NaiveDate| {
-        (NEAR_DAYS + 1..=USUAL_DAYS).contains(&(since - day).num_days().abs())
-    };
+    let at_other_times =
+        |since: NaiveDate| (NEAR_DAYS + 1..=USUAL_DAYS).contains(&(since - day).num_days().abs());
     let falls = judged.iter().filter(|&&i| findings[i].fallen_since.is_some_and(at_other_times));
     let stretches = (2 * (USUAL_DAYS - NEAR_DAYS)) as f64 / (2 * NEAR_DAYS + 1) as f64;
     falls.count() as f64 / stretches / judged.len().max(1) as f64
@@ -234,8 +233,9 @@ pub(super) mod tests {
     fn falls_on_days_of_their_own_share_nothing() {
         // A bad season: every third partner falls, two weeks apart from each other.
         let mut findings = many(20, "DE", None);
-        for (i, since) in
-            ["2026-09-20", "2026-10-04", "2026-10-18", "2026-11-01", "2026-11-15"].iter().enumerate()
+        for (i, since) in ["2026-09-20", "2026-10-04", "2026-10-18", "2026-11-01", "2026-11-15"]
+            .iter()
+            .enumerate()
         {
             findings[i].fallen_since = Some(day(since));
             findings[i + 5].fallen_since = Some(day(since));

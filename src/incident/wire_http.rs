@@ -1,13 +1,10 @@
 //! Cases, incidents and absences as they are sent and shown.
-#![expect(unused_qualifications, reason = "utoipa repeats the types of queries")]
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::case::{
-    ANSWERS_MIN, Accuracy, CAUSES, CHANNELS, Case, Changes, OUTCOMES, STATUSES,
-};
+use super::case::{ANSWERS_MIN, Accuracy, CAUSES, CHANNELS, Case, Changes, OUTCOMES, STATUSES};
 use super::effect::{Comparison, Effect, TREATED_MIN};
 use super::incident_store::{Absence, Incident};
 use super::store::Contact;

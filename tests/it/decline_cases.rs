@@ -33,10 +33,8 @@ impl Network {
         let app = TestApp::start().await;
         let scene = app.scene().await;
         let mut owner = app.owner().await;
-        let program: i32 = sqlx::query_scalar("select number from programs")
-            .fetch_one(&mut owner)
-            .await
-            .unwrap();
+        let program: i32 =
+            sqlx::query_scalar("select number from programs").fetch_one(&mut owner).await.unwrap();
         let mut partners = Vec::new();
         for n in 0..N_PARTNERS {
             let body = json!({"name": format!("Blog {n}"), "kind": "webmaster",
@@ -131,9 +129,9 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
     net.app.post(&net.app.manager_key, &path, away).await.expect(201);
 
     // Two instances at once, and one of them again.
-    let (a, b) = futures_util::join!(net.run(), net.run());
+    let (a, b) = futures_util::future::join(net.run(), net.run()).await;
     assert_eq!(net.run().await, 0);
-    assert!((1..=2).contains(&(a + b)), "{a} {b}");
+    assert_eq!(a + b, 1);
     assert_eq!(net.count("select count(*) from decline_days").await, 1);
     let cases = net.list("/v1/cases").await;
     assert_eq!(cases.len(), 1, "{cases:?}");
@@ -167,8 +165,11 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
     let found = json!({"confirmed_cause": guess, "remedy": "support-callback", "owner": "Anna"});
     patch(found).await.expect(200);
     let accuracy = net.get(&format!("/v1/cases/accuracy?program_id={}", net.program_id)).await;
-    assert_eq!(accuracy, json!([{"cause": guess, "n_confirmed": 1, "n_right": 1,
-        "right_percent": null, "note": "too few"}]));
+    assert_eq!(
+        accuracy,
+        json!([{"cause": guess, "n_confirmed": 1, "n_right": 1,
+        "right_percent": null, "note": "too few"}])
+    );
     assert_eq!(net.get("/v1/cases?owner=Anna&overdue=true").await["data"], json!([]));
 
     // The partner comes back: that is noted, and the case goes on until a person closes it.
@@ -208,7 +209,10 @@ async fn an_outage_of_everybody_is_one_incident_and_no_case() {
     assert_eq!(net.list("/v1/cases").await, Vec::<Value>::new());
     let incidents = net.list("/v1/incidents").await;
     assert_eq!(incidents.len(), 1, "{incidents:?}");
-    assert_eq!((&incidents[0]["kind"], &incidents[0]["since"]), (&json!("destination"), &json!(stop)));
+    assert_eq!(
+        (&incidents[0]["kind"], &incidents[0]["since"]),
+        (&json!("destination"), &json!(stop))
+    );
     let text = incidents[0]["text"].as_str().unwrap();
     assert!(text.contains("the landing page answers 404"), "{text}");
 
