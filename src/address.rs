@@ -109,6 +109,11 @@ pub enum Refused {
 }
 
 impl Guard {
+    /// Tells whether an address may be called at all.
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        self.check(ip, Reach::Public).is_ok()
+    }
+
     /// Checks an address right before the connection.
     pub fn check(&self, ip: IpAddr, reach: Reach) -> Result<(), Refused> {
         if self.allow.iter().any(|range| range.contains(ip)) {

@@ -4,7 +4,7 @@
 //! [`click`] and a shop's [`conversion`] enter through HTTP ([`intake`] for conversions) and become
 //! durable in the [`stream`]; [`settlement`] carries them into PostgreSQL, where each conversion
 //! earns a [`commission`], each commission moves the [`ledger`], and a [`payout`] pays it.
-//! [`report`]s only read. Everything above the line "ground" below may name ground, never the
+//! [`report`]s only read; an [`incident`] or a case is what is done about a decline that they tell. Everything above the line "ground" below may name ground, never the
 //! other way round; `tests/it/tidy.rs` holds the full table of directions.
 
 // Ground: names nothing above it.
@@ -26,6 +26,7 @@ pub mod account;
 pub mod click;
 pub mod commission;
 pub mod conversion;
+pub mod incident;
 pub mod intake;
 pub mod ledger;
 pub mod link;

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::timer;
 use crate::config::Role;
+use crate::incident::daily;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
 use crate::server::{self, admin_http};
@@ -149,6 +150,7 @@ fn spawn_tasks(
     if has(Role::Timers) {
         tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(keep_cases(app.clone(), stopping.clone())));
     }
     if has(Role::Deliver) {
         tasks.push(background.spawn(deliver(app.clone(), stopping.clone())));
@@ -300,6 +302,17 @@ async fn forget_sent(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let days_ago = |n| now - chrono::Duration::days(n);
     outbound::store::forget(&mut db, days_ago(DELIVERY_DAYS), days_ago(NOTICE_DAYS)).await
+}
+
+/// Acts on the last whole day of each program, soon after it is over. A task of its own: the
+/// detector and strangers' landing pages take their time, and approvals must not wait for them.
+async fn keep_cases(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let guard = app.guard();
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        let done = daily::run_due(&app.background_db, &guard, app.clock.now()).await;
+        trouble.note("looking after declines", done);
+    }
 }
 
 /// Trims what is settled and old enough, and forgets what nobody needs any more.

@@ -34,6 +34,18 @@ impl Entry {
         }
     }
 
+    /// Returns a line about what the service did by itself, such as a timer.
+    pub fn by_system(action: &'static str, object: impl Display) -> Self {
+        Self {
+            actor: "system".to_owned(),
+            action,
+            object: object.to_string(),
+            program_id: None,
+            details: Value::Object(serde_json::Map::new()),
+            request_id: None,
+        }
+    }
+
     /// Adds the program that the object belongs to.
     pub fn program(mut self, program_id: ProgramId) -> Self {
         self.program_id = Some(program_id);

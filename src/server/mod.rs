@@ -64,6 +64,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::account::http::configure(cfg);
     crate::outbound::http::configure(cfg);
     crate::outbound::digest_http::configure(cfg);
+    crate::incident::http::configure(cfg);
 }
 
 /// Binds the public listener.

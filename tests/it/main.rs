@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod cli;
+mod decline_cases;
 mod decline_pictures;
 mod documents;
 mod engines;

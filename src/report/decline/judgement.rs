@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use super::query::{self, Reading, Subject};
+use super::told;
 use super::{Assessment, Day, Decline, Incident, Network, Verdict};
 use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
@@ -71,6 +72,7 @@ pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgement, 
     let today = params.now.with_timezone(&params.window.time_zone).date_naive();
     let day = end.min(today).pred_opt().unwrap_or(end);
     let Reading { first, n_days, mut subjects } = query::read(db, params, day).await?;
+    told::add(db, params.program_id, (first, n_days), &mut subjects).await?;
     let series = subjects.iter_mut().map(|s| std::mem::take(&mut s.series)).collect();
     let network =
         Network::new(n_days, series).map_err(|e| ReportError::BadFigure(e.to_string()))?;

@@ -47,6 +47,7 @@ mod silence;
 mod state;
 pub mod table;
 mod tail;
+pub mod told;
 mod totals;
 mod windows;
 
@@ -124,6 +125,14 @@ impl Network {
     /// If `day` is not below [`days`](Self::days), as all methods that take a day.
     pub fn factor(&self, day: Day) -> f64 {
         self.history.factors[day]
+    }
+
+    /// Returns a partner's clicks per usual day in the `days` that end with `day`; none while these
+    /// were no usual days at all.
+    pub fn rate(&self, partner: usize, day: Day, days: usize) -> Option<f64> {
+        let from = (day + 1).saturating_sub(days);
+        let exposure = self.history.exposure.between(partner, from, day + 1);
+        (exposure > 0.0).then(|| self.history.raw.between(partner, from, day + 1) / exposure)
     }
 
     /// Returns the strongest finding about a partner on a day.

@@ -1,0 +1,279 @@
+//! Once a day for each program: visits the landing page, asks the detector, acts on what it says.
+//!
+//! The landing page and the detector take seconds and hold no transaction. Then everything is
+//! written in one, whose first row claims the day: of two instances, the second finds it taken and
+//! writes nothing.
+
+use std::collections::HashMap;
+
+use chrono::{Days, Duration, NaiveDate};
+use chrono_tz::Tz;
+use serde_json::json;
+
+use super::case::due_on;
+use super::finding::{Finding, NetworkFall, findings, network_fall};
+use super::incident_store::{self, DayCounts, Sighting};
+use super::landing::{probe, store as landing_store};
+use super::notice_store::{self, Declined};
+use super::plan::{FOLLOWED_DAYS, Known, Step, plan};
+use super::shared::{Scope, Shared, shared};
+use super::store::{self, NewCase};
+use crate::account::audit_store::{self, Entry};
+use crate::address::Guard;
+use crate::clock::Timestamp;
+use crate::db::{Db, DbTx};
+use crate::ids::{CaseId, IncidentId, ProgramId};
+use crate::program::{Program, store as program_store};
+use crate::report::decline::judgement::judge;
+use crate::report::period::Window;
+use crate::report::{Params, ReportError};
+
+/// The clicks of a day's last minutes are settled by then, even after a short trouble.
+const AFTER_MIDNIGHT: Duration = Duration::minutes(30);
+/// Programs of a deployment, at most.
+const PROGRAMS_MAX: i64 = 1_000;
+/// The country of a partner is where its clicks of the last quarter came from.
+const COUNTRY_DAYS: u64 = 91;
+
+/// Why a day was not acted on. Nothing of it was written; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum DailyError {
+    /// PostgreSQL could not be reached, or failed.
+    #[error("the day's cases cannot be written")]
+    Database(#[from] sqlx::Error),
+    /// The detector could not be asked.
+    #[error("the program cannot be judged")]
+    Report(#[from] ReportError),
+    /// The terms of a program cannot be used.
+    #[error("{0}")]
+    Terms(String),
+}
+
+/// Acts on the last whole day of every program for which nobody did yet; returns how many.
+///
+/// # Errors
+/// The first one; the other programs are done all the same.
+pub async fn run_due(db: &Db, guard: &Guard, now: Timestamp) -> Result<u64, DailyError> {
+    let programs = {
+        let mut db = db.acquire().await?;
+        program_store::list_programs(&mut db, None, None, PROGRAMS_MAX).await?
+    };
+    let (mut n_done, mut first_error) = (0, None);
+    for program in programs.iter().filter(|p| p.status == "active") {
+        match run_program(db, guard, program, now).await {
+            Ok(is_done) => n_done += u64::from(is_done),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    first_error.map_or(Ok(n_done), Err)
+}
+
+/// The day of a program that is to be acted on.
+struct Day {
+    program_id: ProgramId,
+    /// The last whole day.
+    day: NaiveDate,
+    /// The program's today: when cases are opened.
+    today: NaiveDate,
+    now: Timestamp,
+}
+
+async fn run_program(
+    db: &Db,
+    guard: &Guard,
+    program: &Program,
+    now: Timestamp,
+) -> Result<bool, DailyError> {
+    let zone: Tz = program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
+    let today = (now - AFTER_MIDNIGHT).with_timezone(&zone).date_naive();
+    let day = today.pred_opt().unwrap_or(today);
+    let at = Day { program_id: program.program_id, day, today, now };
+    {
+        let mut db = db.acquire().await?;
+        if incident_store::has_day(&mut db, at.program_id, at.day).await? {
+            return Ok(false);
+        }
+    }
+    let check = probe::check(program, guard, now).await;
+    let (network, findings) = {
+        let mut db = db.acquire().await?;
+        landing_store::insert_check(&mut db, at.program_id, &check, now).await?;
+        let params = params(program, &at, zone)?;
+        let judgement = judge(&mut db, &params).await?;
+        let since = day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(day);
+        let countries: HashMap<_, _> =
+            incident_store::list_main_countries(&mut db, at.program_id, since)
+                .await?
+                .into_iter()
+                .collect();
+        (network_fall(&judgement), findings(&judgement, &countries))
+    };
+    let mut db_tx = db.begin().await?;
+    let is_done = act(&mut db_tx, &at, network, &findings).await?;
+    db_tx.commit().await?;
+    Ok(is_done)
+}
+
+fn params(program: &Program, at: &Day, zone: Tz) -> Result<Params, DailyError> {
+    let (from, to) = (at.day.to_string(), at.today.to_string());
+    let window = Window::parse(&from, &to, zone).map_err(|e| DailyError::Terms(e.to_string()))?;
+    let currency = program.currency.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
+    Ok(Params { program_id: program.program_id, window, currency, now: at.now })
+}
+
+/// Writes everything of a day; false if another instance did.
+async fn act(
+    db: &mut DbTx,
+    at: &Day,
+    network: Option<NetworkFall>,
+    findings: &[Finding],
+) -> Result<bool, sqlx::Error> {
+    let followed_from = at.day - Duration::days(FOLLOWED_DAYS);
+    let known = store::lock_known(db, at.program_id, followed_from).await?;
+    let causes = shared(network, findings);
+    let steps = plan(at.day, findings, &causes, &known);
+    let counts = counts(findings, &steps);
+    if !incident_store::insert_day(db, at.program_id, at.day, counts, at.now).await? {
+        return Ok(false);
+    }
+    let incidents = write_incidents(db, at, &causes).await?;
+    let incident = |cause: Option<usize>| cause.and_then(|c| incidents.get(c).copied());
+    for step in &steps {
+        match step {
+            Step::Open { place, kind, listing } => {
+                let finding = &findings[*place];
+                let case = NewCase {
+                    case_id: CaseId::new(),
+                    program_id: at.program_id,
+                    partner_id: finding.partner_id,
+                    kind: *kind,
+                    owner: finding.owner.as_deref(),
+                    opened_on: at.today,
+                    due_on: due_on(at.today, &listing.severity, &finding.rank),
+                    judged_on: at.day,
+                    listing,
+                };
+                open(db, at, &case).await?;
+            }
+            Step::Follow { case_id, cause, .. } => {
+                let case = known.iter().find(|k| k.case_id == *case_id);
+                if let Some(case) = case {
+                    follow(db, at, case, step, incident(*cause)).await?;
+                }
+            }
+            Step::Note { place, listing, cause } => {
+                let partner_id = findings[*place].partner_id;
+                let what = (listing.severity.as_str(), listing.since);
+                let incident = incident(*cause);
+                let (program_id, day) = (at.program_id, at.day);
+                incident_store::insert_note(db, program_id, day, partner_id, what, incident)
+                    .await?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn counts(findings: &[Finding], steps: &[Step]) -> DayCounts {
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let is_open = |step: &&Step| matches!(step, Step::Open { .. });
+    let is_explained = |step: &&Step| {
+        matches!(step, Step::Note { cause: Some(_), .. } | Step::Follow { cause: Some(_), .. })
+    };
+    DayCounts {
+        n_judged: count(findings.iter().filter(|f| f.is_judged).count()),
+        n_listed: count(findings.iter().filter(|f| f.listed.is_some()).count()),
+        n_opened: count(steps.iter().filter(is_open).count()),
+        n_explained: count(steps.iter().filter(is_explained).count()),
+    }
+}
+
+/// Opens, renews and ends incidents; returns the id of each cause.
+async fn write_incidents(
+    db: &mut DbTx,
+    at: &Day,
+    causes: &[Shared],
+) -> Result<Vec<IncidentId>, sqlx::Error> {
+    let fault = landing_store::find_fault(db, at.program_id).await?;
+    let mut ids = Vec::with_capacity(causes.len());
+    for cause in causes {
+        let (kind, subject) = match &cause.scope {
+            Scope::Network if fault.is_some() => ("destination", ""),
+            Scope::Network => ("network", ""),
+            Scope::Country(code) => ("country", code.as_str()),
+        };
+        let sighting = Sighting {
+            kind,
+            subject,
+            since: cause.since,
+            n_partners: i32::try_from(cause.members.len()).unwrap_or(i32::MAX),
+            n_judged: i32::try_from(cause.n_judged).unwrap_or(i32::MAX),
+            text: cause.text(fault.as_deref()),
+        };
+        let (id, is_new) =
+            incident_store::see_incident(db, at.program_id, at.day, &sighting, at.now).await?;
+        if is_new {
+            tracing::warn!(incident.id = %id, "incident {id}: {}", sighting.text);
+            record(db, at, "incident.open", id, json!({"text": sighting.text})).await?;
+        }
+        ids.push(id);
+    }
+    for id in incident_store::end_unseen(db, at.program_id, at.day, at.now).await? {
+        record(db, at, "incident.end", id, json!({"ended_on": at.day})).await?;
+    }
+    Ok(ids)
+}
+
+async fn open(db: &mut DbTx, at: &Day, case: &NewCase<'_>) -> Result<(), sqlx::Error> {
+    store::insert_case(db, case, at.now).await?;
+    let details = json!({
+        "partner_id": case.partner_id,
+        "kind": case.kind.as_str(),
+        "severity": case.listing.severity,
+    });
+    record(db, at, "case.open", case.case_id, details).await?;
+    let notice = Declined {
+        program_id: at.program_id,
+        case_id: case.case_id,
+        partner_id: case.partner_id,
+        kind: case.kind,
+        listing: case.listing,
+    };
+    notice_store::declined(db, &notice, at.now).await
+}
+
+async fn follow(
+    db: &mut DbTx,
+    at: &Day,
+    case: &Known,
+    step: &Step,
+    incident: Option<IncidentId>,
+) -> Result<(), sqlx::Error> {
+    let Step::Follow { listing, kept_percent, recovered_on, .. } = step else { return Ok(()) };
+    let id = (at.program_id, case.case_id);
+    if let Some(listing) = listing {
+        store::update_figures(db, id, at.day, listing, at.now).await?;
+    }
+    if let Some(kept) = kept_percent {
+        store::insert_case_day(db, id, at.day, *kept).await?;
+    }
+    if *recovered_on != case.recovered_on || incident.is_some() {
+        store::update_course(db, id, *recovered_on, incident, at.now).await?;
+    }
+    if *recovered_on != case.recovered_on {
+        let details = json!({"before": case.recovered_on, "after": recovered_on});
+        record(db, at, "case.recovery", case.case_id, details).await?;
+    }
+    Ok(())
+}
+
+async fn record(
+    db: &mut DbTx,
+    at: &Day,
+    action: &'static str,
+    object: impl std::fmt::Display,
+    details: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry::by_system(action, object).program(at.program_id).details(details);
+    audit_store::record(db, entry, at.now).await
+}
