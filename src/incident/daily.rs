@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::db::{Db, DbTx};
 use crate::ids::{CaseId, IncidentId, ProgramId};
 use crate::program::{Program, store as program_store};
-use crate::report::decline::judgement::judge;
+use crate::report::decline::judgment::judge;
 use crate::report::period::Window;
 use crate::report::{Params, ReportError};
 
@@ -99,14 +99,14 @@ async fn run_program(
         let mut db = db.acquire().await?;
         landing_store::insert_check(&mut db, at.program_id, &check, now).await?;
         let params = params(program, &at, zone)?;
-        let judgement = judge(&mut db, &params).await?;
+        let judgment = judge(&mut db, &params).await?;
         let since = day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(day);
         let countries: HashMap<_, _> =
             incident_store::list_main_countries(&mut db, at.program_id, since)
                 .await?
                 .into_iter()
                 .collect();
-        (network_fall(&judgement), findings(&judgement, &countries))
+        (network_fall(&judgment), findings(&judgment, &countries))
     };
     let mut db_tx = db.begin().await?;
     let is_done = act(&mut db_tx, &at, network, &findings).await?;

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 
 use super::case::Listing;
 use crate::ids::PartnerId;
-use crate::report::decline::judgement::{Judged, Judgement};
+use crate::report::decline::judgment::{Judged, Judgment};
 use crate::report::decline::table::{cause, severity};
 use crate::report::decline::{Cause, ConversionFall, Decline, Verdict, remedy};
 
@@ -53,9 +53,9 @@ pub struct NetworkFall {
     pub kept_percent: i64,
 }
 
-/// Returns what the judgement says of every partner.
-pub fn findings(judgement: &Judgement, countries: &HashMap<PartnerId, String>) -> Vec<Finding> {
-    judgement.partners.iter().map(|judged| finding(judgement, judged, countries)).collect()
+/// Returns what the judgment says of every partner.
+pub fn findings(judgment: &Judgment, countries: &HashMap<PartnerId, String>) -> Vec<Finding> {
+    judgment.partners.iter().map(|judged| finding(judgment, judged, countries)).collect()
 }
 
 /// Returns the fall of the whole network that stands on the day judged.
@@ -63,12 +63,12 @@ pub fn findings(judgement: &Judgement, countries: &HashMap<PartnerId, String>) -
 /// The detector's factor is relative to a level that it learns slowly, and after the first months
 /// of a program it may rest off 1 for long. So a fall is measured against the factor's own last
 /// months: else a resting factor would be an outage without end, and explain every decline away.
-pub fn network_fall(judgement: &Judgement) -> Option<NetworkFall> {
-    let days = judgement.network.days();
+pub fn network_fall(judgment: &Judgment) -> Option<NetworkFall> {
+    let days = judgment.network.days();
     let from = days.saturating_sub(USUAL_DAYS);
-    let factors: Vec<f64> = (from..days).map(|day| judgement.network.factor(day)).collect();
-    judgement.incident.and(low_stretch(&factors)).map(|(n_days, kept)| NetworkFall {
-        since: judgement.date(days - n_days),
+    let factors: Vec<f64> = (from..days).map(|day| judgment.network.factor(day)).collect();
+    judgment.incident.and(low_stretch(&factors)).map(|(n_days, kept)| NetworkFall {
+        since: judgment.date(days - n_days),
         kept_percent: whole(100.0 * kept),
     })
 }
@@ -85,36 +85,36 @@ fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
 }
 
 fn finding(
-    judgement: &Judgement,
+    judgment: &Judgment,
     judged: &Judged,
     countries: &HashMap<PartnerId, String>,
 ) -> Finding {
     let (subject, assessment) = (&judged.subject, &judged.assessment);
-    let last = judgement.network.days() - 1;
+    let last = judgment.network.days() - 1;
     let (is_judged, listed) = match &assessment.verdict {
         Verdict::TooYoung { .. } | Verdict::Away => (false, None),
         Verdict::NotListed => (true, None),
-        Verdict::Listed(decline) => (true, Some(of_clicks(judgement, decline))),
+        Verdict::Listed(decline) => (true, Some(of_clicks(judgment, decline))),
     };
     let fall = assessment.conversion_fall.as_ref().filter(|_| is_judged);
-    let rate = judgement.network.rate(assessment.partner, last, PRESENT_DAYS);
+    let rate = judgment.network.rate(assessment.partner, last, PRESENT_DAYS);
     Finding {
         partner_id: subject.partner_id,
         rank: subject.rank.clone(),
         owner: subject.owner.clone(),
         country: countries.get(&subject.partner_id).cloned(),
         is_judged,
-        fallen_since: assessment.state.fallen.map(|fallen| judgement.date(fallen.since)),
+        fallen_since: assessment.state.fallen.map(|fallen| judgment.date(fallen.since)),
         listed,
-        cannot_sell: fall.map(|fall| of_conversions(judgement, fall, last)),
+        cannot_sell: fall.map(|fall| of_conversions(judgment, fall, last)),
         present_28d: rate.map(|rate| whole(FIGURE_DAYS * rate)),
     }
 }
 
-fn of_clicks(judgement: &Judgement, decline: &Decline) -> Listing {
+fn of_clicks(judgment: &Judgment, decline: &Decline) -> Listing {
     Listing {
         severity: severity(decline.severity).to_owned(),
-        since: judgement.date(decline.since),
+        since: judgment.date(decline.since),
         expected_28d: whole(FIGURE_DAYS * decline.expected_per_day.value),
         observed_28d: whole(FIGURE_DAYS * decline.observed_per_day.value),
         share_lost_percent: percent(decline.share_lost),
@@ -129,12 +129,12 @@ fn of_clicks(judgement: &Judgement, decline: &Decline) -> Listing {
 }
 
 /// Visitors come and do not buy: the offer, the page or the audience is wrong.
-fn of_conversions(judgement: &Judgement, fall: &ConversionFall, last: usize) -> Listing {
+fn of_conversions(judgment: &Judgment, fall: &ConversionFall, last: usize) -> Listing {
     let to_28d = FIGURE_DAYS / (last + 1 - fall.since) as f64;
     let lost = fall.expected - fall.observed;
     Listing {
         severity: "warning".to_owned(),
-        since: judgement.date(fall.since),
+        since: judgment.date(fall.since),
         expected_28d: whole(to_28d * fall.expected),
         observed_28d: whole(to_28d * fall.observed),
         share_lost_percent: percent(lost / fall.expected),

@@ -29,7 +29,7 @@ mod conversions;
 mod finding;
 mod halves;
 mod history;
-pub mod judgement;
+pub mod judgment;
 mod network;
 mod onset;
 pub mod picture;

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, get};
 use serde::Deserialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::judgement::judge;
+use super::judgment::judge;
 use super::picture::{Activity, chart, sparkline};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
@@ -88,11 +88,11 @@ async fn draw(
         let params = find_params(&db, &asked, now).await?;
         let mut db = report::begin_reading(&db).await?;
         // A partner is judged against its network, so the whole of it is read.
-        let judgement = judge(&mut db, &params).await?;
+        let judgment = judge(&mut db, &params).await?;
         db.commit().await?;
-        let partner = judgement.partners.iter().find(|p| p.subject.partner_id == partner_id);
+        let partner = judgment.partners.iter().find(|p| p.subject.partner_id == partner_id);
         let partner = partner.ok_or_else(|| Problem::new(Code::NotFound))?;
-        Ok(svg(&Activity::of(&judgement, partner, days)))
+        Ok(svg(&Activity::of(&judgment, partner, days)))
     })
     .await?;
     Ok(HttpResponse::Ok()

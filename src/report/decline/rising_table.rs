@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::Estimate;
 use super::Rise;
-use super::judgement::{Judged, Judgement, judge};
+use super::judgment::{Judged, Judgment, judge};
 use super::table::{picture, three, whole};
 use crate::money::Money;
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
@@ -60,28 +60,28 @@ impl Report for ActivityRising {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
         Box::pin(async move {
-            let judgement = judge(db, params).await?;
-            Ok(table(&judgement, params))
+            let judgment = judge(db, params).await?;
+            Ok(table(&judgment, params))
         })
     }
 }
 
-fn table(judgement: &Judgement, params: &Params) -> Table {
-    let rises = judgement.network.rising(judgement.last());
+fn table(judgment: &Judgment, params: &Params) -> Table {
+    let rises = judgment.network.rising(judgment.last());
     let mut listed: Vec<(&Judged, Rise)> = rises
         .into_iter()
         .filter_map(|rise| {
-            let found = judgement.partners.iter().find(|p| p.assessment.partner == rise.partner);
+            let found = judgment.partners.iter().find(|p| p.assessment.partner == rise.partner);
             found.map(|partner| (partner, rise))
         })
         .collect();
     listed.sort_by_key(|(partner, rise)| std::cmp::Reverse(ahead_minor(partner, rise)));
     let summary = vec![
-        ("day", Cell::Date(judgement.day)),
-        ("partners", Cell::Int(i64::try_from(judgement.partners.len()).unwrap_or(i64::MAX))),
+        ("day", Cell::Date(judgment.day)),
+        ("partners", Cell::Int(i64::try_from(judgment.partners.len()).unwrap_or(i64::MAX))),
         ("listed", Cell::Int(i64::try_from(listed.len()).unwrap_or(i64::MAX))),
     ];
-    let rows = listed.iter().map(|(p, rise)| row(p, rise, judgement, params)).collect();
+    let rows = listed.iter().map(|(p, rise)| row(p, rise, judgment, params)).collect();
     Table { rows, summary }
 }
 
@@ -91,7 +91,7 @@ fn ahead_minor(partner: &Judged, rise: &Rise) -> i64 {
     whole(per_day * AHEAD_DAYS * partner.earned_per_click())
 }
 
-fn row(partner: &Judged, rise: &Rise, judgement: &Judgement, params: &Params) -> Vec<Cell> {
+fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> Vec<Cell> {
     let subject = &partner.subject;
     let ahead = |e: &Estimate| Estimate {
         value: e.value * AHEAD_DAYS,
@@ -105,7 +105,7 @@ fn row(partner: &Judged, rise: &Rise, judgement: &Judgement, params: &Params) ->
         Cell::text(&subject.kind),
         Cell::text(&subject.rank),
         Cell::or_empty(subject.owner.as_ref(), Cell::text),
-        Cell::Date(judgement.date(rise.since)),
+        Cell::Date(judgment.date(rise.since)),
     ];
     cells.extend(three(&ahead(&rise.expected_per_day)));
     cells.extend(three(&ahead(&rise.observed_per_day)));

@@ -7,7 +7,7 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::judgement::{Judged, Judgement, judge};
+use super::judgment::{Judged, Judgment, judge};
 use super::picture::page;
 use super::query::Subject;
 use super::{Cause, Decline, Estimate, FalseAlarms, Severity, Verdict};
@@ -81,8 +81,8 @@ impl Report for ActivityDecline {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
         Box::pin(async move {
-            let judgement = judge(db, params).await?;
-            Ok(table(&judgement, params))
+            let judgment = judge(db, params).await?;
+            Ok(table(&judgment, params))
         })
     }
 
@@ -93,15 +93,15 @@ impl Report for ActivityDecline {
     ) -> Option<BoxFuture<'a, Result<String, ReportError>>> {
         Some(Box::pin(async move {
             let program = program_store::find_program(db, params.program_id).await?;
-            let judgement = judge(db, params).await?;
-            Ok(page::html(&judgement, params, &program.map_or_else(String::new, |p| p.name)))
+            let judgment = judge(db, params).await?;
+            Ok(page::html(&judgment, params, &program.map_or_else(String::new, |p| p.name)))
         }))
     }
 }
 
 /// Returns the listed partners, the most money at stake first.
-pub(super) fn by_stake(judgement: &Judgement) -> Vec<(&Judged, &Decline)> {
-    let partners = judgement.partners.iter();
+pub(super) fn by_stake(judgment: &Judgment) -> Vec<(&Judged, &Decline)> {
+    let partners = judgment.partners.iter();
     let mut listed: Vec<(&Judged, &Decline)> =
         partners.filter_map(|p| Some((p, p.decline()?))).collect();
     listed.sort_by_key(|(p, decline)| std::cmp::Reverse(at_stake(p, decline)));
@@ -113,37 +113,37 @@ fn at_stake(partner: &Judged, decline: &Decline) -> i64 {
     whole(decline.lost_next_28_days.value * partner.earned_per_click())
 }
 
-fn table(judgement: &Judgement, params: &Params) -> Table {
-    let listed = by_stake(judgement);
-    let rows = listed.iter().map(|(p, decline)| row(p, decline, judgement, params)).collect();
+fn table(judgment: &Judgment, params: &Params) -> Table {
+    let listed = by_stake(judgment);
+    let rows = listed.iter().map(|(p, decline)| row(p, decline, judgment, params)).collect();
     let count = |wanted: fn(&Verdict) -> bool| {
-        let n = judgement.partners.iter().filter(|p| wanted(&p.assessment.verdict)).count();
+        let n = judgment.partners.iter().filter(|p| wanted(&p.assessment.verdict)).count();
         Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
     };
     let at_stake = listed.iter().map(|(p, decline)| at_stake(p, decline)).sum();
     let summary = vec![
-        ("day", Cell::Date(judgement.day)),
+        ("day", Cell::Date(judgment.day)),
         ("partners", count(|_| true)),
         ("listed", count(|v| matches!(v, Verdict::Listed(_)))),
         ("too_young", count(|v| matches!(v, Verdict::TooYoung { .. }))),
         ("lost_commission_next_28d", Cell::Money(Money::new(at_stake, params.currency))),
-        ("incident", Cell::or_empty(incident(judgement), Cell::Text)),
+        ("incident", Cell::or_empty(incident(judgment), Cell::Text)),
     ];
     Table { rows, summary }
 }
 
 /// Returns what to say of a fall of the whole network.
-pub(super) fn incident(judgement: &Judgement) -> Option<String> {
-    judgement.incident.map(|i| {
+pub(super) fn incident(judgment: &Judgment) -> Option<String> {
+    judgment.incident.map(|i| {
         format!(
             "The whole network is at {} % since {}: look at tracking before partners.",
             whole(i.factor * 100.0),
-            judgement.date(i.since)
+            judgment.date(i.since)
         )
     })
 }
 
-fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Params) -> Vec<Cell> {
+fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params) -> Vec<Cell> {
     let (subject, per_click) = (&partner.subject, partner.earned_per_click());
     let money = |lost: f64| Cell::Money(Money::new(whole(lost * per_click), params.currency));
     let ahead = |e: &Estimate| Estimate {
@@ -160,7 +160,7 @@ fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Para
         Cell::text(&subject.rank),
         Cell::or_empty(subject.owner.as_ref(), Cell::text),
         Cell::text(severity(decline.severity)),
-        Cell::Date(judgement.date(decline.since)),
+        Cell::Date(judgment.date(decline.since)),
     ];
     cells.extend(three(&expected));
     cells.extend(three(&observed));

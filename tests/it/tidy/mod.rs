@@ -70,7 +70,7 @@ const ROOMS: &[Room] = &[
     room(&["db.rs"], &[REDIS, SERVER, ENV, FLOATS], "the pool and migrations"),
     room(&["web/*"], &[QUERIES, REDIS, ENV], "glue for handlers holds no SQL"),
     room(HTTP, &[QUERIES, REDIS, ENV], "a handler parses, calls, answers; SQL is in a store"),
-    room(&["report/decline/query.rs", "report/decline/judgement.rs", "report/decline/table.rs", "report/decline/rising_table.rs", "report/decline/told.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
+    room(&["report/decline/query.rs", "report/decline/judgment.rs", "report/decline/table.rs", "report/decline/rising_table.rs", "report/decline/told.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
     room(&["report/decline/*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME], "pure rules, and the one place that computes with floats"),
     room(&["report/export/xlsx.rs"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME], "a workbook keeps numbers as floats; what does not fit is text"),
     room(&["report/export/*"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME, FLOATS], "rows in, bytes out"),

@@ -9,7 +9,7 @@ pub mod sparkline;
 
 use chrono::NaiveDate;
 
-use super::judgement::{Judged, Judgement};
+use super::judgment::{Judged, Judgment};
 use super::{Day, Estimate};
 
 /// What a picture shows of one partner.
@@ -49,11 +49,11 @@ pub struct FallSince {
 
 impl Activity {
     /// Returns the last `days` days of a partner up to the day that is judged.
-    pub fn of(judgement: &Judgement, partner: &Judged, days: usize) -> Self {
-        let (network, index) = (&judgement.network, partner.assessment.partner);
+    pub fn of(judgment: &Judgment, partner: &Judged, days: usize) -> Self {
+        let (network, index) = (&judgment.network, partner.assessment.partner);
         let decline = partner.decline();
         let point = |day: Day| Point {
-            date: judgement.date(day),
+            date: judgment.date(day),
             observed: network.observed(index, day),
             expected: network.expected(index, day, decline),
         };
@@ -62,7 +62,7 @@ impl Activity {
             name: partner.subject.name.clone(),
             points: (until.saturating_sub(days)..until).map(point).collect(),
             fall: decline.map(|decline| FallSince {
-                since: judgement.date(decline.since),
+                since: judgment.date(decline.since),
                 expected: decline.expected_per_day.value,
                 observed: decline.observed_per_day.value,
                 share_lost: decline.share_lost,

@@ -1,6 +1,6 @@
 //! `activity-decline` as a page for people: printed for a meeting, read without a login to anything.
 
-use super::super::judgement::{Judged, Judgement};
+use super::super::judgment::{Judged, Judgment};
 use super::super::{Decline, Severity, Verdict};
 use super::{Activity, escape, sparkline, thousands};
 use crate::money::Money;
@@ -33,10 +33,10 @@ footer{margin-top:16px;font-size:11px}\
 .critical{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
 
 /// Writes the page.
-pub fn html(judgement: &Judgement, params: &Params, program: &str) -> String {
-    let rows = table::by_stake(judgement);
-    let (program, day) = (escape(program), judgement.day);
-    let list: String = rows.iter().map(|(p, d)| row(p, d, judgement, params)).collect();
+pub fn html(judgment: &Judgment, params: &Params, program: &str) -> String {
+    let rows = table::by_stake(judgment);
+    let (program, day) = (escape(program), judgment.day);
+    let list: String = rows.iter().map(|(p, d)| row(p, d, judgment, params)).collect();
     let list = if rows.is_empty() {
         "<p>No partner is listed: everybody brings about what was expected.</p>".to_owned()
     } else {
@@ -52,8 +52,8 @@ pub fn html(judgement: &Judgement, params: &Params, program: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Partners in decline: {program}, {day}</title><style>{STYLE}</style></head><body>\
          <h1>Partners in decline</h1><p class=\"soft\">{}</p>{}{list}{FOOTER}</body></html>\n",
-        counted(judgement, params, &program, rows.len()),
-        incident(judgement),
+        counted(judgment, params, &program, rows.len()),
+        incident(judgment),
     )
 }
 
@@ -62,26 +62,26 @@ const FOOTER: &str = "<footer class=\"soft\">Solid line: unique clicks of the la
     network did. Dotted: first day of the fall. A cause is a guess from traces until somebody has \
     asked. Ranges hold 95 %.</footer>";
 
-fn counted(judgement: &Judgement, params: &Params, program: &str, listed: usize) -> String {
-    let young = judgement
+fn counted(judgment: &Judgment, params: &Params, program: &str, listed: usize) -> String {
+    let young = judgment
         .partners
         .iter()
         .filter(|p| matches!(p.assessment.verdict, Verdict::TooYoung { .. }))
         .count();
     format!(
         "{program}, end of {} ({}): {listed} of {} partners listed, {young} too young to judge.",
-        judgement.day,
+        judgment.day,
         params.window.time_zone.name(),
-        judgement.partners.len(),
+        judgment.partners.len(),
     )
 }
 
-fn incident(judgement: &Judgement) -> String {
-    let text = table::incident(judgement);
+fn incident(judgment: &Judgment) -> String {
+    let text = table::incident(judgment);
     text.map_or_else(String::new, |text| format!("<p class=\"incident\">{}</p>", escape(&text)))
 }
 
-fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Params) -> String {
+fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params) -> String {
     let subject = &partner.subject;
     let stake = |clicks: f64| {
         let minor = (clicks * partner.earned_per_click()).round() as i64;
@@ -102,14 +102,14 @@ fn row(partner: &Judged, decline: &Decline, judgement: &Judgement, params: &Para
          <div class=\"soft\">{}</div></td><td class=\"day\">{}</td><td class=\"n\">{days}</td>\
          <td class=\"n\">{:.0} %</td><td class=\"n\">{} {}<div class=\"soft\">{} to {}</div></td>\
          <td class=\"why\">{}</td></tr>",
-        sparkline::svg(&Activity::of(judgement, partner, sparkline::DAYS)),
+        sparkline::svg(&Activity::of(judgment, partner, sparkline::DAYS)),
         escape(&subject.name),
         escape(&subject.kind),
         escape(&subject.rank),
         links.live,
         links.dead,
         last_click(partner, decline),
-        judgement.date(decline.since),
+        judgment.date(decline.since),
         decline.share_lost * 100.0,
         stake(lost.value),
         params.currency,

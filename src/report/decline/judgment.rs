@@ -13,7 +13,7 @@ use crate::report::{Params, ReportError};
 
 /// A program on one day.
 #[derive(Debug)]
-pub struct Judgement {
+pub struct Judgment {
     /// The last whole day, which is judged.
     pub day: NaiveDate,
     /// Every active partner that has ever had a click.
@@ -54,7 +54,7 @@ impl Judged {
     }
 }
 
-impl Judgement {
+impl Judgment {
     /// Returns the day that is judged, as a day of the series.
     pub fn last(&self) -> Day {
         self.network.days() - 1
@@ -67,7 +67,7 @@ impl Judgement {
 }
 
 /// Judges every partner of a program on the last whole day of the window.
-pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgement, ReportError> {
+pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgment, ReportError> {
     let (_, end) = params.window.days();
     let today = params.now.with_timezone(&params.window.time_zone).date_naive();
     let day = end.min(today).pred_opt().unwrap_or(end);
@@ -93,5 +93,5 @@ pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgement, 
     for Judged { subject, .. } in &mut partners {
         subject.links = links.get(&subject.partner_id).copied().unwrap_or_default();
     }
-    Ok(Judgement { day, partners, incident, network, first })
+    Ok(Judgment { day, partners, incident, network, first })
 }
