@@ -124,7 +124,8 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
         _ => 100,
     };
     net.live(begin..today, share).await;
-    let away = json!({"program_id": net.program_id, "from": stop, "to": today + Days::new(60)});
+    let away = json!({"program_id": net.program_id, "from": stop, "to": today + Days::new(60),
+        "reason": "holiday"});
     let path = format!("/v1/partners/{}/absences", net.partners[1].0);
     net.app.post(&net.app.manager_key, &path, away).await.expect(201);
 
@@ -261,7 +262,7 @@ async fn serve_shop() -> Url {
 #[actix_web::test]
 async fn a_landing_check_tells_dead_pages_from_lost_click_ids() {
     let base = serve_shop().await;
-    let open = Guard::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let open = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()] };
     let check = async |path: &str, guard: &Guard, allow_http: bool| {
         let url = base.join(&format!("{path}?click_id=PROBE")).unwrap();
         // Long enough for everything here; the silent page ends it.
