@@ -1,4 +1,4 @@
--- What is done about partners that decline. The daily judgement writes one row a program and day
+-- What is done about partners that decline. The daily judgment writes one row a program and day
 -- (`decline_days`), whose key is the fence: of two instances, or after a restart, one does the day.
 -- An incident is a fall that many share, which is no partner's doing; a case is one partner's fall
 -- with an owner, a date and an end. At most one case of a partner is open: that is an index, so

@@ -281,7 +281,7 @@ async fn read_activity(
 /// How many links of a partner still bring people, and how many no longer do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Links {
-    /// With a click in the last [`LINK_DAYS`] days.
+    /// With a click in the last 28 days.
     pub live: i64,
     /// With a click before them in the days read, and none since.
     pub dead: i64,
