@@ -52,7 +52,7 @@ impl DevSettings {
         match name {
             "TRIBUTARY_BIND" => Some(self.addresses.public.to_string()),
             "TRIBUTARY_ADMIN_BIND" => Some(self.addresses.admin.to_string()),
-            "TRIBUTARY_PUBLIC_URL" => Some(format!("http://{}", self.addresses.public)),
+            "TRIBUTARY_PUBLIC_URL" => Some(self.public_url()),
             "DATABASE_URL" => stores.map(|s| s.service_url.clone()),
             "TRIBUTARY_MIGRATE_DATABASE_URL" => stores.map(|s| s.owner_url.clone()),
             "REDIS_URL" => stores.map(|s| s.redis_url.clone()),
@@ -105,6 +105,18 @@ pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(text.as_bytes())
+}
+
+impl DevSettings {
+    /// Returns where this machine's browser finds the service, wherever it was told to bind.
+    fn public_url(&self) -> String {
+        let told = environment("TRIBUTARY_BIND").and_then(|text| text.parse::<SocketAddr>().ok());
+        let mut address = told.unwrap_or(self.addresses.public);
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
 }
 
 fn is_fixed(name: &str) -> bool {

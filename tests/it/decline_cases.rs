@@ -11,6 +11,7 @@ use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
 use tributary::incident::daily;
 use tributary::incident::landing::probe::visit;
 use tributary::incident::landing::{Verdict, decide};
+use tributary::outbound::ActivityDeclined;
 use tributary::settlement::click::Click;
 use tributary::stream::ClickRecord;
 use url::Url;
@@ -138,6 +139,14 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
     assert_eq!(cases.len(), 1, "{cases:?}");
     let case = &cases[0];
     assert_eq!(case["partner_id"], net.partners[0].0.as_str());
+    // Who is told of it gets what the daily mail and every endpoint expect.
+    let payload: Value = sqlx::query_scalar("select payload from notices")
+        .fetch_one(&mut net.app.owner().await)
+        .await
+        .unwrap();
+    let told: ActivityDeclined = serde_json::from_value(payload).unwrap();
+    assert_eq!(told.partner_id, net.partners[0].0);
+    assert_eq!(told.case_id.as_deref(), case["id"].as_str());
     assert_eq!((&case["severity"], &case["kind"]), (&json!("silent"), &json!("will_not_sell")));
     assert_eq!(case["since"], json!(stop));
     // Opened on a Sunday: Tuesday is the second working day.

@@ -117,7 +117,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("payout", &["commission", "ledger", "partner", "program"]),
     ("report", &["click::classify", "commission", "ledger", "payout", "program"]),
     ("outbound", &["conversion::signature", "program", "report"]),
-    ("incident", &["account::audit_store", "link::destination", "link::parameters", "link::template", "program", "report"]),
+    ("incident", &["account::audit_store", "outbound", "link::destination", "link::parameters", "link::template", "program", "report"]),
     ("engines", &[]),
 ];
 
