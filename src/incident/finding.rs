@@ -15,11 +15,6 @@ use crate::report::decline::{Cause, ConversionFall, Decline, Verdict, remedy};
 const FIGURE_DAYS: f64 = 28.0;
 /// The present is the last two weeks: a recovery must hold so long.
 const PRESENT_DAYS: usize = 14;
-/// What the network usually does is the median of sixteen weeks: eight weeks of outage stand out.
-const USUAL_DAYS: usize = 112;
-/// Below 85 % of that for three days the whole network has fallen, as the detector has it.
-const LOW: f64 = 0.85;
-const LOW_DAYS: usize = 3;
 
 /// A partner on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,29 +54,11 @@ pub fn findings(judgment: &Judgment, countries: &HashMap<PartnerId, String>) -> 
 }
 
 /// Returns the fall of the whole network that stands on the day judged.
-///
-/// The detector's factor is relative to a level that it learns slowly, and after the first months
-/// of a program it may rest off 1 for long. So a fall is measured against the factor's own last
-/// months: else a resting factor would be an outage without end, and explain every decline away.
 pub fn network_fall(judgment: &Judgment) -> Option<NetworkFall> {
-    let days = judgment.network.days();
-    let from = days.saturating_sub(USUAL_DAYS);
-    let factors: Vec<f64> = (from..days).map(|day| judgment.network.factor(day)).collect();
-    judgment.incident.and(low_stretch(&factors)).map(|(n_days, kept)| NetworkFall {
-        since: judgment.date(days - n_days),
-        kept_percent: whole(100.0 * kept),
+    judgment.incident.map(|incident| NetworkFall {
+        since: judgment.date(incident.since),
+        kept_percent: whole(100.0 * incident.factor),
     })
-}
-
-/// Returns how many days at the end are low against the median, and what they kept of it.
-fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
-    let mut sorted = factors.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let usual = *sorted.get(factors.len() / 2)?;
-    let low: Vec<f64> =
-        factors.iter().rev().copied().take_while(|factor| *factor < LOW * usual).collect();
-    let kept = low.iter().sum::<f64>() / low.len().max(1) as f64 / usual;
-    (low.len() >= LOW_DAYS).then_some((low.len(), kept))
 }
 
 fn finding(
@@ -158,27 +135,4 @@ fn whole(figure: f64) -> i64 {
 
 fn percent(share: f64) -> i32 {
     (100.0 * share).round() as i32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_network_falls_against_its_own_months() {
-        for (usual, low, n_low, expected) in [
-            (1.0, 0.1, 4, Some((4, 0.1))),
-            (1.0, 0.1, 2, None),
-            (1.0, 0.9, 30, None),
-            // A factor that rests off 1 is no fall, and hides none.
-            (0.7, 0.7, 0, None),
-            (0.7, 0.07, 3, Some((3, 0.1))),
-        ] {
-            let mut factors = vec![usual; USUAL_DAYS - n_low];
-            factors.extend(vec![low; n_low]);
-            let found = low_stretch(&factors).map(|(n, kept)| (n, (100.0 * kept).round() / 100.0));
-            assert_eq!(found, expected, "{usual} {low} {n_low}");
-        }
-        assert_eq!(low_stretch(&[]), None);
-    }
 }

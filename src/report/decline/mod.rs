@@ -70,10 +70,6 @@ use totals::Totals;
 const JUDGED_FROM: Day = 60;
 /// A newcomer gets no verdict before its seventh week.
 const MIN_AGE_DAYS: usize = 42;
-/// Clicks of the whole network below 85 % of usual for three days are an incident of its own.
-const INCIDENT_BELOW: f64 = 0.85;
-const INCIDENT_DAYS: usize = 3;
-
 /// Holds all partners of a program with everything learned from their days.
 #[derive(Debug)]
 pub struct Network {
@@ -162,12 +158,8 @@ impl Network {
 
     /// Returns the network-wide incident that a day belongs to, once it lasts three days.
     pub fn incident(&self, day: Day) -> Option<Incident> {
-        let factors = &self.history.factors[..=day];
-        let low = factors.iter().rev().take_while(|&&factor| factor < INCIDENT_BELOW).count();
-        (low >= INCIDENT_DAYS).then(|| {
-            let since = day + 1 - low;
-            Incident { since, factor: factors[since..].iter().sum::<f64>() / low as f64 }
-        })
+        let (n_days, factor) = network::low_stretch(&self.history.factors[..=day])?;
+        Some(Incident { since: day + 1 - n_days, factor })
     }
 
     /// Half of the windows are scanned beside the other half; the stronger finding is kept.

@@ -86,6 +86,28 @@ pub(super) fn weighted_median(values: &mut [(f64, f64)]) -> Option<f64> {
     })
 }
 
+/// Clicks of the whole network below 85 % of usual for three days are an incident of its own.
+const INCIDENT_BELOW: f64 = 0.85;
+const INCIDENT_DAYS: usize = 3;
+/// Days whose middle factor is what is usual.
+const USUAL_DAYS: usize = 112;
+
+/// Returns how many days at the end are low, and what they kept of what is usual.
+///
+/// The factor is relative to a level that is learned slowly: after the first months of a program,
+/// when all partners began together, it may rest below 1 for long. So a fall is measured against
+/// the factor's own last months, or a resting factor would be an outage without end.
+pub(super) fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
+    let mut recent = factors[factors.len().saturating_sub(USUAL_DAYS)..].to_vec();
+    recent.sort_unstable_by(f64::total_cmp);
+    // A good season that ends is no incident.
+    let usual = recent.get(recent.len() / 2)?.min(1.0);
+    let is_low = |factor: &f64| *factor < INCIDENT_BELOW * usual;
+    let low: Vec<f64> = factors.iter().rev().copied().take_while(is_low).collect();
+    let kept = low.iter().sum::<f64>() / low.len().max(1) as f64 / usual;
+    (low.len() >= INCIDENT_DAYS).then_some((low.len(), kept))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +152,25 @@ mod tests {
     fn median_is_the_value_at_half_the_weight() {
         assert_eq!(weighted_median(&mut [(3.0, 1.0), (1.0, 1.0), (2.0, 5.0)]), Some(2.0));
         assert_eq!(weighted_median(&mut []), None);
+    }
+
+    #[test]
+    fn the_network_falls_against_its_own_months() {
+        for (usual, low, n_low, expected) in [
+            (1.0, 0.1, 4, Some((4, 0.1))),
+            (1.0, 0.1, 2, None),
+            (1.0, 0.9, 30, None),
+            // A factor that rests off 1 is no fall, and hides none.
+            (0.7, 0.7, 0, None),
+            (0.7, 0.07, 3, Some((3, 0.1))),
+            // The end of a good season.
+            (1.4, 1.0, 10, None),
+        ] {
+            let mut factors = vec![usual; USUAL_DAYS - n_low];
+            factors.extend(vec![low; n_low]);
+            let found = low_stretch(&factors).map(|(n, kept)| (n, (100.0 * kept).round() / 100.0));
+            assert_eq!(found, expected, "{usual} {low} {n_low}");
+        }
+        assert_eq!(low_stretch(&[]), None);
     }
 }
