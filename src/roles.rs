@@ -26,7 +26,7 @@ use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
 use crate::stream::redis::Safety;
 use crate::stream::{EventLog as _, Offset, Shard};
-use crate::{account, config, ledger, outbound};
+use crate::{account, config, ledger, outbound, telemetry};
 
 /// How long settlement rests when the stream is empty.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
@@ -211,8 +211,7 @@ impl Trouble {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.0, true) {
-                    let causes = std::iter::successors(error.source(), |cause| cause.source());
-                    let text = causes.fold(error.to_string(), |text, c| format!("{text}: {c}"));
+                    let text = telemetry::with_causes(&error);
                     tracing::error!("{what} failed and is tried again: {text}");
                 }
                 None

@@ -3,6 +3,7 @@
 //! A JSON line has `ts`, `level`, `target`, `msg`, the fields of the event and those of the spans
 //! around it, `request_id` among them; where two share a name, the innermost wins.
 
+use std::error::Error;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -32,6 +33,12 @@ pub fn install(format: LogFormat, filter: &str) {
     if done.is_err() {
         tracing::debug!("logging was already started; its first settings hold");
     }
+}
+
+/// Joins an error and its causes, innermost last: what each says is its own part only.
+pub fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Writes an event as one line of JSON.

@@ -70,8 +70,9 @@ fn configure_api(cfg: &mut ServiceConfig) {
 /// Binds the public listener.
 pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
     let shared = app.clone();
-    let document = Data::new(openapi::Document::new(openapi::document(&app.config.roles)));
-    let routes = Data::new(Routes::of(&openapi::document(&app.config.roles)));
+    let document = openapi::document(&app.config.roles);
+    let routes = Data::new(Routes::of(&document));
+    let document = Data::new(openapi::Document::new(document));
     let server = HttpServer::new(move || {
         let (application, _) = Application::new()
             .into_utoipa_app()

@@ -22,6 +22,7 @@ use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
     ConversionRecord, Entry, EventLog, PackedBatch, Shard, StreamError, StreamEvent, unpack,
 };
+use crate::telemetry;
 
 /// How often a batch is tried again when two settlers met on one order.
 const CLASHES_MAX: u32 = 5;
@@ -281,7 +282,9 @@ impl Settler {
             db.rollback().await?;
             match tried {
                 Ok(_) => {}
-                Err(error) if is_content(&error) => blamed.push((n, chain(&error))),
+                Err(error) if is_content(&error) => {
+                    blamed.push((n, telemetry::with_causes(&error)))
+                }
                 Err(error) => return Err(plain(error).into()),
             }
         }
@@ -345,11 +348,6 @@ fn plain(error: ApplyError) -> sqlx::Error {
         ApplyError::Database(e) => e,
         ApplyError::Stale => sqlx::Error::Protocol(error.to_string()),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Reads a message out of its record.

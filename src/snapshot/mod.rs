@@ -89,7 +89,6 @@ pub struct Snapshot {
     /// When it was taken; none is a copy that was never taken.
     pub taken_at: Option<Timestamp>,
     programs: HashMap<ProgramNo, ProgramTerms>,
-    program_numbers: HashMap<ProgramId, ProgramNo>,
     partners: HashMap<PartnerNo, PartnerTerms>,
     enrollments: HashMap<(ProgramNo, PartnerNo), EnrollmentTerms>,
     paused_links: HashSet<(ProgramNo, PartnerNo, LinkNo)>,
@@ -100,11 +99,6 @@ impl Snapshot {
     /// Finds a program by its number in tokens.
     pub fn program(&self, number: ProgramNo) -> Option<&ProgramTerms> {
         self.programs.get(&number)
-    }
-
-    /// Finds a program by its key.
-    pub fn program_by_id(&self, program_id: ProgramId) -> Option<&ProgramTerms> {
-        self.programs.get(self.program_numbers.get(&program_id)?)
     }
 
     /// Finds a partner by its number in tokens.

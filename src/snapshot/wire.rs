@@ -123,7 +123,6 @@ impl From<SnapshotWire> for Snapshot {
         Self {
             version: wire.version,
             taken_at: Some(wire.taken_at),
-            program_numbers: programs.values().map(|p| (p.program_id, p.number)).collect(),
             programs,
             partners: wire.partners.into_iter().map(partner_terms).map(|p| (p.number, p)).collect(),
             enrollments: enrollments.collect(),

@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
+use crate::telemetry;
+
 /// The media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -240,7 +242,7 @@ impl Problem {
     /// Logs the whole chain of `source`, once, in the span of the request, and returns a problem
     /// that shows nothing of it. Made for `map_err(Problem::internal)`.
     pub fn internal(source: impl Error) -> Self {
-        tracing::error!("request failed: {}", chain(&source));
+        tracing::error!("request failed: {}", telemetry::with_causes(&source));
         Self::new(Code::Internal)
     }
 
@@ -367,12 +369,6 @@ impl Responder for Problem {
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         HttpResponse::from_error(self)
     }
-}
-
-/// Joins an error and its causes: what each says is its own part only.
-fn chain(source: &dyn Error) -> String {
-    let causes = std::iter::successors(source.source(), |&cause| cause.source());
-    causes.fold(source.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn cut(mut text: String) -> String {

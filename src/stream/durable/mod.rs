@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::redis::RedisLog;
 use super::spool::{DrainError, Spool, SpoolError};
 use super::{EventLog, PackedBatch, Shard, StreamError, StreamStats};
+use crate::telemetry;
 
 /// Where an event was made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +178,7 @@ impl<L: EventLog> DurableLog<L> {
             if self.state().is_log_up && self.spool.n_events() > 0 {
                 match self.drain().await {
                     Ok(n_events) => info!("moved {n_events} events from the spool to the log"),
-                    Err(error) => warn!("{error}: {}", chain(&error)),
+                    Err(error) => warn!("{}", telemetry::with_causes(&error)),
                 }
             }
         }
@@ -239,18 +240,12 @@ impl<L: EventLog> DurableLog<L> {
         let was_up = self.is_log_up.swap(failure.is_none(), Ordering::Relaxed);
         match failure {
             Some(error) if was_up => {
-                error!("{error}: {}; events go to the spool", chain(error));
+                error!("{}; events go to the spool", telemetry::with_causes(error));
             }
             None if !was_up => info!("the event log is back"),
             Some(_) | None => {}
         }
     }
-}
-
-/// Returns the causes of an error, innermost last.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Keeps callers away from a log that failed: closed means "try the log".
