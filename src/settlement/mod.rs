@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::commission::Step;
 use crate::commission::hold::Trust;
 use crate::conversion::Report;
-use crate::ids::{ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 
 /// A conversion message as it comes out of the stream.
@@ -61,6 +61,23 @@ pub struct OrderKey {
     pub event: String,
     /// The order id, or `click:` and the click id.
     pub dedup_ref: String,
+}
+
+/// A partner's part of a conversion, as attribution found it and as commissions are split by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Who earns.
+    pub partner: PartnerNo,
+    /// The part: this weight of the sum of all weights of the conversion. Splits are exact to the
+    /// minor unit, by largest remainder.
+    pub weight: u32,
+}
+
+impl Share {
+    /// Returns the share of a partner who has the conversion alone.
+    pub fn whole(partner: PartnerNo) -> Self {
+        Self { partner, weight: 1 }
+    }
 }
 
 /// A conversion to be written.

@@ -7,7 +7,7 @@ use crate::commission::refund::{
 use crate::commission::state::{Action, Reason, Standing};
 use crate::commission::{Calculation, Commission, CommissionKind, NoStep, Step};
 use crate::conversion::MessageType;
-use crate::settlement::decide::created::explain;
+use crate::settlement::decide::earn::explain;
 use crate::settlement::decide::{hand, price_facts, verdict};
 use crate::settlement::facts::{ConversionFacts, Facts};
 use crate::settlement::{Decision, Message, Verdict};

@@ -5,6 +5,7 @@
 //! `later` applies approvals, rejections, updates and refunds to one that is there.
 
 mod created;
+mod earn;
 mod later;
 
 use std::sync::Arc;
