@@ -6,8 +6,7 @@
 //! tables of the same shape and indexes, by COPY, in one transaction.
 //!
 //! `load-tests/settlement/run` starts scratch engines around it.
-#![allow(
-    missing_docs,
+#![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::float_arithmetic,
