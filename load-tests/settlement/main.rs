@@ -8,10 +8,8 @@
 //! `load-tests/settlement/run` starts scratch engines around it.
 #![expect(
     clippy::print_stdout,
-    clippy::unwrap_used,
     clippy::float_arithmetic,
-    clippy::disallowed_methods,
-    reason = "a measurement at a terminal: it reads the clock of the machine and prints ratios"
+    reason = "a measurement at a terminal: it prints ratios"
 )]
 
 use std::time::{Duration, Instant};
