@@ -13,6 +13,7 @@ mod documents;
 mod engines;
 mod harness;
 mod link_to_payout;
+mod minting;
 mod outbound;
 mod partner_network;
 mod redirect_without_stores;
