@@ -133,6 +133,7 @@ typed_id!(/** A partner's goal. */ GoalId, "gl");
 typed_id!(/** A contest. */ ContestId, "ct");
 typed_id!(/** A case of a partner that declined. */ CaseId, "ca");
 typed_id!(/** A fall that many partners share. */ IncidentId, "inc");
+typed_id!(/** A bonus, a clawback or a write-off. */ AdjustmentId, "aj");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
