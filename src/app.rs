@@ -11,6 +11,7 @@ use crate::address::Guard;
 use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
 use crate::db::{self, Db};
+use crate::intake::known::LookUp;
 use crate::link::token::LinkKeys;
 use crate::outbound::deliverer::Deliverer;
 use crate::outbound::mail::{Mailer, Post};
@@ -38,6 +39,8 @@ pub struct App {
     pub clock: Clock,
     /// PostgreSQL, for handlers.
     pub db: Db,
+    /// Finds the messages of conversion sources that came before.
+    pub known: Arc<LookUp>,
     /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
     /// runtime, and must not wait behind requests.
     pub background_db: Db,
@@ -105,6 +108,7 @@ impl App {
             log: Arc::new(log),
             config,
             clock,
+            known: Arc::new(LookUp::new(db.clone())),
             db,
             background_db,
             snapshot,
@@ -119,6 +123,7 @@ impl App {
             db: self.background_db.clone(),
             clock: self.clock.clone(),
             click_keys: self.config.click_keys.clone(),
+            customer_key: self.customer_key.clone(),
             prefix: self.config.stream_prefix.clone(),
             entries_max: self.config.settle_batch_max,
         }

@@ -20,13 +20,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::app::App;
-use crate::click::batch::{Batcher, Durable};
 use crate::click::classify::{Class, Classifier, RequestHead, Verdict};
 use crate::click::click_id::ClickId;
 use crate::click::visitor::{Salt, Visitor, referrer_host};
 use crate::clock::Timestamp;
 use crate::config::{GpcMode, Role, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
+use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
 use crate::link::token::{LinkToken, MintEpochs, TokenError, claimed};
 use crate::metrics as metric;
@@ -34,6 +34,7 @@ use crate::sealing::random_bytes;
 use crate::signing::{Key, tag};
 use crate::snapshot::{ProgramTerms, Snapshot};
 use crate::stream::ClickRecord;
+use crate::stream::batcher::{Batcher, Durable};
 use crate::web::headers::client_ip;
 
 /// What the path of every link begins with.
@@ -169,8 +170,10 @@ impl Redirect {
                 return found(dead.fallback.as_deref().unwrap_or(&self.help_url));
             }
         };
-        // Kept or not, the visitor goes on; what could not be kept is counted where it failed.
-        drop(durable.await);
+        // Kept or not, the visitor goes on.
+        if durable.await != Ok(true) {
+            metrics::counter!(metric::EVENTS_DROPPED, "reason" => "not_durable").increment(1);
+        }
         found(&location)
     }
 
@@ -213,13 +216,14 @@ impl Redirect {
             is_unique_candidate: true,
             is_qr: to.qr,
             is_gpc,
+            paid: to.paid.map_or(0, AdNetwork::code),
             visitor: self.visitor_tag(req, token, head, is_gpc, now),
             country: None,
             referrer_host: text(req.headers(), &header::REFERER).and_then(referrer_host),
             subs: to.subs,
             erid: to.erid,
         };
-        Ok((to.location, self.batcher.push(&record)))
+        Ok((to.location, self.batcher.push(|batch| batch.push_click(&record))))
     }
 
     /// Verifies the token and the state of program, partner and link.

@@ -2,10 +2,9 @@
 //!
 //! [`http`] answers a link: [`classify`] decides whether the request is a click at all,
 //! [`click_id`] names it so that a conversion can be attributed without finding its row,
-//! [`visitor`] recognizes a repeat within the life of a salt, and [`batch`] makes it durable
-//! before the visitor goes on. Nothing here names a store: a click never waits for a database.
+//! [`visitor`] recognizes a repeat within the life of a salt, and a batcher of the stream makes it
+//! durable before the visitor goes on. Nothing here names a store: a click never waits for a database.
 
-pub mod batch;
 pub mod classify;
 pub mod click_id;
 pub mod help_http;

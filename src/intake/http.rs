@@ -4,8 +4,6 @@
 //! fields; nothing is parsed before the signature has been verified. The answer 202 means that
 //! the message is durable and must not be sent again; 200 that it was known.
 
-use std::time::Duration;
-
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
@@ -24,16 +22,15 @@ use crate::conversion::signature::{
 };
 use crate::conversion::webhook::{WebhookMessage, read_report};
 use crate::conversion::{MessageType, Report, wire};
-use crate::ids::{ConversionId, ProgramId, ReceiptId, SourceId};
-use crate::intake::store;
+use crate::ids::{ConversionId, ReceiptId, SourceId};
+use crate::intake::known::{Known, Makes, Question};
 use crate::metrics as metric;
 use crate::snapshot::SourceTerms;
-use crate::stream::{ConversionRecord, PackedBatch};
+use crate::stream::ConversionRecord;
+use crate::stream::batcher::Batcher;
 use crate::web::body::{check_json, parse_json, read};
-use crate::web::{Code, Problem, detached};
+use crate::web::{Code, Problem};
 
-/// How long an answer waits for the look-up of a duplicate; settlement finds it in any case.
-const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 /// Live secrets of a source, at most.
 const SECRETS_MAX: usize = 2;
 
@@ -68,11 +65,12 @@ pub struct Accepted {
 #[post("/v1/webhooks/{source_id}")]
 async fn receive_webhook(
     app: Data<App>,
+    batcher: Data<Batcher>,
     req: HttpRequest,
     source_id: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let answer = receive(&app, &req, &source_id, payload).await;
+    let answer = receive(&app, &batcher, &req, &source_id, payload).await;
     let result = match &answer {
         Ok(response) if response.status() == 202 => "accepted",
         Ok(_) => "duplicate",
@@ -84,7 +82,8 @@ async fn receive_webhook(
 }
 
 async fn receive(
-    app: &Data<App>,
+    app: &App,
+    batcher: &Batcher,
     req: &HttpRequest,
     source_id: &str,
     payload: Payload,
@@ -122,7 +121,7 @@ async fn receive(
         trust: "signed".to_owned(),
         report: wire::to_wire(&report),
     };
-    append(app, &record).await?;
+    append(batcher, &record).await?;
     Ok(HttpResponse::Accepted().json(Accepted { status: "accepted", receipt, conversion_id: None }))
 }
 
@@ -201,93 +200,47 @@ fn check_attributable(app: &App, report: &Report) -> Result<(), Problem> {
     }
 }
 
-/// Looks whether the message is known, for at most [`LOOKUP_TIMEOUT`]: without an answer in time
-/// the message is taken in, and settlement finds out.
+/// Looks whether the message is known.
 async fn look_up(
-    app: &Data<App>,
+    app: &App,
     source: &SourceTerms,
     message_id: &str,
     body_hash: [u8; 32],
     report: &Report,
 ) -> Result<Option<Accepted>, Problem> {
-    let wanted = Wanted {
+    let makes = (report.message_type == MessageType::Created).then(|| Makes {
+        order_namespace: source.order_namespace.clone(),
+        event: report.event.clone(),
+        dedup_ref: report.dedup_ref(),
+        content_hash: report.content_hash(),
+    });
+    let question = Question {
         program_id: source.program_id,
         source_id: source.source_id,
         message_id: message_id.to_owned(),
         body_hash,
-        namespace: source.order_namespace.clone(),
-        event: report.event.clone(),
-        dedup_ref: report.dedup_ref(),
-        content_hash: report.content_hash(),
-        is_new: report.message_type == MessageType::Created,
+        makes,
     };
-    let db = app.db.clone();
-    // The task goes on when the wait for it ends: a connection is never left in the middle.
-    let looking = detached(async move {
-        let mut db = db.acquire().await?;
-        Ok(wanted.find(&mut db).await)
-    });
-    match tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) | Err(_) => Ok(None),
-    }
-}
-
-struct Wanted {
-    program_id: ProgramId,
-    source_id: SourceId,
-    message_id: String,
-    body_hash: [u8; 32],
-    namespace: String,
-    event: String,
-    dedup_ref: String,
-    content_hash: [u8; 32],
-    is_new: bool,
-}
-
-impl Wanted {
-    async fn find(&self, db: &mut sqlx::PgConnection) -> Result<Option<Accepted>, Problem> {
-        let duplicate =
-            |receipt, conversion_id| Some(Accepted { status: "duplicate", receipt, conversion_id });
-        let known =
-            store::find_message(db, self.program_id, self.source_id, &self.message_id).await?;
-        if let Some(known) = known {
-            if known.body_hash != self.body_hash {
-                return Err(Problem::new(Code::WebhookIdReused));
-            }
-            return Ok(duplicate(known.receipt_id, known.conversion_id));
+    match app.known.ask(question).await {
+        Known::No => Ok(None),
+        Known::Duplicate { receipt_id: receipt, conversion_id } => {
+            Ok(Some(Accepted { status: "duplicate", receipt, conversion_id }))
         }
-        if !self.is_new {
-            return Ok(None);
-        }
-        let known = store::find_conversion(
-            db,
-            self.program_id,
-            &self.namespace,
-            &self.event,
-            &self.dedup_ref,
-        )
-        .await?;
-        match known {
-            Some(known) if known.content_hash == self.content_hash => {
-                Ok(duplicate(known.receipt_id, Some(known.conversion_id)))
-            }
-            Some(known) => Err(Problem::new(Code::ConversionConflict)
-                .with("conversion_id", known.conversion_id.to_string())),
-            None => Ok(None),
+        Known::IdReused => Err(Problem::new(Code::WebhookIdReused)),
+        Known::Conflict { conversion_id } => {
+            Err(Problem::new(Code::ConversionConflict)
+                .with("conversion_id", conversion_id.to_string()))
         }
     }
 }
 
-/// Makes a message durable.
-async fn append(app: &App, record: &ConversionRecord) -> Result<(), Problem> {
-    let mut batch = PackedBatch::new();
-    batch.push_conversion(record);
-    let shard = app.shard_of(rand::random());
-    app.log.append(shard, &batch, app.config.redis_timeout).await.map(drop).map_err(|error| {
-        tracing::error!("a conversion could not be kept: {error}");
-        Problem::new(Code::Unavailable)
-            .detail("The message could not be stored; send it again with the same webhook-id.")
-            .retry_after(5)
-    })
+/// Makes a message durable, together with what else comes in this turn of the worker.
+async fn append(batcher: &Batcher, record: &ConversionRecord) -> Result<(), Problem> {
+    let kept = batcher.push(|batch| batch.push_conversion(record)).await;
+    if kept == Ok(true) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Unavailable)
+        .detail("The message could not be stored; send it again with the same webhook-id.")
+        .retry_after(5))
 }

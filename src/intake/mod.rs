@@ -1,8 +1,9 @@
 //! The ways in for conversions: from bytes on the wire to a durable event.
 //!
 //! A way in authenticates the sender, reads its message into a [`Report`](crate::conversion::Report),
-//! looks, if PostgreSQL answers in time, whether the message is known, and appends it to the
+//! looks, if PostgreSQL answers in time, whether the message is [`known`], and appends it to the
 //! stream. It answers when the event is durable; what it earns is for settlement to say.
 
 pub mod http;
+pub mod known;
 pub mod store;

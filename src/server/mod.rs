@@ -17,6 +17,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::app::App;
 use crate::click::http::Front;
 use crate::config::{Role, Roles};
+use crate::stream::batcher::Batcher;
 use crate::web::{Routes, configure_extractors, request_id};
 
 /// Connections that one worker serves at once; above that new ones wait in the backlog.
@@ -80,6 +81,7 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
             .split_for_parts();
         let application = application
             .app_data(shared.clone())
+            .app_data(Data::new(conversion_batcher(&shared)))
             .app_data(document.clone())
             .app_data(routes.clone())
             .configure(configure_extractors)
@@ -93,6 +95,12 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
     .disable_signals()
     .bind(app.config.bind)?;
     bound(server.addrs(), server.run())
+}
+
+/// Returns what makes the conversions of one worker durable.
+fn conversion_batcher(app: &App) -> Batcher {
+    let config = &app.config;
+    Batcher::new(app.log.clone(), config.redis_timeout, config.stream_shards)
 }
 
 /// Binds the admin listener.

@@ -15,6 +15,7 @@
 //!   offset, never by a maximal length, and nobody reads "only what comes from now on".
 //! - One record that cannot be understood costs itself alone ([`event::BadRecord`]).
 
+pub mod batcher;
 pub mod dead_letter;
 pub mod durable;
 pub mod event;

@@ -1,29 +1,30 @@
-//! Many clicks, one durable write: what arrives in one turn of a worker's event loop goes out together.
+//! Many events, one durable write: what arrives in one turn of a worker's event loop goes out together.
 //!
-//! A click that finds no batch open opens one and spawns its sending; the sending runs when the
-//! loop has served everything that is ready, so under load a batch holds all clicks of that turn
+//! An event that finds no batch open opens one and spawns its sending; the sending runs when the
+//! loop has served everything that is ready, so under load a batch holds all events of that turn
 //! and on an idle service it holds one, without a timer and without lingering. Each worker has
-//! its own batcher: no locks.
+//! batchers of its own: no locks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use tokio::sync::oneshot;
+use tokio::task::{spawn_local, yield_now};
 
-use crate::stream::{ClickRecord, DurableLog, PackedBatch, Shard};
+use super::{DurableLog, PackedBatch, Shard};
+use crate::telemetry;
 
-/// Clicks in one entry, at most: a bad entry costs no more than this, and settling one is quick.
-const CLICKS_MAX: usize = 512;
+/// Events in one entry, at most: a bad entry costs no more than this, and settling one is quick.
+const EVENTS_MAX: usize = 512;
 
-/// Whether a click is durable, once that is known; all clicks of a batch wait for one answer.
+/// Whether an event is durable, once that is known; all events of a batch wait for one answer.
 pub type Durable = Shared<oneshot::Receiver<bool>>;
 
-/// Collects the clicks of one worker.
+/// Collects the events of one worker.
 #[derive(Clone)]
 pub struct Batcher {
     log: Arc<DurableLog>,
@@ -44,25 +45,25 @@ impl Batcher {
         Self { log, deadline, shards, open: Rc::default() }
     }
 
-    /// Adds a click and returns what tells when it is durable.
-    pub fn push(&self, click: &ClickRecord) -> Durable {
+    /// Lets `add` put one event into the open batch and returns what tells when it is durable.
+    pub fn push(&self, add: impl FnOnce(&mut PackedBatch)) -> Durable {
         let mut slot = self.open.borrow_mut();
         let is_new = slot.is_none();
         let open = slot.get_or_insert_with(|| {
             let (close, done) = oneshot::channel();
             Open { batch: PackedBatch::new(), done: done.shared(), close }
         });
-        open.batch.push_click(click);
+        add(&mut open.batch);
         let done = open.done.clone();
-        if open.batch.len() >= CLICKS_MAX {
+        if open.batch.len() >= EVENTS_MAX {
             let full = slot.take();
             drop(slot);
             self.send(full);
         } else if is_new {
             drop(slot);
             let this = self.clone();
-            rt::spawn(async move {
-                tokio::task::yield_now().await;
+            spawn_local(async move {
+                yield_now().await;
                 let batch = this.open.borrow_mut().take();
                 this.send(batch);
             });
@@ -70,17 +71,16 @@ impl Batcher {
         done
     }
 
-    /// Sends a batch in a task of its own: the visitor who opened it may go away, the others stay.
+    /// Sends a batch in a task of its own: the caller who opened it may go away, the others stay.
     fn send(&self, open: Option<Open>) {
         let Some(Open { batch, close, .. }) = open else { return };
         let (log, deadline) = (Arc::clone(&self.log), self.deadline);
         let shard = Shard(rand::random::<u16>() % self.shards);
-        rt::spawn(async move {
+        spawn_local(async move {
             let kept = log.append(shard, &batch, deadline).await;
             if let Err(error) = &kept {
-                tracing::error!("{} clicks could not be kept: {error}", batch.len());
-                metrics::counter!(crate::metrics::EVENTS_DROPPED, "reason" => "not_durable")
-                    .increment(batch.len() as u64);
+                let causes = telemetry::with_causes(error);
+                tracing::error!("{} events could not be kept: {causes}", batch.len());
             }
             // Nobody may be waiting any more.
             let _ = close.send(kept.is_ok());
