@@ -20,11 +20,11 @@ use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::{PayoutBatchId, PayoutId, ProgramId};
 use crate::ledger::account::BankLabel;
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::payout::action::{self, Actor, BankResult, NewBatch, PayoutError};
 use crate::payout::cycle::{Period, day_begins};
 use crate::payout::store::payouts::put_receipt;
-use crate::payout::store::{self, BatchFilter, PayoutFilter};
+use crate::payout::store::{self, BatchFilter, CarriedRow, PayoutFilter};
 use crate::payout::tax::LegalType;
 use crate::payout::terms::store::find_terms;
 use crate::payout::wire::{
@@ -59,6 +59,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(mark_returned)
         .service(record_receipt);
     super::file::http::configure(cfg);
+    super::result::http::configure(cfg);
     super::method::http::configure(cfg);
     super::terms::http::configure(cfg);
     super::adjustment::http::configure(cfg);
@@ -91,11 +92,12 @@ impl From<PayoutError> for Problem {
             PayoutError::Apply(ApplyError::Stale) => Self::new(Code::InvalidTransition)
                 .detail("A commission changed meanwhile; nothing was written, repeat the request."),
             PayoutError::Apply(ApplyError::Database(e)) | PayoutError::Database(e) => e.into(),
+            PayoutError::File(e) => Self::internal(e),
+            PayoutError::Results(e) => e.into(),
             PayoutError::Step(_)
             | PayoutError::Posting(_)
             | PayoutError::Money(_)
-            | PayoutError::Unreadable(_)
-            | PayoutError::File(_) => Self::internal(error),
+            | PayoutError::Unreadable(_) => Self::internal(error),
         }
     }
 }
@@ -333,8 +335,17 @@ async fn list_carried(
         Ok((rows, batch.totals.net))
     })
     .await?;
-    let page = Page::new(rows, limit, |r| r.partner_id).map(|r| CarriedBody::new(r, like));
+    let page = Page::new(rows, limit, |r| r.partner_id).map(|r| carried_body(r, like));
     Ok(HttpResponse::Ok().json(page))
+}
+
+fn carried_body(row: CarriedRow, like: Money) -> CarriedBody {
+    CarriedBody {
+        partner_id: row.partner_id,
+        partner_name: Some(row.partner_name),
+        amount: Money::new(row.amount_minor, like.currency).to_decimal_string(),
+        reason: row.reason,
+    }
 }
 
 /// Approves a payout batch, as another user than its maker.

@@ -12,6 +12,7 @@ pub mod cycle;
 pub mod file;
 pub mod http;
 pub mod method;
+pub mod result;
 pub mod state;
 pub mod store;
 pub mod tax;

@@ -11,8 +11,6 @@ use crate::ids::{LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, Progra
 use crate::ledger::posting::PayoutAmounts;
 use crate::money::{Money, MoneyError};
 use crate::payout::batch::{BatchPlan, CarryReason};
-use crate::payout::store::CarriedRow;
-use crate::payout::store::files::StoredFile;
 use crate::payout::{Batch, Payout};
 
 /// A batch to be made.
@@ -254,18 +252,6 @@ pub struct CarriedBody {
     pub reason: String,
 }
 
-impl CarriedBody {
-    /// Tells of a stored row.
-    pub fn new(row: CarriedRow, like: Money) -> Self {
-        Self {
-            partner_id: row.partner_id,
-            partner_name: Some(row.partner_name),
-            amount: Money::new(row.amount_minor, like.currency).to_decimal_string(),
-            reason: row.reason,
-        }
-    }
-}
-
 /// When a plan is made, and what it is made for.
 #[derive(Clone, Debug)]
 pub struct PlanFacts {
@@ -459,22 +445,6 @@ pub struct FileBody {
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
-}
-
-impl FileBody {
-    /// Tells of a stored file.
-    pub fn new(file: StoredFile, like: Money) -> Self {
-        let total = |minor| Money::new(minor, like.currency).to_decimal_string();
-        Self {
-            sha256: hex(&file.sha256),
-            format: file.format,
-            part: file.part,
-            items: file.n_payouts,
-            total: file.total_minor.map(total),
-            payer: file.bank_label,
-            created_at: file.created_at,
-        }
-    }
 }
 
 /// Writes bytes as hexadecimal digits.

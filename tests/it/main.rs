@@ -15,6 +15,7 @@ mod harness;
 mod link_to_payout;
 mod outbound;
 mod partner_network;
+mod payouts;
 mod redirect_without_stores;
 mod service;
 mod settles_once;

@@ -5,6 +5,7 @@
 
 mod create;
 mod export;
+mod import;
 mod settle;
 
 use chrono::Datelike as _;
@@ -21,6 +22,7 @@ use crate::ledger::{Posting, PostingError};
 use crate::money::MoneyError;
 use crate::payout::file::{FileError, FileFormat};
 use crate::payout::method::{MethodKind, Unreadable};
+use crate::payout::result::UnreadableFile;
 use crate::payout::state::{BatchAction, IllegalAction, PayoutAction, act_on_batch, act_on_payout};
 use crate::payout::store::payouts::{
     free_adjustments, load_held, take_document_numbers, update_payouts,
@@ -31,6 +33,7 @@ use crate::payout::{Batch, Payout};
 
 pub use create::{NewBatch, create, survey};
 pub use export::{Export, export};
+pub use import::{Import, Imported, import};
 pub use settle::{BankResult, settle, settle_all};
 
 /// Commissions in one batch, at most: they are locked and rewritten in one transaction, and an
@@ -89,6 +92,9 @@ pub enum PayoutError {
     /// What was sealed cannot be opened.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// A file of results cannot be read.
+    #[error(transparent)]
+    Results(#[from] UnreadableFile),
     /// The file cannot be written.
     #[error("the payment file cannot be written")]
     File(#[from] FileError),

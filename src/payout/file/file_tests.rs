@@ -101,7 +101,9 @@ fn a_file_of_russian_orders_is_this_to_the_byte_and_decodes() {
     assert!(text.ends_with("КонецДокумента\r\nКонецФайла\r\n"));
     assert_eq!(text.matches("СекцияДокумент=Платежное поручение\r\n").count(), 2);
     assert!(text.contains("Сумма=12345.67\r\n") && text.contains("Дата=16.11.2026\r\n"), "{text}");
-    assert!(text.contains("Получатель1=ИП Щербаков №1 -> naive"), "{text}");
+    // What windows-1251 does not have is transliterated, never written as an HTML reference.
+    assert!(text.contains("Получатель1=ИП Щербаков №1 ") && text.contains("naive"), "{text}");
+    assert!(!text.contains("&#"), "{text}");
     assert!(
         text.contains("В том числе НДС 200.00") && text.contains("НДС не облагается"),
         "{text}"
@@ -161,10 +163,8 @@ fn the_same_payments_give_the_same_workbook() {
 fn a_payment_of_another_kind_or_a_missing_payer_writes_no_file() {
     let by_hand = || method(serde_json::json!({"kind": "manual", "holder": "A"}));
     for format in [FileFormat::Pain001, FileFormat::Paypal, FileFormat::Wise, FileFormat::OneC] {
-        let payer = format.payer_kind().map(|kind| match kind {
-            MethodKind::RuBank => ruble("A"),
-            _ => sepa_head().payer.unwrap(),
-        });
+        let is_ruble = format.payer_kind() == Some(MethodKind::RuBank);
+        let payer = if is_ruble { Some(ruble("A")) } else { sepa_head().payer };
         let items = [item(1, "A", 1, "EUR", by_hand())];
         let refused = write(format, &head("EUR", payer), &items);
         assert!(matches!(refused, Err(FileError::Misplaced(_))), "{format:?}");

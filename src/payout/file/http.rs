@@ -10,10 +10,11 @@ use crate::account::Scope;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::ids::PayoutBatchId;
+use crate::money::Money;
 use crate::payout::action::{self, Export};
 use crate::payout::http::{Who, parse_id, read_label};
 use crate::payout::store;
-use crate::payout::store::files::load_files;
+use crate::payout::store::files::{StoredFile, load_files};
 use crate::payout::wire::{FileBody, FileQuery, hex};
 use crate::web::{Code, Problem, ProblemBody, transact};
 
@@ -38,10 +39,23 @@ async fn list_files(
         who.check(batch.as_ref().map(|b| b.program_id))?;
         let batch = batch.ok_or_else(|| Problem::new(Code::NotFound))?;
         let files = load_files(db, &batch, None).await?;
-        Ok(files.into_iter().map(|f| FileBody::new(f, batch.totals.net)).collect())
+        Ok(files.into_iter().map(|f| file_body(f, batch.totals.net)).collect())
     })
     .await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"data": files, "has_more": false})))
+}
+
+fn file_body(file: StoredFile, like: Money) -> FileBody {
+    let total = |minor| Money::new(minor, like.currency).to_decimal_string();
+    FileBody {
+        sha256: hex(&file.sha256),
+        format: file.format,
+        part: file.part,
+        items: file.n_payouts,
+        total: file.total_minor.map(total),
+        payer: file.bank_label,
+        created_at: file.created_at,
+    }
 }
 
 /// Downloads a payment file of a batch; the first download takes the payouts that go this way to

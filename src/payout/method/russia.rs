@@ -50,7 +50,7 @@ fn has_key(account: &str, bank: &str) -> bool {
     let bank = bank.bytes().map(|b| u32::from(b - b'0'));
     let sum: u32 =
         bank.chain(digits).zip([7, 1, 3].into_iter().cycle()).map(|(d, w)| d * w % 10).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn digits(text: &str) -> Option<Vec<u32>> {
