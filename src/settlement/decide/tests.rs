@@ -1,6 +1,7 @@
 //! Any order of arrival, any redelivery: the figures are the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::slice;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -340,8 +341,8 @@ fn shared(weights: &[u32], said: &[Said]) -> (Vec<i64>, i64) {
 #[test]
 fn every_partner_of_a_sale_is_approved_clawed_back_and_refunded_with_it() {
     let cent = Said::Create(10_003); // 20 % is 20.01 for all.
-    assert_eq!(shared(&[1, 1, 1], &[cent.clone()]), (vec![667, 667, 667], 2_001));
-    assert_eq!(shared(&[40, 20, 40], &[cent.clone()]), (vec![801, 400, 800], 2_001));
+    assert_eq!(shared(&[1, 1, 1], slice::from_ref(&cent)), (vec![667, 667, 667], 2_001));
+    assert_eq!(shared(&[40, 20, 40], slice::from_ref(&cent)), (vec![801, 400, 800], 2_001));
     let half = Said::Refund(1, Some(5_000)); // 20 % of 50.03 is 10.01.
     let said = [cent.clone(), Said::Approve, half.clone()];
     assert_eq!(shared(&[1, 1, 1], &said), (vec![334, 334, 333], 1_001));
