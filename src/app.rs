@@ -123,6 +123,7 @@ impl App {
             db: self.background_db.clone(),
             clock: self.clock.clone(),
             click_keys: self.config.click_keys.clone(),
+            customer_key: self.customer_key.clone(),
             prefix: self.config.stream_prefix.clone(),
             entries_max: self.config.settle_batch_max,
         }

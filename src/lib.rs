@@ -26,6 +26,7 @@ pub mod account;
 pub mod click;
 pub mod commission;
 pub mod conversion;
+pub mod fraud;
 pub mod incident;
 pub mod intake;
 pub mod ledger;

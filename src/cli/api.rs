@@ -32,14 +32,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where the service is. The key is read from `TRIBUTARY_API_KEY`.
 #[derive(Debug, Args)]
-pub(super) struct ApiArgs {
+pub struct ApiArgs {
     /// Address of the service [default: TRIBUTARY_URL, else http://localhost:8080].
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
 /// A service and the key to it.
-pub(super) struct Api {
+pub struct Api {
     client: Client,
     base: Url,
     key: SecretString,
@@ -47,7 +47,7 @@ pub(super) struct Api {
 
 impl Api {
     /// Reads the key of the environment; nothing is called yet.
-    pub(super) fn new(args: &ApiArgs) -> anyhow::Result<Self> {
+    pub fn new(args: &ApiArgs) -> anyhow::Result<Self> {
         let url = args.url.clone().or_else(|| config::environment(URL));
         let url = url.unwrap_or_else(|| URL_DEFAULT.to_owned());
         let base = Url::parse(&url).ok().filter(|u| ["http", "https"].contains(&u.scheme()));
@@ -68,11 +68,7 @@ impl Api {
     }
 
     /// Asks for something; an answer that is no success is an error that says what to do.
-    pub(super) async fn get(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> anyhow::Result<Response> {
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Response> {
         let mut url = self.address(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -81,16 +77,12 @@ impl Api {
     }
 
     /// Asks for something and reads it as JSON.
-    pub(super) async fn get_json(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> anyhow::Result<Value> {
+    pub async fn get_json(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
         read_json(self.get(path, query).await?).await
     }
 
     /// Posts a body once: the request carries an idempotency key of its own.
-    pub(super) async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.client.post(self.address(path)?);
         let request = request
             .header("Idempotency-Key", Uuid::now_v7().to_string())
@@ -100,7 +92,7 @@ impl Api {
     }
 
     /// Finds the program meant by an id, a slug, or by nothing where the key reaches only one.
-    pub(super) async fn program(&self, wanted: Option<&str>) -> anyhow::Result<String> {
+    pub async fn program(&self, wanted: Option<&str>) -> anyhow::Result<String> {
         if let Some(id) = wanted.filter(|text| text.parse::<ProgramId>().is_ok()) {
             return Ok(id.to_owned());
         }
@@ -184,7 +176,7 @@ async fn read_json(response: Response) -> anyhow::Result<Value> {
 /// Writes an answer to a file, or to standard output, as it arrives; returns its length.
 ///
 /// A file appears under its name only when it is whole: half a report looks like a report.
-pub(super) async fn save(
+pub async fn save(
     mut response: Response,
     out: Option<&Path>,
     progress: &Progress,
@@ -234,7 +226,9 @@ impl Target {
 
     fn write(&mut self, chunk: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Stdout => std::io::stdout().write_all(chunk).context("writing to standard output"),
+            Self::Stdout => {
+                std::io::stdout().write_all(chunk).context("writing to standard output")
+            }
             Self::File { file, part, .. } => {
                 file.write_all(chunk).with_context(|| format!("writing {}", part.display()))
             }

@@ -1,6 +1,6 @@
 //! The command line.
 
-mod api;
+pub mod api;
 mod decline;
 mod link;
 mod partners;

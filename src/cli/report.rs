@@ -50,8 +50,6 @@ enum Shape {
     Ndjson,
     Xlsx,
     Html,
-    /// Its totals and the number of its rows, as JSON.
-    Summary,
 }
 
 impl Shape {
@@ -62,7 +60,6 @@ impl Shape {
             Self::Ndjson => "ndjson",
             Self::Xlsx => "xlsx",
             Self::Html => "html",
-            Self::Summary => "summary",
         }
     }
 }
@@ -90,13 +87,8 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<()> {
         ("dialect", &args.dialect),
     ];
     query.extend(given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
-    let path = match args.format {
-        Shape::Summary => format!("/v1/reports/{}/summary", report.name()),
-        Shape::Csv | Shape::Json | Shape::Ndjson | Shape::Xlsx | Shape::Html => {
-            query.push(("format", args.format.name()));
-            format!("/v1/reports/{}", report.name())
-        }
-    };
+    query.push(("format", args.format.name()));
+    let path = format!("/v1/reports/{}", report.name());
     let response = api.get(&path, &query).await?;
     let progress = match args.out {
         Some(_) => Progress::stderr(),

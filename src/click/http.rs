@@ -26,6 +26,7 @@ use crate::click::visitor::{Salt, Visitor, referrer_host};
 use crate::clock::Timestamp;
 use crate::config::{GpcMode, Role, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
+use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
 use crate::link::token::{LinkToken, MintEpochs, TokenError, claimed};
 use crate::metrics as metric;
@@ -215,6 +216,7 @@ impl Redirect {
             is_unique_candidate: true,
             is_qr: to.qr,
             is_gpc,
+            paid: to.paid.map_or(0, AdNetwork::code),
             visitor: self.visitor_tag(req, token, head, is_gpc, now),
             country: None,
             referrer_host: text(req.headers(), &header::REFERER).and_then(referrer_host),

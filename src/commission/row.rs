@@ -169,6 +169,10 @@ impl Commission {
         if outcome.state == CommissionState::Approved && self.state == CommissionState::Pending {
             after.approved_at = Some(by.at);
         }
+        if action == Action::Release {
+            // Why it was held stays in its history; nothing is wrong with it any more.
+            after.reason = None;
+        }
         if let Some(reason) = action.reason() {
             after.reason = Some(reason.code().to_owned());
         }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use url::{Host, Url};
 
+use super::paid::AdNetwork;
 use super::parameters::{Parameters, SUBS, SubIdPii};
 use super::template::{
     BadTemplate, LandingTemplate, Macro, Pair, Query, QueryTemplate, Schemes, URL_LEN_MAX, Values,
@@ -121,6 +122,8 @@ pub struct Destination {
     pub erid: Option<String>,
     /// Whether the link was scanned from paper.
     pub qr: bool,
+    /// The advertising network that brought the visitor to the link.
+    pub paid: Option<AdNetwork>,
     /// Why the page asked for was not taken, if one was asked for and refused.
     pub deep_link_rejected: Option<DeepLinkRefusal>,
 }
@@ -179,6 +182,7 @@ pub fn destination(landing: &Landing, visit: &Visit<'_>, pii: SubIdPii<'_>) -> D
         subs_pii: found.subs_pii,
         erid: found.erid.map(Into::into),
         qr: found.qr,
+        paid: found.paid,
         subs: found.subs,
         deep_link_rejected,
     }

@@ -8,6 +8,7 @@
 pub mod destination;
 pub mod http;
 pub mod inspect_http;
+pub mod paid;
 pub mod parameters;
 pub mod store;
 pub mod template;

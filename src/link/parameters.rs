@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use url::form_urlencoded;
 
+use crate::link::paid::AdNetwork;
 use crate::signing::{Key, tag};
 
 /// How many of `sub1` to `sub5` there are.
@@ -63,6 +64,8 @@ pub struct Parameters<'a> {
     pub utm: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// `qr=1`: the link was scanned from paper.
     pub qr: bool,
+    /// The advertising network that the first of its parameters names.
+    pub paid: Option<AdNetwork>,
     /// The page wished for, unchecked.
     pub deep_link: Option<Cow<'a, str>>,
 }
@@ -96,6 +99,8 @@ impl<'a> Parameters<'a> {
                 deep_link_alias.get_or_insert(value);
             } else if is_utm(&name) {
                 found.add_utm(name, value);
+            } else if found.paid.is_none() {
+                found.paid = AdNetwork::of_parameter(&name);
             }
         }
         found.deep_link = found.deep_link.or(deep_link_alias);
@@ -243,6 +248,8 @@ mod tests {
         assert_eq!(parse("erid=2SDnjcW1xyz").erid.as_deref(), Some("2SDnjcW1xyz"));
         assert_eq!(parse("erid=%3Cscript%3E&erid=Ok").erid.as_deref(), Some("Ok"));
         assert!(parse("qr=1").qr && !parse("qr=2").qr);
+        assert_eq!(parse("promo=1&yclid=7&gclid=8").paid, Some(AdNetwork::Yandex));
+        assert_eq!(parse("gclid=&promo=1").paid, None);
         assert_eq!(parse("u=b&url=a").deep_link.as_deref(), Some("a"));
         assert_eq!(parse("u=b").deep_link.as_deref(), Some("b"));
         assert_eq!(Parameters::parse("u=b", &[], SubIdPii::Reject), Parameters::default());

@@ -10,6 +10,8 @@ use crate::stream::ClickRecord;
 
 const FLAG_QR: i16 = 1;
 const FLAG_GPC: i16 = 2;
+/// Where the code of the advertising network begins.
+const PAID_SHIFT: u32 = 2;
 
 /// A click to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +36,8 @@ pub struct Click {
     pub device: i16,
     /// Code of the browser family.
     pub browser: i16,
-    /// Bit 0: scanned from paper. Bit 1: Global Privacy Control.
+    /// Bit 0: scanned from paper. Bit 1: Global Privacy Control. Bits 2 to 4: the advertising
+    /// network that the visitor's address named, 0 for none.
     pub flags: i16,
     /// Recognizes a repeat while the day's salt lives.
     pub visitor: Option<[u8; 8]>,
@@ -64,7 +67,9 @@ impl Click {
             reason: i16::from(record.reason),
             device: i16::from(record.device),
             browser: i16::from(record.browser),
-            flags: flag(record.is_qr, FLAG_QR) | flag(record.is_gpc, FLAG_GPC),
+            flags: flag(record.is_qr, FLAG_QR)
+                | flag(record.is_gpc, FLAG_GPC)
+                | i16::from(record.paid) << PAID_SHIFT,
             visitor: record.visitor,
             country: record.country.map(|c| c.iter().map(|&b| char::from(b)).collect()),
             referrer_host: record.referrer_host.map(without_nul),

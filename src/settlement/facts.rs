@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::commission::plan::PlanVersion;
 use crate::commission::refund::Refund;
 use crate::commission::{Commission, CommissionKind, PriceFacts};
+use crate::fraud::facts::FraudFacts;
 use crate::ids::{ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::{Decision, Earner, Message, OrderKey};
@@ -33,6 +34,8 @@ pub struct Facts {
     pub receipts: HashSet<ReceiptId>,
     /// Messages that wait for a conversion, by what names it.
     pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
+    /// What suspicion looks at.
+    pub fraud: FraudFacts,
 }
 
 /// A program, to settlement.
@@ -121,11 +124,17 @@ impl Facts {
                 }
             }
             Decision::Commission(step) => {
+                let after = &step.after;
+                if step.from.is_none() && after.kind == CommissionKind::Earned {
+                    self.fraud.count(after.program_id, after.partner_id, after.occurred_at);
+                }
                 if let Some(c) = self.conversion_mut(step.after.conversion_id) {
                     c.commissions.retain(|old| old.commission_id != step.after.commission_id);
                     c.commissions.push(step.after.clone());
                 }
             }
+            // Flags are for people; nothing is decided by them again.
+            Decision::Flag(_) => {}
             Decision::Verdict { is_id_taken, .. } => {
                 self.receipts.insert(message.receipt_id);
                 if !is_id_taken {

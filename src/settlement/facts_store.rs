@@ -6,24 +6,28 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::commission::refund::Refund;
 use crate::commission::store::Filter;
 use crate::commission::{self, Commission};
 use crate::conversion::wire;
+use crate::fraud;
+use crate::fraud::facts::hour_of;
+use crate::fraud::store::Named;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::settler::{self, Undecodable};
 use crate::settlement::{Earner, Message, OrderKey};
-use crate::signing::KeyRing;
+use crate::signing::{Key, KeyRing};
 
 /// Loads what a batch of messages touches.
 pub async fn load_facts(
     db: &mut PgConnection,
     messages: &[Message],
-    click_keys: &KeyRing,
+    (click_keys, customer_key): (&KeyRing, &Key),
     now: Timestamp,
 ) -> Result<Facts, sqlx::Error> {
     let programs: Vec<ProgramId> =
@@ -38,6 +42,7 @@ pub async fn load_facts(
         messages: HashMap::new(),
         receipts: Default::default(),
         waiting: HashMap::new(),
+        fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
     };
     load_known_messages(db, messages, &mut facts).await?;
     let keys: Vec<OrderKey> =
@@ -46,6 +51,23 @@ pub async fn load_facts(
     facts.waiting = load_waiting(db, &keys).await?;
     facts.conversions = load_conversions(db, &keys).await?;
     Ok(facts)
+}
+
+/// Returns what suspicion looks up for the conversions of a batch.
+fn named_in(messages: &[Message], click_keys: &KeyRing) -> Named {
+    let mut named = Named::default();
+    for message in messages {
+        let (program_id, report) = (message.program_id, &message.report);
+        let click = report.click_id.as_deref().map(|text| ClickId::verify(click_keys, text));
+        if let Some(Ok(click)) = click {
+            named.clicks.push((program_id, click.day(), click.to_uuid()));
+        }
+        named.customers.extend(report.customer_hash.map(|hash| (program_id, hash)));
+        named.hours.push((program_id, hour_of(report.occurred_at)));
+    }
+    let programs: BTreeSet<ProgramId> = messages.iter().map(|m| m.program_id).collect();
+    named.programs = programs.into_iter().collect();
+    named
 }
 
 async fn load_programs(

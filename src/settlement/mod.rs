@@ -22,6 +22,7 @@ use crate::clock::Timestamp;
 use crate::commission::Step;
 use crate::commission::hold::Trust;
 use crate::conversion::Report;
+use crate::fraud::RaisedFlag;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 
@@ -146,6 +147,8 @@ pub enum Decision {
     },
     /// Take a step of a commission.
     Commission(Box<Step>),
+    /// Keep why a commission was held for review.
+    Flag(Box<RaisedFlag>),
     /// Tell what became of the message.
     Verdict {
         /// What became of it.

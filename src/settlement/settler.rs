@@ -17,7 +17,7 @@ use crate::metrics as metric;
 use crate::settlement::click::Click;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::{Message, click_store, decide, facts_store, store};
-use crate::signing::KeyRing;
+use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
     ConversionRecord, Entry, EventLog, PackedBatch, Shard, StreamError, StreamEvent, unpack,
@@ -36,6 +36,8 @@ pub struct Settler {
     pub clock: Clock,
     /// Keys that verify click ids.
     pub click_keys: KeyRing,
+    /// Hashes shops' names of customers.
+    pub customer_key: Key,
     /// The first part of the stream's keys; names the position.
     pub prefix: String,
     /// Entries read at once.
@@ -240,7 +242,8 @@ impl Settler {
         if messages.is_empty() {
             return Ok(n_clicks);
         }
-        let mut facts = facts_store::load_facts(db, &messages, &self.click_keys, now).await?;
+        let keys = (&self.click_keys, &self.customer_key);
+        let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
         let decided = decide::decide_all(&mut facts, messages);

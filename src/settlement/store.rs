@@ -11,6 +11,7 @@ use crate::commission;
 use crate::commission::store::ApplyError;
 use crate::conversion::wire;
 use crate::db::DbTx;
+use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, SourceId};
 use crate::money::Money;
 use crate::settlement::facts_store::columns;
@@ -22,6 +23,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     let mut refunds = Vec::new();
     let mut restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)> = BTreeMap::new();
     let mut steps = Vec::new();
+    let mut flags = Vec::new();
     let mut verdicts = Vec::new();
     let mut waiting = Vec::new();
     let mut admitted = Vec::new();
@@ -35,6 +37,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
                 restated.insert(conversion_id, (message, base));
             }
             Decision::Commission(step) => steps.push(*step),
+            Decision::Flag(raised) => flags.push(*raised),
             Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
                 verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
             }
@@ -48,6 +51,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
         restate(db, conversion_id, &message, base).await?;
     }
     commission::store::apply(db, steps, now).await?;
+    fraud::store::insert_flags(db, &flags, now).await?;
     insert_waiting(db, &waiting).await?;
     delete_admitted(db, &admitted).await?;
     insert_verdicts(db, verdicts, now).await?;

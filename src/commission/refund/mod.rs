@@ -75,9 +75,6 @@ pub enum IllegalRefund {
     /// The commission is over; there is nothing to take.
     #[error("the commission is already {state}", state = .0.code())]
     AlreadyOver(CommissionState),
-    /// The commission is under review; an update must wait for its end.
-    #[error("the commission is on_hold: the update can be applied after the review")]
-    UnderReview,
     /// The same refund was reported with another amount.
     #[error("refund {refund_id} was reported with another amount before")]
     Conflict {
@@ -147,15 +144,20 @@ pub fn on_update(
     };
     let by = target.checked_sub(facts.net()?)?;
     match facts.state {
-        CommissionState::Pending if target.is_zero() => Ok(RefundOutcome::Reject),
-        CommissionState::Pending if !by.is_zero() => Ok(RefundOutcome::Amend { to: target, by }),
+        // A review changes nothing of what is owed: it is released with what the order says then.
+        CommissionState::Pending | CommissionState::OnHold if target.is_zero() => {
+            Ok(RefundOutcome::Reject)
+        }
+        CommissionState::Pending | CommissionState::OnHold if !by.is_zero() => {
+            Ok(RefundOutcome::Amend { to: target, by })
+        }
         CommissionState::Approved | CommissionState::Paid if !by.is_zero() => {
             Ok(RefundOutcome::Adjust { by })
         }
-        CommissionState::Pending | CommissionState::Approved | CommissionState::Paid => {
-            Ok(RefundOutcome::Unchanged)
-        }
-        CommissionState::OnHold => Err(IllegalRefund::UnderReview),
+        CommissionState::Pending
+        | CommissionState::OnHold
+        | CommissionState::Approved
+        | CommissionState::Paid => Ok(RefundOutcome::Unchanged),
         CommissionState::Rejected | CommissionState::Reversed => {
             Err(IllegalRefund::AlreadyOver(facts.state))
         }

@@ -332,6 +332,8 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
 
     let outcome = match (action, state, reservation) {
         (A::Update, Pending, Free) if !is_due => to(Pending, Code::Amend),
+        // The clock of a review stands still, so nothing is too late.
+        (A::Update, OnHold, Free) => to(OnHold, Code::Amend),
         (A::Amend, Pending | OnHold, Free) => to(state, Code::Amend),
         (A::ApproveDue, Pending, Free) if is_due && by_time && is_good => {
             to(Approved, Code::Approve)

@@ -43,6 +43,7 @@ fn each_row_of_the_table() {
         (pending, Action::Reject(other), Rejected, Free, Some(Code::Reject)),
         (held, Action::Reject(Reason::OrderCanceled), Rejected, Free, Some(Code::Reject)),
         (held, Action::Amend, OnHold, Free, Some(Code::Amend)),
+        (held, Action::Update, OnHold, Free, Some(Code::Amend)),
         (owed, Action::Reverse(other), Reversed, Free, Some(Code::Reverse)),
         (owed, Action::ClawBack(other), Approved, Free, Some(Code::Clawback)),
         (owed, Action::Adjust, Approved, Free, Some(Code::Adjust)),
@@ -72,7 +73,7 @@ fn nothing_else_is_possible() {
     let pending = [A::Update, A::Amend, A::Approve, A::Hold, A::Reject];
     for (state, reservation, expected) in [
         (Pending, Free, &pending[..]),
-        (OnHold, Free, &[A::Amend, A::Release, A::Reject]),
+        (OnHold, Free, &[A::Update, A::Amend, A::Release, A::Reject]),
         (Approved, Free, &[A::Reverse, A::ClawBack, A::Adjust, A::Reserve]),
         (Approved, Reserved, &[A::ClawBack, A::Adjust, A::CancelPayout, A::FailPayout, A::Pay]),
         (Paid, Reserved, &[A::ClawBack, A::Adjust, A::ReturnPayout]),
@@ -122,7 +123,7 @@ fn a_refusal_says_what_is_possible() {
     let refused = transition(&facts(OnHold, Free), Action::Approve).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "approve is not possible while it is on_hold; possible now: amend, release, reject"
+        "approve is not possible while it is on_hold; possible now: update, amend, release, reject"
     );
     let over = transition(&facts(Rejected, Free), Action::Approve).unwrap_err();
     assert!(over.to_string().ends_with("possible now: nothing"));

@@ -3,6 +3,7 @@
 use crate::ids::ConversionId;
 use crate::settlement::attribution::{Attribution, attribute};
 use crate::settlement::decide::earn::earn;
+use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::decide::{price_facts, verdict};
 use crate::settlement::facts::Facts;
 use crate::settlement::{Decision, Message, NewConversion, OrderKey, Share, Verdict};
@@ -31,9 +32,10 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         |partner| facts.earners.contains_key(&(message.program_id, partner)),
     );
     let conversion_id = ConversionId::new();
+    let suspicion = Suspicion { facts, message, click: attribution.click() };
     let earned = match attribution {
         Attribution::Click { partner, .. } => {
-            earn(facts, message, program, &[Share::whole(partner)], conversion_id)
+            earn(&suspicion, program, &[Share::whole(partner)], conversion_id)
         }
         Attribution::NoClick
         | Attribution::BadClickId
@@ -54,7 +56,11 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         base,
         no_commission: no_commission.clone(),
     }))];
-    decisions.extend(earned.into_iter().flatten().map(|step| Decision::Commission(Box::new(step))));
+    for opened in earned.into_iter().flatten() {
+        let flags = opened.raised();
+        decisions.push(Decision::Commission(Box::new(opened.step)));
+        decisions.extend(flags.into_iter().map(|raised| Decision::Flag(Box::new(raised))));
+    }
     decisions.push(verdict(Verdict::Settled, no_commission, Some(conversion_id), false));
     admit(facts, key_for_waiting, &mut decisions);
     decisions

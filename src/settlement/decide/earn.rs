@@ -4,36 +4,36 @@ use crate::commission::hold::{self, PostbackApproval};
 use crate::commission::plan::{price, version_at};
 use crate::commission::state::Reason;
 use crate::commission::{
-    Calculation, Commission, CommissionKind, CommissionState, Hand, PlanVersion, Step,
+    Calculation, Commission, CommissionKind, CommissionState, Hand, PlanVersion,
 };
 use crate::ids::{CommissionId, ConversionId};
+use crate::settlement::decide::flags::{Opened, Suspicion};
 use crate::settlement::decide::{hand, price_facts};
-use crate::settlement::facts::{Facts, ProgramFacts};
+use crate::settlement::facts::ProgramFacts;
 use crate::settlement::{Earner, Message, Share};
 
 /// Returns the openings of the commissions that its partners earn, or why there are none.
 ///
 /// `shares` is not empty.
 pub(super) fn earn(
-    facts: &Facts,
-    message: &Message,
+    of: &Suspicion<'_>,
     program: &ProgramFacts,
     shares: &[Share],
     conversion_id: ConversionId,
-) -> Result<Vec<Step>, String> {
-    if message.report.is_test {
+) -> Result<Vec<Opened>, String> {
+    if of.message.report.is_test {
         return Err("a test conversion earns nothing".to_owned());
     }
-    shares.iter().map(|share| earn_share(facts, message, program, *share, conversion_id)).collect()
+    shares.iter().map(|share| earn_share(of, program, *share, conversion_id)).collect()
 }
 
 fn earn_share(
-    facts: &Facts,
-    message: &Message,
+    of: &Suspicion<'_>,
     program: &ProgramFacts,
     share: Share,
     conversion_id: ConversionId,
-) -> Result<Step, String> {
+) -> Result<Opened, String> {
+    let Suspicion { facts, message, .. } = *of;
     let earner = facts
         .earners
         .get(&(message.program_id, share.partner))
@@ -44,7 +44,7 @@ fn earn_share(
     let calculation = price(&version.terms, &priced).map_err(|e| e.to_string())?;
     let by = hand(facts, message);
     let row = row(message, *earner, version, &calculation, conversion_id, &by);
-    row.open(by).map_err(|e| e.to_string())
+    of.open(row, share.partner, by).map_err(|e| e.to_string())
 }
 
 fn row(

@@ -6,6 +6,7 @@
 
 mod created;
 mod earn;
+mod flags;
 mod later;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) 
             | Decision::Refund { .. }
             | Decision::Restate { .. }
             | Decision::Commission(_)
+            | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_) => None,
         })

@@ -10,14 +10,17 @@ use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::commission::hold::Trust;
 use crate::commission::plan::{PlanTerms, PlanVersion};
+use crate::commission::state::{Action, Standing};
 use crate::commission::{Commission, CommissionState};
+use crate::fraud::Policy;
+use crate::fraud::facts::FraudFacts;
 use crate::ids::{
     LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
 use crate::settlement::Earner;
-use crate::settlement::facts::ProgramFacts;
-use crate::signing::KeyRing;
+use crate::settlement::facts::{ConversionFacts, ProgramFacts};
+use crate::signing::{Key, KeyRing};
 
 const ORDERS: usize = 3;
 /// What an order costs at least, after every update.
@@ -75,6 +78,7 @@ impl Shop {
             messages: HashMap::new(),
             receipts: HashSet::new(),
             waiting: HashMap::new(),
+            fraud: FraudFacts::new(Key([5; 32])),
         }
     }
 
@@ -184,13 +188,22 @@ fn settle(
     batches: &[usize],
 ) -> (BTreeMap<String, (i64, usize)>, BTreeMap<String, i64>) {
     let mut facts = shop.facts();
+    settle_with(&mut facts, messages, arrival, batches)
+}
+
+fn settle_with(
+    facts: &mut Facts,
+    messages: &[Message],
+    arrival: &[usize],
+    batches: &[usize],
+) -> (BTreeMap<String, (i64, usize)>, BTreeMap<String, i64>) {
     let mut accounts: BTreeMap<String, i64> = BTreeMap::new();
     let mut rest = arrival;
     for size in batches.iter().cycle() {
         let (batch, later) = rest.split_at((*size).min(rest.len()));
         rest = later;
         let batch = batch.iter().map(|&n| messages[n].clone()).collect();
-        for decided in decide_all(&mut facts, batch) {
+        for decided in decide_all(facts, batch) {
             let Decision::Commission(step) = decided.decision else { continue };
             let Some(posting) = &step.posting else { continue };
             let entries = posting.entries();
@@ -240,6 +253,36 @@ proptest! {
         let sum: i64 = expected.values().map(|(net, _)| net).sum();
         prop_assert_eq!(owed(&plain), sum);
         prop_assert_eq!(owed(&shuffled), sum);
+    }
+}
+
+proptest! {
+    #[test]
+    fn flagged_and_released_pays_what_was_never_flagged((said, arrival, batches) in any_case()) {
+        let shop = Shop::new();
+        let messages: Vec<Message> =
+            said.iter().enumerate().map(|(n, (order, s))| shop.message(*order, s, n)).collect();
+        let (expected, plain) = settle(&shop, &messages, &arrival, &batches);
+        let mut facts = shop.facts();
+        let policy = Policy { too_fast: Some(chrono::TimeDelta::hours(1)), ..Policy::default() };
+        facts.fraud.policies.insert(shop.program_id, policy);
+        let (found, held) = settle_with(&mut facts, &messages, &arrival, &batches);
+        prop_assert_eq!(found, expected);
+        prop_assert_eq!(owed(&held), owed(&plain));
+        for commission in facts.conversions.values().filter_map(ConversionFacts::earned) {
+            let until = commission.hold_until;
+            if commission.state == CommissionState::Rejected {
+                continue;
+            }
+            prop_assert_eq!(commission.state, CommissionState::OnHold);
+            prop_assert_eq!(commission.reason.as_deref(), Some("too_fast"));
+            let by = Hand { actor: "user".into(), rule: "manual", note: None, at: now() };
+            let released = commission.take(Action::Release, Standing::Good, false, by).unwrap();
+            prop_assert!(released.posting.is_none());
+            let after = released.after;
+            prop_assert_eq!((after.state, after.hold_until), (CommissionState::Pending, until));
+            prop_assert_eq!((after.amount, after.reason), (commission.amount, None));
+        }
     }
 }
 

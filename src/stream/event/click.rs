@@ -16,7 +16,9 @@ const QR: u8 = 1 << 1;
 const GPC: u8 = 1 << 2;
 const HAS_VISITOR: u8 = 1 << 3;
 const HAS_COUNTRY: u8 = 1 << 4;
-const KNOWN_FLAGS: u8 = UNIQUE | QR | GPC | HAS_VISITOR | HAS_COUNTRY;
+/// The advertising network that the visitor's address named: a code of three bits, 0 for none.
+const PAID_SHIFT: u32 = 5;
+const PAID_MAX: u8 = 7;
 const TEXTS: usize = 7;
 const KNOWN_TEXTS: u8 = (1 << TEXTS) - 1;
 
@@ -39,6 +41,8 @@ pub struct ClickRecord {
     pub is_qr: bool,
     /// The visitor sent Global Privacy Control.
     pub is_gpc: bool,
+    /// The advertising network that the visitor's address named, 1 to 7; 0 is none.
+    pub paid: u8,
     /// The daily visitor tag.
     pub visitor: Option<[u8; 8]>,
     /// ISO 3166-1 alpha-2, ASCII.
@@ -58,7 +62,8 @@ impl ClickRecord {
             | flag(self.is_qr, QR)
             | flag(self.is_gpc, GPC)
             | flag(self.visitor.is_some(), HAS_VISITOR)
-            | flag(self.country.is_some(), HAS_COUNTRY);
+            | flag(self.country.is_some(), HAS_COUNTRY)
+            | self.paid.min(PAID_MAX) << PAID_SHIFT;
         out.extend_from_slice(&self.payload);
         out.extend_from_slice(&[self.class, self.reason, self.device, self.browser, flags]);
         out.extend(self.visitor.iter().flatten());
@@ -80,7 +85,6 @@ impl ClickRecord {
         let mut rest = Fields(body);
         let payload = rest.array()?;
         let [class, reason, device, browser, flags] = rest.array()?;
-        known(flags, KNOWN_FLAGS)?;
         let has = |bit: u8| flags & bit != 0;
         let visitor = has(HAS_VISITOR).then(|| rest.array()).transpose()?;
         let country = has(HAS_COUNTRY).then(|| rest.array()).transpose()?;
@@ -106,6 +110,7 @@ impl ClickRecord {
             is_unique_candidate: has(UNIQUE),
             is_qr: has(QR),
             is_gpc: has(GPC),
+            paid: flags >> PAID_SHIFT,
             visitor,
             country,
             referrer_host,

@@ -17,6 +17,8 @@ fn sample() -> (ClickRecord, ClickRecord, ConversionRecord) {
         is_unique_candidate: true,
         is_qr: true,
         is_gpc: true,
+        // Its bits came later, so the golden bytes have none.
+        paid: 0,
         visitor: Some(*b"visitor!"),
         country: Some(*b"NL"),
         referrer_host: Some("blog.example".into()),
@@ -148,7 +150,7 @@ fn texts_too_long_are_cut_between_characters() {
 
 prop_compose! {
     fn any_click()(
-        payload: [u8; 21], codes: [u8; 4], bits: [bool; 3],
+        payload: [u8; 21], codes: [u8; 4], bits: [bool; 3], paid in 0u8..8,
         visitor: Option<[u8; 8]>, country: Option<[u8; 2]>,
         texts in proptest::array::uniform7(proptest::option::of(".{0,40}")),
     ) -> ClickRecord {
@@ -156,7 +158,7 @@ prop_compose! {
         let [is_unique_candidate, is_qr, is_gpc] = bits;
         let [referrer_host, a, b, c, d, e, erid] = texts;
         ClickRecord {
-            payload, class, reason, device, browser, is_unique_candidate, is_qr, is_gpc,
+            payload, class, reason, device, browser, is_unique_candidate, is_qr, is_gpc, paid,
             visitor, country, referrer_host, subs: [a, b, c, d, e], erid,
         }
     }
