@@ -12,6 +12,7 @@ mod decline_cases;
 mod decline_pictures;
 mod documents;
 mod engines;
+mod fraud;
 mod harness;
 mod link_to_payout;
 mod outbound;
