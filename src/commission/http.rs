@@ -19,6 +19,9 @@ use crate::commission::state::{Action, ActionCode, IllegalTransition, Reason, St
 use crate::commission::store::{self, ApplyError, Filter, HistoryRow, OrderFacts};
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep};
 use crate::db::DbTx;
+use crate::fraud::http::FlagBody;
+use crate::fraud::store::FlagRow;
+use crate::fraud::{self, Rule};
 use crate::ids::{CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, ProgramId};
 use crate::money::Money;
 use crate::partner;
@@ -51,6 +54,9 @@ pub struct CommissionFilter {
     pub partner_id: Option<PartnerId>,
     /// Only those that stand here: `pending`, `on_hold`, `approved`, `rejected`, `reversed`, `paid`.
     pub status: Option<String>,
+    /// Only those that this rule of the fraud policy has flagged, such as `velocity`; `any` for
+    /// every flag.
+    pub flag: Option<String>,
 }
 
 /// Why a person decides so.
@@ -113,6 +119,8 @@ pub struct CommissionBody {
     pub approved_at: Option<Timestamp>,
     /// Why it was held, refused or taken back.
     pub reason: Option<String>,
+    /// What looked wrong about it, also when it was released since.
+    pub flags: Vec<FlagBody>,
     /// The payout that holds it, or paid it.
     #[schema(value_type = Option<String>)]
     pub payout_id: Option<PayoutId>,
@@ -176,7 +184,11 @@ impl From<HistoryRow> for HistoryBody {
 }
 
 impl CommissionBody {
-    fn new(c: Commission, order: Option<&OrderFacts>) -> Result<Self, Problem> {
+    fn new(
+        c: Commission,
+        order: Option<&OrderFacts>,
+        flags: Option<Vec<FlagRow>>,
+    ) -> Result<Self, Problem> {
         let base = order.and_then(|o| o.base.as_ref()).map(|(minor, currency)| {
             let currency = currency.parse().map_err(Problem::internal)?;
             let amount = Money::new(*minor, currency).to_decimal_string();
@@ -201,6 +213,7 @@ impl CommissionBody {
             approval: c.approval.code().to_owned(),
             approved_at: c.approved_at,
             reason: c.reason,
+            flags: flags.unwrap_or_default().into_iter().map(FlagBody::from).collect(),
             payout_id: c.payout_id,
             created_at: c.created_at,
             clawed_back: None,
@@ -290,7 +303,8 @@ async fn show(db: &mut PgConnection, commission: Commission) -> Result<Commissio
     }
     let history = store::load_history(db, program_id, id).await?;
     let order = orders.get(&commission.conversion_id);
-    let mut body = CommissionBody::new(commission, order)?;
+    let mut flags = fraud::store::load_flags(db, program_id, &[id]).await?;
+    let mut body = CommissionBody::new(commission, order, flags.remove(&id))?;
     body.clawed_back = Some(clawed_back.to_decimal_string());
     body.ledger = Some(history.iter().filter_map(|h| h.ledger_transaction_id).collect());
     body.history = Some(history.into_iter().map(HistoryBody::from).collect());
@@ -321,12 +335,16 @@ async fn list_commissions(
     filter: Query<CommissionFilter>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let CommissionFilter { program_id, partner_id, status } = filter.into_inner();
+    let CommissionFilter { program_id, partner_id, status, flag } = filter.into_inner();
     caller.check_reach(program_id)?;
     let (limit, after) = (page.limit()?, page.after()?);
     let mut wrong = Mistakes::default();
     let state = status.as_deref().and_then(CommissionState::from_code);
     wrong.check(status.is_some() == state.is_some(), "/status", "is no state of a commission");
+    if let Some(flag) = &flag {
+        let rules = Rule::ALL.map(Rule::code);
+        wrong.one_of("/flag", flag, &[&["any"], &rules[..]].concat());
+    }
     wrong.end()?;
     let db = app.db.clone();
     let page = detached(async move {
@@ -336,6 +354,7 @@ async fn list_commissions(
             programs: Some(&programs),
             partner: partner_id,
             state,
+            flag: flag.as_deref(),
             after,
             ..Filter::default()
         };
@@ -343,9 +362,11 @@ async fn list_commissions(
         let page = Page::new(rows, limit, |row| row.commission_id);
         let conversions: Vec<ConversionId> = page.data.iter().map(|c| c.conversion_id).collect();
         let orders = store::load_orders(&mut db, program_id, &conversions).await?;
+        let ids: Vec<CommissionId> = page.data.iter().map(|c| c.commission_id).collect();
+        let mut flags = fraud::store::load_flags(&mut db, program_id, &ids).await?;
         let show = |c: Commission| {
-            let order = orders.get(&c.conversion_id);
-            CommissionBody::new(c, order)
+            let (order, flags) = (orders.get(&c.conversion_id), flags.remove(&c.commission_id));
+            CommissionBody::new(c, order, flags)
         };
         let data = page.data.into_iter().map(show).collect::<Result<Vec<_>, Problem>>()?;
         Ok(Page { data, has_more: page.has_more, next_cursor: page.next_cursor })

@@ -261,6 +261,8 @@ pub struct Filter<'a> {
     pub payout: Option<PayoutId>,
     /// These alone.
     pub ids: Option<&'a [CommissionId]>,
+    /// Those that a rule of suspicion has spoken about; `any` of them where it is `any`.
+    pub flag: Option<&'a str>,
     /// After this one, in the order of making.
     pub after: Option<CommissionId>,
 }
@@ -293,8 +295,13 @@ pub async fn load(
              and ($5::uuid is null or payout_id = $5)
              and ($6::uuid[] is null or commission_id = any($6))
              and ($7::uuid is null or commission_id > $7)
+             and ($8::text is null or exists (
+                 select from commission_flags f
+                 where f.program_id = commissions.program_id
+                   and f.commission_id = commissions.commission_id
+                   and ($8 = 'any' or f.rule = $8)))
            order by commission_id
-           limit $8"#,
+           limit $9"#,
         programs.as_deref(),
         filter.partner.map(|p| p.0),
         filter.state.map(CommissionState::code),
@@ -302,6 +309,7 @@ pub async fn load(
         filter.payout.map(|p| p.0),
         ids.as_deref(),
         filter.after.map(|a| a.0),
+        filter.flag,
         limit,
     )
     .fetch_all(db)

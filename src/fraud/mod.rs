@@ -11,6 +11,8 @@
 //! same commissions are flagged. A rule speaks once about a commission.
 
 pub mod facts;
+pub mod gate;
+pub mod http;
 pub mod judge;
 pub mod policy;
 pub mod store;

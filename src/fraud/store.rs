@@ -1,18 +1,24 @@
 //! SQL of suspicion: policies, flags, and the facts that rules look at; a batch at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::account::audit_store::{self, Entry};
 use crate::clock::Timestamp;
 use crate::fraud::facts::{CustomerHash, FraudFacts};
-use crate::fraud::judge::ClickMarks;
-use crate::fraud::{Policy, PolicyDocument, RaisedFlag};
+use crate::fraud::judge::{ClickMarks, Rate};
+use crate::fraud::{Policy, PolicyDocument, RaisedFlag, Rule};
 use crate::ids::{CommissionId, PartnerId, ProgramId};
 use crate::link::paid::AdNetwork;
 use crate::signing::Key;
+
+/// Where a click's flags hold the code of the advertising network.
+const PAID_SHIFT: i16 = 2;
+const PAID_MASK: i16 = 7;
 
 /// What the conversions of a batch name.
 #[derive(Clone, Debug, Default)]
@@ -129,11 +135,10 @@ pub async fn load_clicks(
     )
     .fetch_all(db)
     .await?;
-    let marks = rows.into_iter().map(|r| {
-        let paid = u8::try_from((r.flags >> 2) & 7).ok().and_then(AdNetwork::from_code);
-        ((r.program_id, r.click_id), ClickMarks { referrer_host: r.referrer_host, paid })
-    });
-    Ok(marks.collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| ((r.program_id, r.click_id), marks(r.referrer_host, r.flags)))
+        .collect())
 }
 
 /// Loads who the partners are, where customers are named.
@@ -209,13 +214,173 @@ async fn load_hours(
     .fetch_all(db)
     .await?;
     for row in rows {
-        let n = u32::try_from(row.n).unwrap_or(u32::MAX);
-        facts.hours.insert((row.program_id, row.partner_id, row.hour), n);
+        facts.hours.insert((row.program_id, row.partner_id, row.hour), count(row.n));
     }
     Ok(())
 }
 
-/// Writes flags; a rule that has spoken about a commission already says nothing new.
+/// A commission whose hold is over.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The commission.
+    pub commission_id: CommissionId,
+    /// Who earned it.
+    pub partner_id: PartnerId,
+    /// What is known of its click.
+    pub click: Option<ClickMarks>,
+    /// How often its partner earned in its hour.
+    pub n_in_hour: u32,
+    /// The rules that have spoken already.
+    pub known: Vec<Rule>,
+}
+
+/// Loads what was earned among commissions whose hold is over, with its surroundings.
+pub async fn load_reviews(
+    db: &mut PgConnection,
+    due: &[(ProgramId, CommissionId)],
+) -> Result<Vec<Review>, sqlx::Error> {
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query!(
+        r#"select c.program_id as "program_id: ProgramId",
+                  c.commission_id as "commission_id: CommissionId",
+                  c.partner_id as "partner_id: PartnerId", k.referrer_host as "referrer_host?",
+                  k.flags as "flags?",
+                  (select count(*) from commissions h
+                   where h.program_id = c.program_id and h.partner_id = c.partner_id
+                     and h.kind = 'earned'
+                     and h.occurred_at >= date_trunc('hour', c.occurred_at, 'UTC')
+                     and h.occurred_at < date_trunc('hour', c.occurred_at, 'UTC')
+                                         + interval '1 hour') as "n_in_hour!",
+                  array(select f.rule from commission_flags f
+                        where f.program_id = c.program_id
+                          and f.commission_id = c.commission_id) as "known!"
+           from unnest($1::uuid[], $2::uuid[]) as n (program_id, commission_id)
+           join commissions c
+             on c.program_id = n.program_id and c.commission_id = n.commission_id
+           join conversions v
+             on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+           left join lateral (
+               select k.referrer_host, k.flags
+               from clicks k
+               where k.program_id = v.program_id
+                 and k.day = (v.click_at at time zone 'UTC')::date
+                 and k.partner_id = c.partner_id
+                 and k.partner_id = v.partner_id
+                 and k.link_number = v.link_number
+                 and k.at = v.click_at
+                 and random_of_click(k.click_id) = random_of_click_id(v.click_id)) k on true
+           where c.kind = 'earned'"#,
+        &due.iter().map(|d| d.0.0).collect::<Vec<_>>(),
+        &due.iter().map(|d| d.1.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let review = rows.into_iter().map(|r| Review {
+        program_id: r.program_id,
+        commission_id: r.commission_id,
+        partner_id: r.partner_id,
+        click: r.flags.map(|flags| marks(r.referrer_host, flags)),
+        n_in_hour: count(r.n_in_hour),
+        known: r.known.iter().filter_map(|code| Rule::from_code(code)).collect(),
+    });
+    Ok(review.collect())
+}
+
+/// A partner in a program, and since when its conversions are looked back at.
+type Since = (ProgramId, PartnerId, Timestamp);
+
+/// Counts, of what partners earned by conversions since a time, those that were refunded.
+pub async fn load_refund_rates(
+    db: &mut PgConnection,
+    since: &[Since],
+) -> Result<HashMap<(ProgramId, PartnerId), Rate>, sqlx::Error> {
+    if since.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"select c.program_id as "program_id: ProgramId", c.partner_id as "partner_id: PartnerId",
+                  count(*) as "n_all!", count(*) filter (where v.refunded_minor > 0) as "n_part!"
+           from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])
+                as n (program_id, partner_id, since)
+           join commissions c
+             on c.program_id = n.program_id and c.partner_id = n.partner_id
+            and c.kind = 'earned' and c.occurred_at >= n.since
+           join conversions v
+             on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+           group by 1, 2"#,
+        &since.iter().map(|s| s.0.0).collect::<Vec<_>>(),
+        &since.iter().map(|s| s.1.0).collect::<Vec<_>>(),
+        &since.iter().map(|s| s.2).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let rate = |part, all| Rate { n_part: count(part), n_all: count(all) };
+    Ok(rows.into_iter().map(|r| ((r.program_id, r.partner_id), rate(r.n_part, r.n_all))).collect())
+}
+
+/// Finds the referring host that brought most of what partners earned by clicks since a time.
+pub async fn load_top_sources(
+    db: &mut PgConnection,
+    since: &[Since],
+) -> Result<HashMap<(ProgramId, PartnerId), (String, Rate)>, sqlx::Error> {
+    if since.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"select distinct on (s.program_id, s.partner_id)
+                  s.program_id as "program_id: ProgramId", s.partner_id as "partner_id: PartnerId",
+                  s.host as "host!", s.n_part as "n_part!",
+                  (sum(s.n_part) over (partition by s.program_id, s.partner_id))::bigint
+                      as "n_all!"
+           from (select c.program_id, c.partner_id, coalesce(k.referrer_host, '') as host,
+                        count(*) as n_part
+                 from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])
+                      as n (program_id, partner_id, since)
+                 join commissions c
+                   on c.program_id = n.program_id and c.partner_id = n.partner_id
+                  and c.kind = 'earned' and c.occurred_at >= n.since
+                 join conversions v
+                   on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+                 cross join lateral (
+                     select k.referrer_host
+                     from clicks k
+                     where k.program_id = v.program_id
+                       and k.day = (v.click_at at time zone 'UTC')::date
+                       and k.partner_id = c.partner_id
+                       and k.partner_id = v.partner_id
+                       and k.link_number = v.link_number
+                       and k.at = v.click_at
+                       and random_of_click(k.click_id) = random_of_click_id(v.click_id)) k
+                 group by 1, 2, 3) s
+           order by s.program_id, s.partner_id, s.n_part desc, s.host"#,
+        &since.iter().map(|s| s.0.0).collect::<Vec<_>>(),
+        &since.iter().map(|s| s.1.0).collect::<Vec<_>>(),
+        &since.iter().map(|s| s.2).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let rate = |part, all| Rate { n_part: count(part), n_all: count(all) };
+    Ok(rows
+        .into_iter()
+        .map(|r| ((r.program_id, r.partner_id), (r.host, rate(r.n_part, r.n_all))))
+        .collect())
+}
+
+fn count(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn marks(referrer_host: Option<String>, flags: i16) -> ClickMarks {
+    let paid = u8::try_from((flags >> PAID_SHIFT) & PAID_MASK).ok().and_then(AdNetwork::from_code);
+    ClickMarks { referrer_host, paid }
+}
+
+/// Writes flags, with a line of the audit log for each commission; a rule that has spoken about a
+/// commission already says nothing new.
 pub async fn insert_flags(
     db: &mut PgConnection,
     raised: &[RaisedFlag],
@@ -223,6 +388,17 @@ pub async fn insert_flags(
 ) -> Result<(), sqlx::Error> {
     if raised.is_empty() {
         return Ok(());
+    }
+    let mut rules: BTreeMap<(ProgramId, CommissionId), Vec<&str>> = BTreeMap::new();
+    for one in raised {
+        let place = (one.program_id, one.commission_id);
+        rules.entry(place).or_default().push(one.flag.rule.code());
+    }
+    for ((program_id, commission_id), rules) in rules {
+        let entry = Entry::by_system("commission.flag", commission_id)
+            .program(program_id)
+            .details(json!({"rules": rules}));
+        audit_store::record(db, entry, now).await?;
     }
     sqlx::query!(
         "insert into commission_flags
@@ -283,4 +459,74 @@ pub async fn load_flags(
         flags.entry(r.commission_id).or_default().push(row);
     }
     Ok(flags)
+}
+
+/// A customer that is a partner itself.
+#[derive(Clone, Debug)]
+pub struct OwnCustomer {
+    /// The keyed hash of the shop's name of it.
+    pub customer_hash: Vec<u8>,
+    /// Since when it is known.
+    pub created_at: Timestamp,
+}
+
+/// Keeps a customer as a partner's own; false where it is known.
+pub async fn insert_own_customer(
+    db: &mut PgConnection,
+    (program_id, partner_id): (ProgramId, PartnerId),
+    own: &OwnCustomer,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "insert into partner_own_customers (program_id, partner_id, customer_hash, created_at)
+         values ($1, $2, $3, $4)
+         on conflict on constraint partner_own_customers_pkey do nothing",
+        program_id.0,
+        partner_id.0,
+        own.customer_hash,
+        own.created_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lists a partner's own customers in the order of their hashes.
+pub async fn list_own_customers(
+    db: &mut PgConnection,
+    (program_id, partner_id): (ProgramId, PartnerId),
+    after: Option<Vec<u8>>,
+    limit: i64,
+) -> Result<Vec<OwnCustomer>, sqlx::Error> {
+    sqlx::query_as!(
+        OwnCustomer,
+        "select customer_hash, created_at
+         from partner_own_customers
+         where program_id = $1 and partner_id = $2 and ($3::bytea is null or customer_hash > $3)
+         order by customer_hash
+         limit $4",
+        program_id.0,
+        partner_id.0,
+        after,
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Forgets a customer of a partner; false where there is none.
+pub async fn delete_own_customer(
+    db: &mut PgConnection,
+    (program_id, partner_id): (ProgramId, PartnerId),
+    customer_hash: &[u8],
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "delete from partner_own_customers
+         where program_id = $1 and partner_id = $2 and customer_hash = $3",
+        program_id.0,
+        partner_id.0,
+        customer_hash,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -59,6 +59,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::source_http::configure(cfg);
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
+    crate::fraud::http::configure(cfg);
     crate::ledger::http::configure(cfg);
     crate::payout::http::configure(cfg);
     crate::report::http::configure(cfg);

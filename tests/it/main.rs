@@ -6,11 +6,13 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
+mod books;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
 mod documents;
 mod engines;
+mod fraud;
 mod harness;
 mod link_to_payout;
 mod outbound;
