@@ -17,6 +17,7 @@ mod harness;
 mod link_to_payout;
 mod outbound;
 mod partner_network;
+mod payment_files;
 mod payouts;
 mod redirect_without_stores;
 mod service;

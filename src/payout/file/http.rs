@@ -3,6 +3,8 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::FileFormat;
@@ -112,6 +114,7 @@ async fn download_file(
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
         .insert_header(("X-Content-Sha256", hex(&file.sha256)))
+        .insert_header(("Digest", format!("sha-256={}", STANDARD.encode(&file.sha256))))
         .insert_header(("X-Tributary-Parts", n_parts.to_string()));
     if format == FileFormat::Csv {
         answer.insert_header(("X-Tributary-Csv-Safe", "0"));

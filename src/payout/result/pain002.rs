@@ -59,7 +59,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<ResultRow>, UnreadableFile> {
             }
             Event::Eof if open.is_empty() => return Ok(rows),
             Event::Eof => return Err(bad("it ends too early".to_owned())),
-            _ => {}
+            Event::Empty(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_) => {}
         }
     }
 }
