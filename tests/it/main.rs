@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
