@@ -134,6 +134,8 @@ impl Commission {
         let of = self.posting_ref(by.at);
         let posting = match (self.kind, self.state) {
             (CommissionKind::Earned, CommissionState::Rejected) => None,
+            // A part of very little, or one that a cap left nothing of, moves no money.
+            (CommissionKind::Earned, _) if self.amount.is_zero() => None,
             (CommissionKind::Earned, _) => Some(Posting::accrue(of, self.amount)?),
             (CommissionKind::Clawback, _) => {
                 Some(Posting::clawback(of, self.amount.checked_neg()?)?)
@@ -154,6 +156,7 @@ impl Commission {
         let outcome = transition(&self.facts(standing, has_corrections, by.at), action)?;
         let of = self.posting_ref(by.at);
         let posting = match outcome.posting {
+            _ if self.amount.is_zero() => None,
             Some(Code::Approve) => Some(Posting::approve(of, self.amount)?),
             Some(Code::Reject) => Some(Posting::reject(of, self.amount)?),
             Some(Code::Reverse) => Some(Posting::reverse(of, self.amount)?),

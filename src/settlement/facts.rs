@@ -8,7 +8,9 @@ use crate::commission::plan::PlanVersion;
 use crate::commission::refund::Refund;
 use crate::commission::{Commission, CommissionKind, PriceFacts};
 use crate::fraud::facts::FraudFacts;
-use crate::ids::{ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
+use crate::ids::{
+    CommissionId, ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId,
+};
 use crate::money::Money;
 use crate::settlement::{Decision, Earner, Message, OrderKey};
 use crate::signing::KeyRing;
@@ -69,16 +71,16 @@ pub struct ConversionFacts {
 }
 
 impl ConversionFacts {
-    /// Returns what was earned, if anything was.
-    pub fn earned(&self) -> Option<&Commission> {
-        self.commissions.iter().find(|c| c.kind == CommissionKind::Earned)
+    /// Returns what was earned: a commission for each partner who has a part.
+    pub fn earned(&self) -> impl Iterator<Item = &Commission> {
+        self.commissions.iter().filter(|c| c.kind == CommissionKind::Earned)
     }
 
-    /// Returns the signed sum of clawbacks and adjustments, if there are any.
-    pub fn corrections(&self) -> Option<Money> {
+    /// Returns the signed sum of the clawbacks and adjustments of one of them, if there are any.
+    pub fn corrections(&self, of: CommissionId) -> Option<Money> {
         self.commissions
             .iter()
-            .filter(|c| c.kind != CommissionKind::Earned)
+            .filter(|c| c.corrects_id == Some(of))
             .map(|c| c.amount)
             .reduce(|sum, next| sum.checked_add(next).unwrap_or(sum))
     }

@@ -171,8 +171,42 @@ pub struct Calculation {
     pub rounding: Rounding,
     /// The limit that changed the sum, if one did.
     pub limit: Option<Limit>,
-    /// The commission: percent + flat, within the limits; above zero.
+    /// What the conversion earns in all: percent + flat, within the limits; above zero.
+    pub whole: Money,
+    /// The partner's part of it, where several share it.
+    pub split: Option<Split>,
+    /// The commission: the whole, or the partner's part of it.
     pub total: Money,
+}
+
+/// The part of a conversion that one of several partners has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The place of the partner's part among all, from 0.
+    pub index: usize,
+    /// The weights of all parts, in their order.
+    pub weights: Vec<u32>,
+}
+
+impl Split {
+    /// Returns the part of an amount; all parts together are the amount.
+    pub fn part_of(&self, whole: Money) -> Result<Money, MoneyError> {
+        whole.split(&self.weights)?.get(self.index).copied().ok_or(MoneyError::NoDivisor)
+    }
+
+    /// Returns the split as it is stored.
+    pub fn to_wire(&self) -> serde_json::Value {
+        serde_json::json!({"index": self.index, "weights": self.weights})
+    }
+
+    /// Reads a stored split.
+    pub fn from_wire(wire: &serde_json::Value) -> Option<Self> {
+        let index = usize::try_from(wire.get("index")?.as_u64()?).ok()?;
+        let weights = wire.get("weights")?.as_array()?;
+        let weights: Option<Vec<u32>> =
+            weights.iter().map(|w| u32::try_from(w.as_u64()?).ok()).collect();
+        Some(Self { index, weights: weights? })
+    }
 }
 
 /// Why a conversion earns nothing.
@@ -286,10 +320,28 @@ fn reckon(
         None => sum,
     };
     let rule = rule.clone();
-    Ok(Calculation { facts, base, rule_index, rule, percent, flat, rounding, limit, total })
+    Ok(Calculation {
+        facts,
+        base,
+        rule_index,
+        rule,
+        percent,
+        flat,
+        rounding,
+        limit,
+        whole: total,
+        split: None,
+        total,
+    })
 }
 
 impl Calculation {
+    /// Returns the calculation of one partner's part; without a split the partner has it all.
+    pub fn for_part(self, split: Option<Split>) -> Result<Self, MoneyError> {
+        let total = split.as_ref().map_or(Ok(self.whole), |split| split.part_of(self.whole))?;
+        Ok(Self { split, total, ..self })
+    }
+
     /// Returns what is left of the commission when `refunded` of the amount was paid back in part.
     ///
     /// The base shrinks in proportion to the amount and the same rule is applied to what is left:
@@ -302,7 +354,7 @@ impl Calculation {
         let left = amount.checked_sub(refunded)?;
         let base = base.mul_ratio(left.minor, amount.minor, self.rounding)?;
         let again = reckon(self.facts, Some(base), self.rule_index, &self.rule, self.rounding)?;
-        Ok(again.total)
+        Ok(again.for_part(self.split.clone())?.total)
     }
 
     /// Returns the arithmetic as one English sentence, for partners and for finance.
@@ -320,8 +372,13 @@ impl Calculation {
             Limit::RaisedToMin(min) => format!("raised to the minimum of {min}"),
             Limit::CutToMax(max) => format!("cut to the maximum of {max}"),
         });
+        let part = self.split.as_ref().map(|split| {
+            let of: u64 = split.weights.iter().map(|&w| u64::from(w)).sum();
+            let weight = split.weights.get(split.index).copied().unwrap_or_default();
+            format!("{weight} of {of} parts of {}", self.whole)
+        });
         let steps: Vec<String> =
-            [self.taken_off(), percent, flat, limit].into_iter().flatten().collect();
+            [self.taken_off(), percent, flat, limit, part].into_iter().flatten().collect();
         format!("Rule {}: {}; commission {}.", self.rule_index + 1, steps.join(", "), self.total)
     }
 

@@ -1,7 +1,7 @@
 //! What the partners of a conversion earn: the plan of its time, applied to each one's share.
 
 use crate::commission::hold::{self, PostbackApproval};
-use crate::commission::plan::{price, version_at};
+use crate::commission::plan::{Split, price, version_at};
 use crate::commission::state::Reason;
 use crate::commission::{
     Calculation, Commission, CommissionKind, CommissionState, Hand, PlanVersion,
@@ -24,13 +24,38 @@ pub(super) fn earn(
     if of.message.report.is_test {
         return Err("a test conversion earns nothing".to_owned());
     }
-    shares.iter().map(|share| earn_share(of, program, *share, conversion_id)).collect()
+    let shares = one_each(shares);
+    let weights: Vec<u32> = shares.iter().map(|share| share.weight).collect();
+    let (mut opened, mut reasons) = (Vec::new(), Vec::new());
+    for (index, share) in shares.iter().enumerate() {
+        let is_shared = shares.len() > 1;
+        let split = is_shared.then(|| Split { index, weights: weights.clone() });
+        match earn_share(of, program, *share, split, conversion_id) {
+            Ok(one) => opened.push(one),
+            // One partner's terms may pay nothing; the others keep their parts.
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if opened.is_empty() { Err(reasons.join("; ")) } else { Ok(opened) }
+}
+
+/// Joins the parts of a partner who has several, so that each has one commission of a conversion.
+fn one_each(shares: &[Share]) -> Vec<Share> {
+    let mut joined: Vec<Share> = Vec::with_capacity(shares.len());
+    for share in shares {
+        match joined.iter_mut().find(|known| known.partner == share.partner) {
+            Some(known) => known.weight = known.weight.saturating_add(share.weight),
+            None => joined.push(*share),
+        }
+    }
+    joined
 }
 
 fn earn_share(
     of: &Suspicion<'_>,
     program: &ProgramFacts,
     share: Share,
+    split: Option<Split>,
     conversion_id: ConversionId,
 ) -> Result<Opened, String> {
     let Suspicion { facts, message, .. } = *of;
@@ -42,6 +67,7 @@ fn earn_share(
         .ok_or("no edition of the plan was in force when it happened")?;
     let priced = price_facts(&message.report).ok_or("no plan pays for this event")?;
     let calculation = price(&version.terms, &priced).map_err(|e| e.to_string())?;
+    let calculation = calculation.for_part(split).map_err(|e| e.to_string())?;
     let by = hand(facts, message);
     let row = row(message, *earner, version, &calculation, conversion_id, &by);
     of.open(row, share.partner, by).map_err(|e| e.to_string())
@@ -98,6 +124,8 @@ pub(super) fn explain(calculation: &Calculation, version: &PlanVersion) -> serde
         "percent_amount": calculation.percent.map(|(_, part)| part.to_decimal_string()),
         "flat": calculation.flat.map(|m| m.to_decimal_string()),
         "rounding": calculation.rounding.code(),
+        "whole": calculation.whole.to_decimal_string(),
+        "split": calculation.split.as_ref().map(Split::to_wire),
         "total": calculation.total.to_decimal_string(),
         "currency": calculation.total.currency.code(),
         "sentence": calculation.sentence(),

@@ -1,11 +1,11 @@
 //! What comes after a conversion: approval, rejection, update, refund; in any order of arrival.
 
-use crate::commission::plan::{PlanVersion, price, version_at};
+use crate::commission::plan::{PlanVersion, Split, price};
 use crate::commission::refund::{
     IllegalRefund, Refund, RefundFacts, RefundOutcome, on_refund, on_update,
 };
 use crate::commission::state::{Action, Reason, Standing};
-use crate::commission::{Calculation, Commission, CommissionKind, NoStep, Step};
+use crate::commission::{Calculation, Commission, CommissionKind, CommissionState, NoStep, Step};
 use crate::conversion::MessageType;
 use crate::settlement::decide::earn::explain;
 use crate::settlement::decide::{hand, price_facts, verdict};
@@ -68,11 +68,20 @@ fn act(
     conversion: &ConversionFacts,
     action: Action,
 ) -> Result<Vec<Decision>, NoEffect> {
-    let Some(commission) = conversion.earned() else { return Ok(Vec::new()) };
-    let has_corrections = conversion.corrections().is_some();
-    let standing = standing(facts, commission);
-    let step = commission.take(action, standing, has_corrections, hand(facts, message))?;
-    Ok(vec![Decision::Commission(Box::new(step))])
+    let (mut decisions, mut refused) = (Vec::new(), None);
+    for commission in conversion.earned() {
+        let has_corrections = conversion.corrections(commission.commission_id).is_some();
+        let standing = standing(facts, commission);
+        match commission.take(action, standing, has_corrections, hand(facts, message)) {
+            Ok(step) => decisions.push(Decision::Commission(Box::new(step))),
+            Err(e) => refused = Some(e),
+        }
+    }
+    match refused {
+        // Where one of several partners is under review, the others do not wait for it.
+        Some(e) if decisions.is_empty() => Err(e.into()),
+        Some(_) | None => Ok(decisions),
+    }
 }
 
 fn standing(facts: &Facts, commission: &Commission) -> Standing {
@@ -108,18 +117,20 @@ fn refund(
         refund_id: refund_id.clone(),
         amount,
     };
-    let Some((commission, calculation, _)) = earned(facts, message, conversion) else {
-        return Ok(vec![remember]);
-    };
-    let refund_facts = refund_facts(conversion, commission, &calculation);
-    let outcome = match on_refund(&refund_facts, &Refund { refund_id: refund_id.clone(), amount }) {
-        Ok(outcome) => outcome,
-        // The refund is a fact even where the commission is over already.
-        Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
-        Err(other) => return Err(other.into()),
-    };
-    let step = step(facts, message, conversion, commission, outcome, refund_id)?;
-    Ok([remember].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+    let refund = Refund { refund_id: refund_id.clone(), amount };
+    let mut decisions = vec![remember];
+    for (commission, calculation, _) in earned(facts, message, conversion) {
+        let outcome = match on_refund(&refund_facts(conversion, commission, &calculation), &refund)
+        {
+            Ok(outcome) => outcome,
+            // The refund is a fact even where the commission is over already.
+            Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
+            Err(other) => return Err(other.into()),
+        };
+        let step = step(facts, message, conversion, commission, outcome, refund_id.clone())?;
+        decisions.extend(step.map(|s| Decision::Commission(Box::new(s))));
+    }
+    Ok(decisions)
 }
 
 fn update(
@@ -145,19 +156,37 @@ fn update(
     if report.content_hash() == conversion.content_hash {
         return Ok(vec![restate]);
     }
-    let Some((commission, calculation, version)) = earned(facts, message, conversion) else {
-        return Ok(vec![restate]);
-    };
-    let new = new_price.and_then(|p| price(&version.terms, &p).ok());
-    let outcome = on_update(&refund_facts(conversion, commission, &calculation), new.as_ref())?;
-    let mut step =
-        step(facts, message, conversion, commission, outcome, message.message_id.clone())?;
-    if let (Some(step), Some(new)) = (&mut step, &new)
-        && step.after.kind == CommissionKind::Earned
-    {
-        step.after.calculation = explain(new, version);
+    let (mut decisions, mut over) = (vec![restate], None);
+    for (commission, calculation, version) in earned(facts, message, conversion) {
+        let new = new_price
+            .and_then(|p| price(&version.terms, &p).ok())
+            .and_then(|new| new.for_part(calculation.split.clone()).ok());
+        let now = refund_facts(conversion, commission, &calculation);
+        let outcome = match on_update(&now, new.as_ref()) {
+            Ok(outcome) => outcome,
+            Err(e @ IllegalRefund::AlreadyOver(_)) => {
+                over = Some(e);
+                continue;
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let cause = message.message_id.clone();
+        let step = step(facts, message, conversion, commission, outcome, cause)?;
+        let Some(mut step) = step else { continue };
+        if let Some(new) = &new
+            && step.after.kind == CommissionKind::Earned
+        {
+            step.after.calculation = explain(new, version);
+        }
+        decisions.push(Decision::Commission(Box::new(step)));
     }
-    Ok([restate].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+    let is_all_over = conversion
+        .earned()
+        .all(|c| matches!(c.state, CommissionState::Rejected | CommissionState::Reversed));
+    match over {
+        Some(e) if is_all_over => Err(e.into()),
+        Some(_) | None => Ok(decisions),
+    }
 }
 
 /// Returns what was earned and how, priced again by the edition that priced it first.
@@ -165,12 +194,16 @@ fn earned<'a>(
     facts: &'a Facts,
     message: &Message,
     conversion: &'a ConversionFacts,
-) -> Option<(&'a Commission, Calculation, &'a PlanVersion)> {
-    let commission = conversion.earned()?;
-    let program = facts.programs.get(&message.program_id)?;
-    let version = version_at(&program.plans, conversion.occurred_at)?;
-    let calculation = price(&version.terms, &conversion.price?).ok()?;
-    Some((commission, calculation, version))
+) -> Vec<(&'a Commission, Calculation, &'a PlanVersion)> {
+    let program = facts.programs.get(&message.program_id);
+    let priced = |commission: &'a Commission| {
+        let plans = &program?.plans;
+        let version = plans.iter().find(|v| Some(v.id) == commission.plan_version_id)?;
+        let split = commission.calculation.get("split").and_then(Split::from_wire);
+        let calculation = price(&version.terms, &conversion.price?).ok()?.for_part(split).ok()?;
+        Some((commission, calculation, version))
+    };
+    conversion.earned().filter_map(priced).collect()
 }
 
 fn refund_facts<'a>(
@@ -183,7 +216,7 @@ fn refund_facts<'a>(
         reservation: commission.reservation(),
         calculation,
         earned: commission.amount,
-        corrections: conversion.corrections(),
+        corrections: conversion.corrections(commission.commission_id),
         refunds: &conversion.refunds,
     }
 }
@@ -198,7 +231,7 @@ fn step(
 ) -> Result<Option<Step>, NoEffect> {
     let by = hand(facts, message);
     let take = |action| {
-        let has_corrections = conversion.corrections().is_some();
+        let has_corrections = conversion.corrections(commission.commission_id).is_some();
         commission.take(action, Standing::Good, has_corrections, by.clone())
     };
     let step = match outcome {
