@@ -6,8 +6,8 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
-mod claims;
 mod books;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
