@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod books;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
