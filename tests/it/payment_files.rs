@@ -77,8 +77,8 @@ fn transfers_are_valid_by_the_official_schema() {
         .unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
     let judge = |files: &[&std::path::Path]| {
-        let run =
-            Command::new("bash").arg("tests/oracles/pain001.sh").args(files).current_dir(root);
+        let mut run = Command::new("bash");
+        run.arg("tests/oracles/pain001.sh").args(files).current_dir(root);
         let out = run.output().unwrap();
         let said = [out.stdout, out.stderr].concat();
         (out.status.code(), String::from_utf8_lossy(&said).into_owned())
