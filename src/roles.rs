@@ -260,6 +260,8 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
+        let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
+        trouble.note("reckoning periods again", revalued);
     }
 }
 

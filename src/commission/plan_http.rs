@@ -13,13 +13,13 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::plan::{
-    Approval, EventKind, InvalidPlan, PlanDocument, PlanTerms, Rule, RuleDocument,
+    Approval, CapDocument, EventKind, InvalidPlan, PayInDocument, PlanDocument, PlanTerms,
+    RecruiterDocument, Rule, RuleDocument,
 };
 use crate::commission::plan_store::{self, PlanRow};
 use crate::commission::store;
 use crate::db::broken_constraint;
 use crate::ids::{PlanVersionId, ProgramId};
-use crate::money::Rounding;
 use crate::web::fields::{KeyedJson, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
@@ -38,14 +38,21 @@ pub struct NewPlanBody {
     pub effective_from: Option<Timestamp>,
     /// The version of this form: 1.
     pub v: u8,
-    /// The rules, at least one.
-    pub rules: Vec<RuleDocument>,
+    /// The rules, at least one; 20 % of each sale where none are given.
+    pub rules: Option<Vec<RuleDocument>>,
     /// Days between the event and its approval; 30 by default.
     pub hold_days: Option<u16>,
     /// `auto` (by default) or `manual`.
     pub approval: Option<String>,
     /// `half_even` (by default), `half_up` or `down`.
     pub rounding: Option<String>,
+    /// What holds for all rules together.
+    #[serde(default)]
+    pub caps: Vec<CapDocument>,
+    /// The currency that commissions are paid in, if not in that of each sale.
+    pub pay_in: Option<PayInDocument>,
+    /// What the recruiter of a partner has of its sales.
+    pub recruiter: Option<RecruiterDocument>,
 }
 
 /// An edition of a plan as it is shown.
@@ -87,12 +94,16 @@ impl TryFrom<PlanRow> for PlanBody {
 
 impl NewPlanBody {
     fn into_document(self) -> PlanDocument {
+        let usual = PlanDocument::default();
         PlanDocument {
             v: self.v,
-            rules: self.rules,
-            hold_days: self.hold_days.unwrap_or(30),
-            approval: self.approval.unwrap_or_else(|| "auto".to_owned()),
-            rounding: self.rounding.unwrap_or_else(|| Rounding::default().code().to_owned()),
+            rules: self.rules.unwrap_or(usual.rules),
+            hold_days: self.hold_days.unwrap_or(usual.hold_days),
+            approval: self.approval.unwrap_or(usual.approval),
+            rounding: self.rounding.unwrap_or(usual.rounding),
+            caps: self.caps,
+            pay_in: self.pay_in,
+            recruiter: self.recruiter,
         }
     }
 }
