@@ -4,6 +4,7 @@ pub mod api;
 mod decline;
 mod link;
 mod partners;
+mod payout;
 mod report;
 mod serve;
 
@@ -51,6 +52,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Run payouts of a running service: dry run, batch, approval, files, results.
+    #[command(subcommand)]
+    Payout(payout::PayoutCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -132,6 +136,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Payout(command) => payout::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

@@ -363,11 +363,7 @@ fn plain(error: ApplyError) -> sqlx::Error {
 
 /// Reads a message out of its record.
 pub fn message(record: &ConversionRecord) -> Result<Message, Undecodable> {
-    let trust = match record.trust.as_str() {
-        "signed" => Trust::Signed,
-        "postback" => Trust::Postback,
-        other => return Err(Undecodable::Trust(other.to_owned())),
-    };
+    let trust = trust_of(&record.trust)?;
     Ok(Message {
         receipt_id: ReceiptId(record.receipt),
         program_id: ProgramId(record.program_id),
@@ -395,6 +391,15 @@ pub fn record(message: &Message) -> ConversionRecord {
         sent_at: message.sent_at,
         trust: trust_code(message.trust).to_owned(),
         report: wire::to_wire(&message.report),
+    }
+}
+
+/// Reads the text form of trust.
+pub fn trust_of(code: &str) -> Result<Trust, Undecodable> {
+    match code {
+        "signed" => Ok(Trust::Signed),
+        "postback" => Ok(Trust::Postback),
+        other => Err(Undecodable::Trust(other.to_owned())),
     }
 }
 

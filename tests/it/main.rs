@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod books;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
@@ -17,6 +18,8 @@ mod harness;
 mod link_to_payout;
 mod outbound;
 mod partner_network;
+mod payment_files;
+mod payouts;
 mod redirect_without_stores;
 mod service;
 mod settles_once;

@@ -16,6 +16,7 @@ pub mod cap;
 pub mod condition;
 pub mod counter;
 mod document;
+mod lint;
 mod price;
 pub mod rule;
 pub mod tier;
@@ -26,13 +27,16 @@ pub use calculation::{Calculation, FxRate, Inputs, Limit, RecruiterPart, Split};
 pub use cap::Cap;
 pub use condition::{Circumstances, Condition, CustomerKind};
 pub use counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
+pub use document::SCHEMA;
 pub use document::{
     CapDocument, FieldError, InvalidPlan, PayInDocument, PlanDocument, RecruiterDocument,
     RuleDocument,
 };
+pub use lint::Warning;
 pub use price::price;
 pub use rule::{Rule, choose, rivals};
 pub use tier::{TierStep, Tiers};
+pub use words::Language;
 
 /// Longest hold a plan may have, in days: a year covers the longest return right we know.
 pub const HOLD_DAYS_MAX: u16 = 365;

@@ -28,6 +28,9 @@ mod rule_document;
 
 pub use rule_document::RuleDocument;
 
+/// The JSON Schema of this form.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// A plan on the wire and in the store; unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -376,5 +379,37 @@ impl Approval {
             Self::Auto => "auto",
             Self::Manual => "manual",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+    use utoipa::PartialSchema;
+
+    use super::rule_document::{StepDocument, TiersDocument};
+    use super::*;
+
+    fn names(object: &Value) -> BTreeSet<String> {
+        object["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    fn of<T: PartialSchema>() -> BTreeSet<String> {
+        names(&serde_json::to_value(T::schema()).unwrap())
+    }
+
+    #[test]
+    fn the_schema_names_every_field_and_no_other() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let def = |name: &str| names(&schema["$defs"][name]);
+        assert_eq!(names(&schema), of::<PlanDocument>());
+        assert_eq!(def("rule"), of::<RuleDocument>());
+        assert_eq!(def("tiers"), of::<TiersDocument>());
+        assert_eq!(def("step"), of::<StepDocument>());
+        assert_eq!(def("cap"), of::<CapDocument>());
+        assert_eq!(def("pay_in"), of::<PayInDocument>());
+        assert_eq!(def("recruiter"), of::<RecruiterDocument>());
     }
 }
