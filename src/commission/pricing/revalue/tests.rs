@@ -104,9 +104,10 @@ impl Book {
         }
         let hand = Hand { actor: "shop".into(), rule: "refund", note: None, at: start() };
         let row = &earned.commission;
-        let mut step = match row.state {
-            CommissionState::Pending => row.amend(Action::Amend, left.total, by, hand).unwrap(),
-            _ => row.correct(CommissionKind::Clawback, by, "r".into(), None, hand).unwrap(),
+        let mut step = if row.state == CommissionState::Pending {
+            row.amend(Action::Amend, left.total, by, hand).unwrap()
+        } else {
+            row.correct(CommissionKind::Clawback, by, "r".into(), None, hand).unwrap()
         };
         let new = wire::to_wire(&left, self.version.id, &self.version.terms);
         step.after.calculation = wire::corrected(&step.after.calculation, new);
