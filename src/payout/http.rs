@@ -86,9 +86,14 @@ impl From<PayoutError> for Problem {
                 "/payer",
                 format!("{error}; set it with PUT /v1/programs/{{id}}/payer-accounts/{{label}}"),
             ),
-            PayoutError::Illegal(e) => Self::new(Code::InvalidTransition)
-                .detail(format!("{e}."))
-                .with("allowed", e.allowed),
+            PayoutError::Illegal(e) => {
+                let possible = match e.allowed.is_empty() {
+                    true => "nothing is possible any more".to_owned(),
+                    false => format!("possible: {}", e.allowed.join(", ")),
+                };
+                let detail = format!("{e}; {possible}.");
+                Self::new(Code::InvalidTransition).detail(detail).with("allowed", e.allowed)
+            }
             PayoutError::Apply(ApplyError::Stale) => Self::new(Code::InvalidTransition)
                 .detail("A commission changed meanwhile; nothing was written, repeat the request."),
             PayoutError::Apply(ApplyError::Database(e)) | PayoutError::Database(e) => e.into(),

@@ -510,3 +510,25 @@ async fn results_are_taken_in_once_and_an_open_one_is_never_tried_again() {
     assert_eq!((&made["items"], &made["net"]), (&json!(2), &json!("40.00")));
     check_books(&app, &scene).await;
 }
+
+#[actix_web::test]
+async fn who_is_blocked_after_the_approval_is_in_no_file() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let (other, other_link) = add_partner(&app, &scene, "Other").await;
+    app.make_payable(&other).await;
+    earn(&app, &scene, &[("A", &scene.link, "100.00"), ("B", &other_link, "100.00")]).await;
+    let batch = create(&app, &scene).await;
+    approve(&app, &batch).await;
+    let path = format!("/v1/partners/{other}/block");
+    app.post(&app.admin_key, &path, Value::Null).await.expect(200);
+    let file = app.get(&app.finance_key, &format!("{batch}/file?format=csv")).await;
+    assert_eq!((file.status, file.text().lines().count()), (200, 2), "{}", file.text());
+    let all = items(&app, &batch).await;
+    let blocked = all.iter().find(|i| i["partner_id"] == other.as_str()).unwrap();
+    assert_eq!((&blocked["status"], &blocked["file"]), (&json!("approved"), &Value::Null));
+    let path = format!("/v1/payouts/{}/mark-failed", text(&blocked["id"]));
+    app.post(&app.finance_key, &path, json!({"reason": "blocked"})).await.expect(200);
+    assert_eq!(balance(&app, &scene, &other).await, "20.00");
+    check_books(&app, &scene).await;
+}

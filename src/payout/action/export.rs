@@ -6,12 +6,14 @@ use chrono_tz::Tz;
 use sha2::{Digest as _, Sha256};
 
 use super::{Actor, PayoutError, load_all};
+use crate::commission::state::Standing;
 use crate::db::DbTx;
 use crate::ids::{PartnerId, PayoutBatchId, PayoutId, ProgramId};
 use crate::payout::file::{self, FileFormat, FileHead, FileItem};
 use crate::payout::method::{self, PayoutMethod, store as method_store};
 use crate::payout::state::{BatchAction, PayoutAction, act_on_batch, act_on_payout};
 use crate::payout::store::files::{StoredFile, insert_file, load_files, load_sealed_methods};
+use crate::payout::store::owed::load_enrolled;
 use crate::payout::store::payouts::update_payouts;
 use crate::payout::store::{self};
 use crate::payout::{Batch, Payout};
@@ -50,6 +52,7 @@ pub async fn export(
     payouts.retain(|p| {
         act_on_payout(p.state, PayoutAction::Export).is_ok() && asked.format.takes(p.method)
     });
+    keep_good(db, &batch, &mut payouts).await?;
     if payouts.is_empty() {
         return Err(PayoutError::NothingForFormat(asked.format));
     }
@@ -83,6 +86,18 @@ pub async fn export(
     update_payouts(db, batch.program_id, &payouts, by.at).await?;
     store::update_batch(db, &batch).await?;
     Ok((files, batch, true))
+}
+
+/// Leaves out who was blocked since the batch was made: those stay approved until somebody decides.
+async fn keep_good(
+    db: &mut DbTx,
+    batch: &Batch,
+    payouts: &mut Vec<Payout>,
+) -> Result<(), sqlx::Error> {
+    let partners: Vec<PartnerId> = payouts.iter().map(|p| p.partner_id).collect();
+    let enrolled = load_enrolled(db, batch.program_id, &partners).await?;
+    payouts.retain(|p| enrolled.get(&p.partner_id).is_some_and(|e| e.standing == Standing::Good));
+    Ok(())
 }
 
 async fn load_head(
