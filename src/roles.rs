@@ -256,10 +256,13 @@ async fn settle(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 }
 
 async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let (mut trouble, mut closing) = (Trouble::default(), Trouble::default());
+    let (mut trouble, mut revaluing, mut closing) =
+        (Trouble::default(), Trouble::default(), Trouble::default());
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
+        let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
+        revaluing.note("reckoning periods again", revalued);
         let keys = (&app.config.click_keys, &app.customer_key);
         let closed = claim::due::close_due(&app.background_db, keys, app.clock.now()).await;
         closing.note("closing due claims", closed);

@@ -125,31 +125,9 @@ async fn make_plans(
 }
 
 fn plan(percent_bps: u32) -> PlanDocument {
-    let sale = RuleDocument {
-        event: "sale".to_owned(),
-        kind: "percent".to_owned(),
-        currency: None,
-        percent_bps: Some(percent_bps),
-        flat: None,
-        min: None,
-        max: None,
-    };
-    let lead = RuleDocument {
-        event: "lead".to_owned(),
-        kind: "flat".to_owned(),
-        currency: Some("EUR".to_owned()),
-        percent_bps: None,
-        flat: Some("5.00".to_owned()),
-        min: None,
-        max: None,
-    };
-    PlanDocument {
-        v: 1,
-        rules: vec![sale, lead],
-        hold_days: 30,
-        approval: "auto".to_owned(),
-        rounding: "half_even".to_owned(),
-    }
+    let rules =
+        vec![RuleDocument::percent("sale", percent_bps), RuleDocument::flat("lead", "EUR", "5.00")];
+    PlanDocument { rules, ..PlanDocument::default() }
 }
 
 async fn make_source(

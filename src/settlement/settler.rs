@@ -246,7 +246,15 @@ impl Settler {
         let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
-        let decided = decide::decide_all(&mut facts, messages);
+        let counts = facts.programs.values().any(|program| program.has_counters());
+        let decided = if counts {
+            // Decided once to learn which sums it takes, and then by what they say.
+            let trial = decide::decide_all(&mut facts.clone(), messages.clone());
+            facts_store::load_sums(db, &mut facts, &trial).await?;
+            decide::decide_all(&mut facts, messages)
+        } else {
+            decide::decide_all(&mut facts, messages)
+        };
         store::apply(db, decided, now).await?;
         Ok(n_clicks + n_messages)
     }

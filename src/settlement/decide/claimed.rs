@@ -1,8 +1,9 @@
 //! A claim that was accepted: a conversion that was nobody's earns what it would have earned.
 
 use crate::click::click_id::ClickId;
-use crate::commission::plan::price;
-use crate::commission::refund::target;
+use crate::commission::plan::{Calculation, wire};
+use crate::commission::pricing::Arrival;
+use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
 use crate::ids::{ConversionId, PartnerNo};
@@ -40,7 +41,7 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
     let click = grant.click.map(|click| (click.partner, click.link, click.at));
     let suspicion = Suspicion { facts, message, click };
     let shares = [Share::whole(grant.partner)];
-    let mut decisions = Vec::new();
+    let (mut decisions, mut left) = (Vec::new(), None);
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
         let told = opened.step.by.note.take().filter(|_| !flags.is_empty());
@@ -48,7 +49,11 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
         let note = said.into_iter().flatten().collect::<Vec<_>>().join(". ");
         opened.step.by = Hand { note: Some(note), ..grant.by.clone() };
         opened.step.after.calculation["claim"] = grant.claim.clone().into();
-        let refunded = refunded(program, conversion, &opened.step.after, &grant.by)?;
+        // What was counted meanwhile is not known here: the timer reckons the period again.
+        opened.step.arrival = Arrival::Unsettling;
+        let (refunded, rest) =
+            refunded(program, conversion, &opened.step.after, left.as_ref(), &grant.by)?;
+        left = rest.or(left);
         decisions.push(Decision::Commission(Box::new(opened.step)));
         decisions.extend(refunded.map(|step| Decision::Commission(Box::new(step))));
         decisions.extend(flags.into_iter().map(|raised| Decision::Flag(Box::new(raised))));
@@ -61,27 +66,39 @@ fn is_earned(commission: &Commission) -> bool {
     commission.kind == CommissionKind::Earned && !is_over
 }
 
-/// Takes off what went back to the customer before the claim was granted.
+/// Takes off what went back to the customer before the claim was granted; returns what is left of
+/// the partner's own commission, which what its recruiter has follows.
 fn refunded(
     program: &ProgramFacts,
     conversion: &ConversionFacts,
     opened: &Commission,
+    of: Option<&Calculation>,
     by: &Hand,
-) -> Result<Option<Step>, String> {
-    let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
-    let calculation = version
-        .zip(conversion.price)
-        .and_then(|(version, facts)| price(&version.terms, &facts).ok())
-        .ok_or("its plan pays nothing for it")?;
-    let left = target(&calculation, &conversion.refunds).map_err(|e| e.to_string())?;
-    if left.is_zero() {
-        return Err("all of it went back".to_owned());
-    }
-    let difference = left.checked_sub(opened.amount).map_err(|e| e.to_string())?;
+) -> Result<(Option<Step>, Option<Calculation>), String> {
+    let (target, rest) = if opened.kind == CommissionKind::Recruiter {
+        (of.and_then(|of| of.recruiter).map_or(opened.amount, |part| part.amount), None)
+    } else {
+        let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
+        let calculation = version
+            .and_then(|version| wire::recompute(&opened.calculation, &version.terms)?.ok())
+            .ok_or("its plan pays nothing for it")?;
+        let rest = left(&calculation, &conversion.refunds).map_err(|e| e.to_string())?;
+        let rest = rest.ok_or("all of it went back")?;
+        (rest.total, Some(rest))
+    };
+    let difference = target.checked_sub(opened.amount).map_err(|e| e.to_string())?;
     let is_open = matches!(opened.state, CommissionState::Pending | CommissionState::OnHold);
     if difference.is_zero() || !is_open {
-        return Ok(None);
+        return Ok((None, rest));
     }
-    let step = opened.amend(Action::Amend, left, difference, by.clone());
-    step.map(Some).map_err(|e: NoStep| e.to_string())
+    let mut step = opened
+        .amend(Action::Amend, target, difference, by.clone())
+        .map_err(|e: NoStep| e.to_string())?;
+    let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
+    if let (Some(rest), Some(version)) = (&rest, version) {
+        let claim = opened.calculation["claim"].clone();
+        step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
+        step.after.calculation["claim"] = claim;
+    }
+    Ok((Some(step), rest))
 }

@@ -1,13 +1,14 @@
 //! What comes after a conversion: approval, rejection, update, refund; in any order of arrival.
 
-use crate::commission::plan::{PlanVersion, Split, price};
+use crate::commission::plan::{Circumstances, Inputs, PlanVersion, price, wire};
 use crate::commission::refund::{
-    IllegalRefund, Refund, RefundFacts, RefundOutcome, on_refund, on_update,
+    Held, IllegalRefund, Refund, RefundFacts, RefundOutcome, Target, left, on_change, on_less,
+    on_refund, on_update,
 };
 use crate::commission::state::{Action, Reason, Standing};
 use crate::commission::{Calculation, Commission, CommissionKind, CommissionState, NoStep, Step};
 use crate::conversion::MessageType;
-use crate::settlement::decide::earn::explain;
+use crate::money::Money;
 use crate::settlement::decide::{hand, price_facts, verdict};
 use crate::settlement::facts::{ConversionFacts, Facts};
 use crate::settlement::{Decision, Message, Verdict};
@@ -69,7 +70,7 @@ fn act(
     action: Action,
 ) -> Result<Vec<Decision>, NoEffect> {
     let (mut decisions, mut refused) = (Vec::new(), None);
-    for commission in conversion.earned() {
+    for commission in conversion.commissions.iter().filter(|c| c.kind.is_earned()) {
         let has_corrections = conversion.corrections(commission.commission_id).is_some();
         let standing = standing(facts, commission);
         match commission.take(action, standing, has_corrections, hand(facts, message)) {
@@ -119,16 +120,18 @@ fn refund(
     };
     let refund = Refund { refund_id: refund_id.clone(), amount };
     let mut decisions = vec![remember];
-    for (commission, calculation, _) in earned(facts, message, conversion) {
-        let outcome = match on_refund(&refund_facts(conversion, commission, &calculation), &refund)
-        {
+    for (commission, calculation, version) in earned(facts, message, conversion) {
+        let now = refund_facts(conversion, commission, &calculation);
+        let outcome = match on_refund(&now, &refund) {
             Ok(outcome) => outcome,
             // The refund is a fact even where the commission is over already.
             Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
             Err(other) => return Err(other.into()),
         };
-        let step = step(facts, message, conversion, commission, outcome, refund_id.clone())?;
-        decisions.extend(step.map(|s| Decision::Commission(Box::new(s))));
+        let left = left(&calculation, conversion.refunds.iter().chain([&refund]));
+        let left = left.map_err(IllegalRefund::from)?;
+        let change = Change { facts, message, conversion, version, cause: &refund_id };
+        decisions.extend(change.apply(commission, outcome, left.as_ref())?);
     }
     Ok(decisions)
 }
@@ -158,9 +161,11 @@ fn update(
     }
     let (mut decisions, mut over) = (vec![restate], None);
     for (commission, calculation, version) in earned(facts, message, conversion) {
-        let new = new_price
-            .and_then(|p| price(&version.terms, &p).ok())
-            .and_then(|new| new.for_part(calculation.split.clone()).ok());
+        let new = new_price.and_then(|facts| {
+            let inputs = Inputs { facts, ..calculation.inputs.clone() };
+            let sums = &calculation.sums;
+            price(&version.terms, &inputs, |counter| wire::read_sum(sums, counter)).ok()
+        });
         let now = refund_facts(conversion, commission, &calculation);
         let outcome = match on_update(&now, new.as_ref()) {
             Ok(outcome) => outcome,
@@ -170,15 +175,11 @@ fn update(
             }
             Err(other) => return Err(other.into()),
         };
-        let cause = message.message_id.clone();
-        let step = step(facts, message, conversion, commission, outcome, cause)?;
-        let Some(mut step) = step else { continue };
-        if let Some(new) = &new
-            && step.after.kind == CommissionKind::Earned
-        {
-            step.after.calculation = explain(new, version);
-        }
-        decisions.push(Decision::Commission(Box::new(step)));
+        let left = new.map_or(Ok(None), |new| left(&new, &conversion.refunds));
+        let left = left.map_err(IllegalRefund::from)?;
+        let cause = &message.message_id;
+        let change = Change { facts, message, conversion, version, cause };
+        decisions.extend(change.apply(commission, outcome, left.as_ref())?);
     }
     let is_all_over = conversion
         .earned()
@@ -189,7 +190,7 @@ fn update(
     }
 }
 
-/// Returns what was earned and how, priced again by the edition that priced it first.
+/// Returns what was earned and how, priced again by the edition and the sums that priced it first.
 fn earned<'a>(
     facts: &'a Facts,
     message: &Message,
@@ -199,11 +200,91 @@ fn earned<'a>(
     let priced = |commission: &'a Commission| {
         let plans = &program?.plans;
         let version = plans.iter().find(|v| Some(v.id) == commission.plan_version_id)?;
-        let split = commission.calculation.get("split").and_then(Split::from_wire);
-        let calculation = price(&version.terms, &conversion.price?).ok()?.for_part(split).ok()?;
+        let arithmetic = conversion.arithmetic(commission);
+        let price_facts = conversion.price?;
+        let (inputs, sums) = match wire::from_wire(arithmetic) {
+            Some(stored) => {
+                let inputs = Inputs { facts: price_facts, refunded: None, ..stored.inputs };
+                (inputs, stored.sums)
+            }
+            // Written by an older release, before there was anything to know around it.
+            None => {
+                let around = Circumstances::new(commission.partner_id, conversion.occurred_at);
+                let split = wire::split(&commission.calculation);
+                (Inputs { split, ..Inputs::new(price_facts, around) }, Vec::new())
+            }
+        };
+        let read = |counter| wire::read_sum(&sums, counter);
+        let calculation = price(&version.terms, &inputs, read).ok()?;
         Some((commission, calculation, version))
     };
     conversion.earned().filter_map(priced).collect()
+}
+
+/// What a message does to the commissions of its conversion.
+struct Change<'a> {
+    facts: &'a Facts,
+    message: &'a Message,
+    conversion: &'a ConversionFacts,
+    version: &'a PlanVersion,
+    cause: &'a str,
+}
+
+impl Change<'_> {
+    /// Applies an outcome to a commission, and what follows from it to its recruiter's.
+    fn apply(
+        &self,
+        commission: &Commission,
+        outcome: RefundOutcome,
+        left: Option<&Calculation>,
+    ) -> Result<Vec<Decision>, NoEffect> {
+        let Self { facts, message, conversion, version, cause } = *self;
+        let mut steps = Vec::new();
+        steps.extend(step(facts, message, conversion, commission, outcome, cause.to_owned())?);
+        if let (Some(step), Some(left)) = (steps.first_mut(), left) {
+            let wire = wire::to_wire(left, version.id, &version.terms);
+            step.after.calculation = wire::corrected(&step.after.calculation, wire);
+        }
+        if let Some(recruiter) = conversion.recruiter_of(commission.commission_id) {
+            steps.extend(self.follow(commission, recruiter, left)?);
+        }
+        Ok(steps.into_iter().map(|step| Decision::Commission(Box::new(step))).collect())
+    }
+
+    /// Brings a recruiter's commission to its share of what is left of the partner's.
+    fn follow(
+        &self,
+        of: &Commission,
+        recruiter: &Commission,
+        left: Option<&Calculation>,
+    ) -> Result<Option<Step>, NoEffect> {
+        let Self { facts, message, conversion, cause, .. } = *self;
+        let part = left.and_then(|left| left.recruiter);
+        let nothing = Money::zero(recruiter.amount.currency);
+        let target =
+            Target { amount: part.map_or(nothing, |part| part.amount), is_end: left.is_none() };
+        let now = Held {
+            state: recruiter.state,
+            reservation: recruiter.reservation(),
+            earned: recruiter.amount,
+            corrections: conversion.corrections(recruiter.commission_id),
+        };
+        let outcome = match message.report.message_type {
+            MessageType::Updated => on_change(&now, &target),
+            MessageType::Created
+            | MessageType::Approved
+            | MessageType::Rejected
+            | MessageType::Refunded => on_less(&now, &target),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
+            Err(other) => return Err(other.into()),
+        };
+        // A recruiter may have a part of the conversion of its own, with the same cause.
+        let cause = format!("{cause}@{}", of.commission_id);
+        step(facts, message, conversion, recruiter, outcome, cause)
+    }
 }
 
 fn refund_facts<'a>(

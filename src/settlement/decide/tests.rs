@@ -11,6 +11,7 @@ use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::commission::hold::Trust;
 use crate::commission::plan::{PlanTerms, PlanVersion};
+use crate::commission::pricing::PricingFacts;
 use crate::commission::state::{Action, Standing};
 use crate::commission::{Commission, CommissionState};
 use crate::fraud::Policy;
@@ -81,6 +82,7 @@ impl Shop {
             messages: HashMap::new(),
             receipts: HashSet::new(),
             waiting: HashMap::new(),
+            pricing: PricingFacts::default(),
             fraud: FraudFacts::new(Key([5; 32])),
         }
     }
