@@ -131,8 +131,10 @@ typed_id!(/** A partner's declared absence. */ AbsenceId, "ab");
 typed_id!(/** A talk with a partner. */ InteractionId, "in");
 typed_id!(/** A partner's goal. */ GoalId, "gl");
 typed_id!(/** A contest. */ ContestId, "ct");
+typed_id!(/** A partner's claim of an order. */ ClaimId, "cl");
 typed_id!(/** A case of a partner that declined. */ CaseId, "ca");
 typed_id!(/** A fall that many partners share. */ IncidentId, "inc");
+typed_id!(/** A bonus, a clawback or a write-off. */ AdjustmentId, "aj");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

@@ -35,6 +35,8 @@ enum Output {
 enum Unit {
     Items,
     Bytes,
+    /// Bytes, nobody knows how many.
+    Flow,
 }
 
 impl Progress {
@@ -88,11 +90,17 @@ impl Progress {
         self.counted(len, what, Unit::Bytes)
     }
 
+    /// Starts a count of bytes whose end is not known.
+    pub fn flow(&self, what: &str) -> Bar {
+        self.counted(0, what, Unit::Flow)
+    }
+
     fn counted(&self, len: u64, what: &str, unit: Unit) -> Bar {
         let drawn = self.draw(what, || {
             ProgressBar::new(len).with_style(style(match unit {
                 Unit::Items => "{msg} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)",
                 Unit::Bytes => "{msg} [{bar:30}] {bytes}/{total_bytes} ({bytes_per_sec})",
+                Unit::Flow => "{spinner} {msg} {bytes} ({bytes_per_sec})",
             }))
         });
         let now = Instant::now();
@@ -181,15 +189,19 @@ impl Bar {
         let mut line_at = self.line_at.lock().unwrap_or_else(PoisonError::into_inner);
         if line_at.elapsed() >= LINE_INTERVAL {
             *line_at = Instant::now();
-            let (done, all) = (self.amount(position), self.amount(self.len));
-            self.progress.say(&format!("{}: {done} of {all}", self.what));
+            let done = self.amount(position);
+            let of = match self.unit {
+                Unit::Items | Unit::Bytes => format!(" of {}", self.amount(self.len)),
+                Unit::Flow => String::new(),
+            };
+            self.progress.say(&format!("{}: {done}{of}", self.what));
         }
     }
 
     fn amount(&self, n: u64) -> String {
         match self.unit {
             Unit::Items => n.to_string(),
-            Unit::Bytes => HumanBytes(n).to_string(),
+            Unit::Bytes | Unit::Flow => HumanBytes(n).to_string(),
         }
     }
 }
@@ -278,5 +290,6 @@ mod tests {
         progress.step("step").done("done");
         progress.bar(1, "items").finish();
         progress.bytes(1, "bytes").finish();
+        progress.flow("flow").finish();
     }
 }

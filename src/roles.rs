@@ -26,7 +26,7 @@ use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
 use crate::stream::redis::Safety;
 use crate::stream::{EventLog as _, Offset, Shard};
-use crate::{account, config, ledger, outbound, telemetry};
+use crate::{account, claim, config, ledger, outbound, telemetry};
 
 /// How long settlement rests when the stream is empty.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
@@ -256,10 +256,16 @@ async fn settle(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 }
 
 async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut revaluing, mut closing) =
+        (Trouble::default(), Trouble::default(), Trouble::default());
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
+        let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
+        revaluing.note("reckoning periods again", revalued);
+        let keys = (&app.config.click_keys, &app.customer_key);
+        let closed = claim::due::close_due(&app.background_db, keys, app.clock.now()).await;
+        closing.note("closing due claims", closed);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The command line.
 
+pub mod api;
 mod decline;
 mod link;
 mod partners;
+mod payout;
+mod report;
 mod serve;
 
 use std::path::PathBuf;
@@ -47,6 +50,11 @@ enum Command {
     /// Show the partners of a program: read-only, from the database of the environment.
     #[command(subcommand)]
     Partners(partners::PartnersCommand),
+    /// Fetch a report of a running service: to the terminal, or to a file with --out.
+    Report(report::ReportArgs),
+    /// Run payouts of a running service: dry run, batch, approval, files, results.
+    #[command(subcommand)]
+    Payout(payout::PayoutCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -127,6 +135,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate(args).await,
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
+        Command::Report(args) => report::run(args).await,
+        Command::Payout(command) => payout::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

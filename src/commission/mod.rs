@@ -12,6 +12,7 @@ pub mod kind;
 pub mod plan;
 pub mod plan_http;
 pub mod plan_store;
+pub mod pricing;
 pub mod refund;
 pub mod row;
 pub mod state;

@@ -61,6 +61,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::fraud::http::configure(cfg);
+    crate::claim::http::configure(cfg);
     crate::ledger::http::configure(cfg);
     crate::payout::http::configure(cfg);
     crate::report::http::configure(cfg);

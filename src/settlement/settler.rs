@@ -248,7 +248,15 @@ impl Settler {
         let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
-        let decided = decide::decide_all(&mut facts, messages);
+        let counts = facts.programs.values().any(|program| program.has_counters());
+        let decided = if counts {
+            // Decided once to learn which sums it takes, and then by what they say.
+            let trial = decide::decide_all(&mut facts.clone(), messages.clone());
+            facts_store::load_sums(db, &mut facts, &trial).await?;
+            decide::decide_all(&mut facts, messages)
+        } else {
+            decide::decide_all(&mut facts, messages)
+        };
         store::apply(db, decided, now).await?;
         Ok(n_clicks + n_messages)
     }
@@ -357,11 +365,7 @@ fn plain(error: ApplyError) -> sqlx::Error {
 
 /// Reads a message out of its record.
 pub fn message(record: &ConversionRecord) -> Result<Message, Undecodable> {
-    let trust = match record.trust.as_str() {
-        "signed" => Trust::Signed,
-        "postback" => Trust::Postback,
-        other => return Err(Undecodable::Trust(other.to_owned())),
-    };
+    let trust = trust_of(&record.trust)?;
     Ok(Message {
         receipt_id: ReceiptId(record.receipt),
         program_id: ProgramId(record.program_id),
@@ -389,6 +393,15 @@ pub fn record(message: &Message) -> ConversionRecord {
         sent_at: message.sent_at,
         trust: trust_code(message.trust).to_owned(),
         report: wire::to_wire(&message.report),
+    }
+}
+
+/// Reads the text form of trust.
+pub fn trust_of(code: &str) -> Result<Trust, Undecodable> {
+    match code {
+        "signed" => Ok(Trust::Signed),
+        "postback" => Ok(Trust::Postback),
+        other => Err(Undecodable::Trust(other.to_owned())),
     }
 }
 

@@ -6,6 +6,8 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bad_input;
+mod books;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
@@ -17,6 +19,8 @@ mod link_to_payout;
 mod minting;
 mod outbound;
 mod partner_network;
+mod payment_files;
+mod payouts;
 mod redirect_without_stores;
 mod service;
 mod settles_once;

@@ -1,0 +1,48 @@
+//! The books as finance meets them: reports, months that are closed, statements, the audit.
+
+use std::process::Output;
+
+use crate::harness::{Sale, TestApp};
+
+/// Runs the program as somebody with a key does, away from the service's own thread.
+async fn tributary(app: &TestApp, arguments: &[&str], key: &str) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tributary"));
+    command.args(arguments).env_clear().env("TRIBUTARY_URL", app.base.as_str());
+    command.env("TRIBUTARY_API_KEY", key).output().await.unwrap()
+}
+
+#[actix_web::test]
+async fn a_report_is_fetched_from_the_command_line() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = Some(app.click_id(&scene.link).await);
+    app.sale(&scene, &Sale { order_id: "A-1", amount: "149.90", click_id }).await;
+    let path = format!("/v1/reports/commissions?program_id={}&format=csv", scene.program_id);
+    let told = app.get(&app.finance_key, &path).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("october.csv");
+    let (key, out) = (app.finance_key.expose(), file.to_str().unwrap());
+    let done = tributary(&app, &["report", "commissions", "--out", out], key).await;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), told.text());
+    assert!(told.text().contains(",29.98,"), "{}", told.text());
+    let shown = tributary(&app, &["report", "commissions"], key).await;
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), told.text());
+
+    for (arguments, key, reason) in [
+        (&["report", "commission"][..], key, "there are payouts"),
+        (&["report", "commissions", "--from", "soon"], key, "from \"soon\" is neither a day"),
+        (&["report", "commissions", "--program", "shoe"], key, "no program is called \"shoe\""),
+        (&["report", "commissions", "--format", "xlsx"], key, "--out"),
+        (&["report", "commissions", "--url", "ftp://x"], key, "not an http(s) address"),
+        (&["report", "commissions"], "", "TRIBUTARY_API_KEY is not set"),
+        (&["report", "commissions"], "trbk_x", "not an API key"),
+    ] {
+        let refused = tributary(&app, arguments, key).await;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?} {said}");
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+}
