@@ -53,6 +53,7 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
 fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
+    crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);

@@ -20,6 +20,7 @@ mod outbound;
 mod partner_network;
 mod payment_files;
 mod payouts;
+mod plans;
 mod redirect_without_stores;
 mod service;
 mod settles_once;
