@@ -121,7 +121,7 @@ pub(super) struct ImportArgs {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// csv, paypal or pain.002.
+    /// csv, paypal, pain.002 or camt.
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     format: String,
     /// The account that paid: its short name [default: that of the payment file].

@@ -4,9 +4,11 @@
 //! sent, and the step is possible. What a bank has not decided changes nothing and is never tried
 //! again by the service: a second payment is worse than a late one.
 
+mod camt;
 pub mod http;
-pub mod pain002;
-pub mod table;
+mod pain002;
+mod table;
+mod xml;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,11 +35,13 @@ pub enum ResultFormat {
     Paypal,
     /// The answer of a bank to pain.001.
     Pain002,
+    /// The statement of a bank: camt.053 or camt.054.
+    Camt,
 }
 
 impl ResultFormat {
     /// All of them, for reading and for tests.
-    pub const ALL: [Self; 3] = [Self::Csv, Self::Paypal, Self::Pain002];
+    pub const ALL: [Self; 4] = [Self::Csv, Self::Paypal, Self::Pain002, Self::Camt];
 
     /// Returns the code in addresses and as stored.
     pub fn code(self) -> &'static str {
@@ -45,6 +49,7 @@ impl ResultFormat {
             Self::Csv => "csv",
             Self::Paypal => "paypal",
             Self::Pain002 => "pain.002",
+            Self::Camt => "camt",
         }
     }
 
@@ -117,6 +122,7 @@ pub fn read(format: ResultFormat, bytes: &[u8]) -> Result<Vec<ResultRow>, Unread
         ResultFormat::Csv => table::read_own(bytes),
         ResultFormat::Paypal => table::read_paypal(bytes),
         ResultFormat::Pain002 => pain002::read(bytes),
+        ResultFormat::Camt => camt::read(bytes),
     }?;
     match rows.len() {
         0 => Err(UnreadableFile::Empty),

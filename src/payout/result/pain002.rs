@@ -4,10 +4,7 @@
 //! says less. `ACSC` and `ACCC` mean that money has moved, `RJCT` that it never will; every other
 //! status is a step on the way.
 
-use quick_xml::Reader;
-use quick_xml::escape::unescape;
-use quick_xml::events::Event;
-
+use super::xml::{Part, walk};
 use super::{ResultRow, Said, UnreadableFile};
 use crate::payout::file::pain001::read_id;
 
@@ -23,61 +20,33 @@ struct Transfer {
 
 /// Reads the statuses of transfers.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<ResultRow>, UnreadableFile> {
-    let text = std::str::from_utf8(bytes).map_err(|_| UnreadableFile::NotText)?;
-    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let bad = |why: String| UnreadableFile::BadLine { line: 1, why };
-    let mut open: Vec<String> = Vec::new();
     let mut current: Option<Transfer> = None;
     let mut rows: Vec<ResultRow> = Vec::new();
-    let mut value = String::new();
-    loop {
-        match reader.read_event().map_err(|e| bad(e.to_string()))? {
-            Event::Start(tag) => {
-                let name = tag.local_name().as_ref().to_owned();
-                if name == "TxInfAndSts" {
-                    current = Some(Transfer::default());
-                }
-                open.push(name);
-                value.clear();
-            }
-            Event::Text(part) => value.push_str(&part),
-            Event::GeneralRef(name) => {
-                let text = format!("&{};", &*name);
-                value.push_str(&unescape(&text).map_err(|e| bad(e.to_string()))?);
-            }
-            Event::End(_) => {
-                let name = open.pop().unwrap_or_default();
-                let text = std::mem::take(&mut value).trim().to_owned();
-                if name == "TxInfAndSts"
-                    && let Some(transfer) = current.take()
-                {
-                    let n = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-                    rows.push(transfer.into_row(n + 1));
-                } else if let Some(transfer) = &mut current {
-                    transfer.put(&name, text, open.last().map_or("", String::as_str));
-                }
-            }
-            Event::Eof if open.is_empty() => return Ok(rows),
-            Event::Eof => return Err(bad("it ends too early".to_owned())),
-            Event::Empty(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::DocType(_) => {}
+    walk(bytes, |part| match part {
+        Part::Begin("TxInfAndSts") => current = Some(Transfer::default()),
+        Part::Begin(_) => {}
+        Part::End { name: "TxInfAndSts", .. } => {
+            let number = u64::try_from(rows.len() + 1).unwrap_or(u64::MAX);
+            rows.extend(current.take().map(|transfer| transfer.into_row(number)));
         }
-    }
+        Part::End { name, text, around } => {
+            if let Some(transfer) = &mut current {
+                transfer.put(name, text, around.last().map_or("", String::as_str));
+            }
+        }
+    })?;
+    Ok(rows)
 }
 
 impl Transfer {
-    fn put(&mut self, name: &str, text: String, around: &str) {
+    fn put(&mut self, name: &str, text: &str, around: &str) {
         match (name, around) {
-            ("OrgnlEndToEndId", _) => self.id = read_id(&text),
-            ("TxSts", _) => self.status = text,
-            ("Cd" | "Prtry", "Rsn") => self.code = text,
-            ("AddtlInf", _) => self.words = text,
-            ("AcctSvcrRef", _) => self.reference = Some(text),
-            ("InstdAmt", _) => self.amount = Some(text),
+            ("OrgnlEndToEndId", _) => self.id = read_id(text),
+            ("TxSts", _) => self.status = text.to_owned(),
+            ("Cd" | "Prtry", "Rsn") => self.code = text.to_owned(),
+            ("AddtlInf", _) => self.words = text.to_owned(),
+            ("AcctSvcrRef", _) => self.reference = Some(text.to_owned()),
+            ("InstdAmt", _) => self.amount = Some(text.to_owned()),
             _ => {}
         }
     }

@@ -130,6 +130,42 @@ fn each_form_is_read() {
 }
 
 #[test]
+fn a_statement_tells_of_payouts_alone() {
+    let id = |n: u128| PayoutId(Uuid::from_u128(n)).to_string().replace('_', "-");
+    let entry = |status: &str, direction: &str, details: &str| {
+        format!(
+            "<Ntry><Amt Ccy=\"EUR\">99.00</Amt><CdtDbtInd>{direction}</CdtDbtInd>{status}\
+             <AcctSvcrRef>S-1</AcctSvcrRef><NtryDtls>{details}</NtryDtls></Ntry>"
+        )
+    };
+    let details = |id: &str, more: &str| {
+        format!("<TxDtls><Refs><EndToEndId>{id}</EndToEndId></Refs>{more}</TxDtls>")
+    };
+    let amount = "<AmtDtls><TxAmt><Amt Ccy=\"EUR\">12.00</Amt></TxAmt></AmtDtls>";
+    let back = "<RtrInf><Rsn><Cd>AC04</Cd></Rsn><AddtlInf>closed</AddtlInf></RtrInf>";
+    let (plain, nested) = ("<Sts>BOOK</Sts>", "<Sts><Cd>BOOK</Cd></Sts>");
+    let both = [details(&id(1), amount), details("NOTPROVIDED", ""), details(&id(2), "")].concat();
+    let text = format!(
+        "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\"><BkToCstmrStmt><Stmt>\
+         <Bal><Amt Ccy=\"EUR\">1.00</Amt><CdtDbtInd>CRDT</CdtDbtInd></Bal>{}{}{}{}\
+         </Stmt></BkToCstmrStmt></Document>",
+        entry(nested, "DBIT", &both),
+        entry(plain, "CRDT", &details(&id(3), back)),
+        entry("<Sts>PDNG</Sts>", "DBIT", &details(&id(4), "")),
+        // Money that comes in with our id and is no return: somebody must look.
+        entry(plain, "CRDT", &details(&id(5), "")),
+    );
+    let rows = read(ResultFormat::Camt, text.as_bytes()).unwrap();
+    let told: Vec<_> = rows.iter().map(|r| (r.id.replace('_', "-"), r.said)).collect();
+    use Said::{Open, Paid, Returned};
+    let expected = [Paid, Paid, Returned, Open, Open];
+    assert_eq!(told, (1..).map(id).zip(expected).collect::<Vec<_>>());
+    assert_eq!(rows[0].amount.as_deref(), Some("12.00"));
+    assert_eq!((rows[1].amount.as_deref(), rows[1].reference.as_deref()), (None, Some("S-1")));
+    assert_eq!(rows[2].reason.as_deref(), Some("AC04 closed"));
+}
+
+#[test]
 fn what_cannot_be_read_says_why() {
     let cases: [(ResultFormat, &[u8], &str); 6] = [
         (ResultFormat::Csv, b"\xff\xfe", "the file is not UTF-8 text"),
