@@ -123,6 +123,8 @@ typed_id!(/** A ledger account. */ LedgerAccountId, "la");
 typed_id!(/** The receipt of an accepted message. */ ReceiptId, "msg");
 typed_id!(/** A notice: what endpoints are told, and the `webhook-id` of its messages. */ NoticeId, "msg");
 typed_id!(/** An endpoint that is told of notices. */ EndpointId, "we");
+typed_id!(/** A message that waits for the name of its event. */ ParkedId, "pk");
+typed_id!(/** A file of conversions. */ ImportId, "im");
 typed_id!(/** A request, in logs and problems. */ RequestId, "req");
 typed_id!(/** A dead letter. */ DeadLetterId, "dl");
 typed_id!(/** A user: a person or a system that owns keys. */ UserId, "us");

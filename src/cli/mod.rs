@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod conversions;
 mod decline;
 mod link;
 mod partners;
@@ -52,6 +53,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Bring conversions in a file.
+    #[command(subcommand)]
+    Conversions(conversions::ConversionsCommand),
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
@@ -136,6 +140,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Conversions(command) => conversions::run(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),

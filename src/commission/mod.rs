@@ -17,6 +17,8 @@ pub mod refund;
 pub mod row;
 pub mod state;
 pub mod store;
+pub mod terms_http;
+pub mod terms_store;
 pub mod timer;
 
 pub use plan::{Calculation, NoCommission, PlanDocument, PlanTerms, PlanVersion, PriceFacts};

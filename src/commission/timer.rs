@@ -23,10 +23,20 @@ pub async fn revalue_marked(db: &Db, now: Timestamp) -> Result<u64, ApplyError> 
     let mut db_tx = db.begin().await?;
     let marked = pricing::store::marked(&mut db_tx, None, MARKED_MAX).await?;
     db_tx.commit().await?;
+    let mut failed = None;
     for (program_id, partner_id) in marked {
         let mut db_tx = db.begin().await?;
-        n_done += u64::from(revalue(&mut db_tx, program_id, partner_id, now).await?);
-        db_tx.commit().await?;
+        // One partner whose periods cannot be reckoned must not hold up the others.
+        match revalue(&mut db_tx, program_id, partner_id, now).await {
+            Ok(is_done) => {
+                db_tx.commit().await?;
+                n_done += u64::from(is_done);
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     Ok(n_done)
 }

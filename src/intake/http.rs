@@ -125,7 +125,7 @@ async fn receive(
     Ok(HttpResponse::Accepted().json(Accepted { status: "accepted", receipt, conversion_id: None }))
 }
 
-fn find_source(app: &App, text: &str) -> Result<SourceTerms, Problem> {
+pub(super) fn find_source(app: &App, text: &str) -> Result<SourceTerms, Problem> {
     let snapshot = app.snapshot.load();
     let source = text
         .parse::<SourceId>()

@@ -5,5 +5,15 @@
 //! stream. It answers when the event is durable; what it earns is for settlement to say.
 
 pub mod http;
+pub mod imports;
 pub mod known;
+pub mod manual_http;
+pub mod parked_http;
+pub mod postback_http;
+pub mod sending;
 pub mod store;
+pub mod tester_http;
+pub mod trial;
+
+#[cfg(test)]
+mod fuzz_tests;

@@ -43,6 +43,7 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
         openapi::configure(cfg);
         if has_ingest {
             crate::intake::http::configure(cfg);
+            crate::intake::postback_http::configure(cfg);
         }
         if has_api {
             configure_api(cfg);
@@ -53,11 +54,17 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
 fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
+    crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);
     crate::link::mint_http::configure(cfg);
     crate::program::source_http::configure(cfg);
+    crate::program::postback_http::configure(cfg);
+    crate::intake::tester_http::configure(cfg);
+    crate::intake::parked_http::configure(cfg);
+    crate::intake::imports::http::configure(cfg);
+    crate::intake::manual_http::configure(cfg);
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::fraud::http::configure(cfg);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::commission::hold::Trust;
 use crate::commission::store::ApplyError;
+use crate::conversion::parked_store;
 use crate::conversion::wire::{self, ReportError};
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
@@ -80,6 +81,7 @@ struct Item {
 enum Event {
     Click(Box<Click>),
     Conversion(Box<Message>),
+    Parked(Box<ConversionRecord>),
 }
 
 impl Settler {
@@ -172,6 +174,7 @@ impl Settler {
                     Ok(StreamEvent::Click(click)) => {
                         Event::Click(Box::new(Click::from_record(*click)))
                     }
+                    Ok(StreamEvent::Parked(record)) => Event::Parked(record),
                     Ok(StreamEvent::Conversion(record)) => match message(&record) {
                         Ok(message) => Event::Conversion(Box::new(message)),
                         Err(error) => {
@@ -233,8 +236,10 @@ impl Settler {
         let now = self.clock.now();
         let mut clicks = Vec::new();
         let mut messages = Vec::new();
+        let mut n_parked = 0;
         for item in items {
             match &item.event {
+                Event::Parked(record) => n_parked += parked_store::park(db, record).await?,
                 Event::Click(click) => clicks.push((**click).clone()),
                 Event::Conversion(message) => messages.push((**message).clone()),
             }
@@ -242,7 +247,7 @@ impl Settler {
         let n_clicks = click_store::insert_clicks(db, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
-            return Ok(n_clicks);
+            return Ok(n_clicks + n_parked);
         }
         let keys = (&self.click_keys, &self.customer_key);
         let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
@@ -258,7 +263,7 @@ impl Settler {
             decide::decide_all(&mut facts, messages)
         };
         store::apply(db, decided, now).await?;
-        Ok(n_clicks + n_messages)
+        Ok(n_clicks + n_parked + n_messages)
     }
 
     /// Settles messages outside of any stream: the demo program comes this way.
@@ -320,6 +325,7 @@ fn dead_letter(shard: Shard, entries: &[Entry], item: &Item, reason: String) -> 
     match unpack(&entry.bytes).nth(wanted) {
         Some(Ok(StreamEvent::Click(click))) => batch.push_click(&click),
         Some(Ok(StreamEvent::Conversion(record))) => batch.push_conversion(&record),
+        Some(Ok(StreamEvent::Parked(record))) => batch.push_parked(&record),
         Some(Err(_)) | None => {}
     }
     DeadLetter {

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
 use crate::link::token::MintEpochs;
+use crate::program::postback::PostbackTerms;
 
 /// What a program is to the hot paths.
 #[derive(Clone, Debug)]
@@ -82,6 +83,8 @@ pub struct SourceTerms {
     pub order_namespace: String,
     /// Its secrets, encrypted, newest first, with the time at which each ends.
     pub secrets: Vec<SealedSecret>,
+    /// How it speaks when it sends postbacks.
+    pub postback: PostbackTerms,
 }
 
 /// A source's secret as it rests: encrypted.

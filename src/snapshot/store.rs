@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
 use crate::ids::{PartnerId, ProgramId, SourceId};
+use crate::program::postback_store;
 use crate::snapshot::wire::{
     EnrollmentWire, LinkWire, PartnerWire, ProgramWire, SecretWire, SnapshotWire, SourceWire,
     WIRE_VERSION,
@@ -96,6 +97,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
         let secret = SecretWire { ciphertext, expires_at: row.expires_at };
         secrets.entry(row.source_id).or_default().push(secret);
     }
+    let mut postbacks = postback_store::load_terms(&mut *db).await?;
     let sources = sqlx::query!(
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
                   status, order_namespace
@@ -111,6 +113,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
             status: s.status,
             order_namespace: s.order_namespace,
             secrets: secrets.remove(&s.source_id).unwrap_or_default(),
+            postback: postbacks.remove(&s.source_id).map(Into::into),
         })
         .collect())
 }

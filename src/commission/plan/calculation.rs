@@ -52,6 +52,32 @@ pub struct FxRate {
     pub at: Timestamp,
 }
 
+/// The largest rate taken: a million units for one.
+const RATE_NANO_MAX: i64 = 1_000_000 * 1_000_000_000;
+
+/// Says why a text is not a rate of exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be above 0, at most 1000000, with at most 9 decimals after a dot, like 0.9213")]
+pub struct BadRate;
+
+/// Reads a rate of exchange as billionths, exactly.
+pub fn rate_nano(text: &str) -> Result<i64, BadRate> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(decimals) || decimals.len() > 9 || whole.len() > 7 {
+        return Err(BadRate);
+    }
+    let nano: i64 = format!("{whole}{decimals:0<9}").parse().map_err(|_| BadRate)?;
+    if (1..=RATE_NANO_MAX).contains(&nano) { Ok(nano) } else { Err(BadRate) }
+}
+
+/// Writes billionths without the zeros at the end: `0.9213`.
+pub fn nano_text(rate_nano: i64) -> String {
+    let (whole, rest) = (rate_nano / 1_000_000_000, rate_nano % 1_000_000_000);
+    let text = format!("{whole}.{rest:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// The part of a conversion that one of several partners has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
@@ -152,5 +178,26 @@ impl Calculation {
             return Ok(self.clone());
         }
         self.again(&Inputs { refunded: Some(refunded), ..self.inputs.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_exactly_and_written_back() {
+        for (text, nano) in [
+            ("0.9213", 921_300_000),
+            ("1", 1_000_000_000),
+            ("0.000000001", 1),
+            ("110.5", 110_500_000_000),
+        ] {
+            assert_eq!(rate_nano(text), Ok(nano));
+            assert_eq!(nano_text(nano), text);
+        }
+        for text in ["", "0", "0.0", ".5", "5.", "0,92", "-1", "1e3", "0.0000000001", "1000001"] {
+            assert_eq!(rate_nano(text), Err(BadRate), "{text}");
+        }
     }
 }

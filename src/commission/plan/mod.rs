@@ -23,7 +23,9 @@ pub mod tier;
 pub mod wire;
 mod words;
 
-pub use calculation::{Calculation, FxRate, Inputs, Limit, RecruiterPart, Split};
+pub use calculation::{
+    BadRate, Calculation, FxRate, Inputs, Limit, RecruiterPart, Split, nano_text, rate_nano,
+};
 pub use cap::Cap;
 pub use condition::{Circumstances, Condition, CustomerKind};
 pub use counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};

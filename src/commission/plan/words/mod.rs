@@ -4,6 +4,7 @@ mod plan;
 
 pub use plan::Language;
 
+use super::calculation::nano_text;
 use super::calculation::{Calculation, Limit};
 use super::counter::{Owner, Period};
 use super::{Part, RecruiterMode};
@@ -82,7 +83,7 @@ impl Calculation {
     fn rate_of_exchange(&self) -> Option<String> {
         let rate = self.inputs.rate.as_ref().filter(|_| self.is_converted)?;
         let day = rate.at.date_naive();
-        let figure = nano(rate.rate_nano);
+        let figure = nano_text(rate.rate_nano);
         Some(format!("in {} at {figure} ({}, {day})", rate.to, rate.source))
     }
 
@@ -120,11 +121,4 @@ pub(super) fn a_period(period: Period) -> &'static str {
         Period::Month => "a month",
         Period::AllTime => "in all",
     }
-}
-
-/// Writes billionths without the zeros at the end: `0.9213`.
-pub(super) fn nano(rate_nano: i64) -> String {
-    let (whole, rest) = (rate_nano / 1_000_000_000, rate_nano % 1_000_000_000);
-    let text = format!("{whole}.{rest:09}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

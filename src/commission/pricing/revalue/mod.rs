@@ -240,4 +240,6 @@ fn item<'a>(
 }
 
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod tests;

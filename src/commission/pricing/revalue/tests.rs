@@ -5,10 +5,13 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::commission::plan::{Circumstances, EventKind, PlanDocument, PlanTerms, PriceFacts};
+use crate::commission::plan::{
+    Approval, Circumstances, EventKind, PlanDocument, PlanTerms, PriceFacts,
+};
 use crate::commission::pricing::{Arrival, PricingFacts};
 use crate::commission::state::{Reservation, Standing};
 use crate::ids::{CommissionId, ConversionId, PartnerId};
+use crate::money::Currency;
 
 fn eur(minor: i64) -> Money {
     Money::new(minor, "EUR".parse().unwrap())
@@ -34,7 +37,7 @@ struct Sale {
 }
 
 /// Opens and reckons as settlement and the timer do, without a database.
-struct Book {
+pub(super) struct Book {
     version: PlanVersion,
     facts: PricingFacts,
     earned: Vec<Earned>,
@@ -42,11 +45,16 @@ struct Book {
 }
 
 impl Book {
-    fn new(plan: &serde_json::Value) -> Self {
+    pub(super) fn new(plan: &serde_json::Value) -> Self {
         let terms = terms(plan);
         let version = PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms };
         let (facts, program_id) = (PricingFacts::default(), ProgramId(Uuid::from_u128(1)));
         Self { version, facts, earned: Vec::new(), program_id }
+    }
+
+    /// Returns the currency that the plan pays in.
+    pub(super) fn pay_in(&self) -> Option<Currency> {
+        self.version.terms.common.pay_in.map(|pay_in| pay_in.currency)
     }
 
     /// Settles a sale; true when periods must be reckoned again.
@@ -55,7 +63,13 @@ impl Book {
         let partner_id = PartnerId(Uuid::from_u128(sale.partner));
         let facts = PriceFacts::new(EventKind::Sale, Some(eur(sale.minor)));
         let inputs = Inputs::new(facts, Circumstances::new(partner_id, at));
-        let calculation = self.facts.price(self.program_id, &self.version.terms, &inputs).unwrap();
+        self.settle_inputs(&format!("A-{n}"), &inputs).1
+    }
+
+    /// Settles a conversion; true when periods must be reckoned again.
+    pub(super) fn settle_inputs(&mut self, name: &str, inputs: &Inputs) -> (Calculation, bool) {
+        let at = inputs.around.occurred_at;
+        let calculation = self.facts.price(self.program_id, &self.version.terms, inputs).unwrap();
         let counted = self.facts.counted(self.program_id, &calculation);
         let arrival = self.facts.arrival(&calculation, &counted);
         self.facts.absorb(&counted, at);
@@ -64,7 +78,7 @@ impl Book {
             commission_id: CommissionId::new(),
             kind: CommissionKind::Earned,
             state: CommissionState::Pending,
-            partner_id,
+            partner_id: inputs.around.partner_id,
             conversion_id: ConversionId::new(),
             corrects_id: None,
             cause: String::new(),
@@ -73,26 +87,26 @@ impl Book {
             calculation: wire::to_wire(&calculation, self.version.id, &self.version.terms),
             occurred_at: at,
             hold_until: at,
-            approval: crate::commission::plan::Approval::Auto,
+            approval: Approval::Auto,
             created_at: at,
             approved_at: None,
             reason: None,
             payout_id: None,
             revision: 1,
         };
-        let name = format!("A-{n}");
-        self.earned.push(Earned { commission, followers: Vec::new(), name, refund: None });
-        arrival == Arrival::Unsettling
+        let (name, followers) = (name.to_owned(), Vec::new());
+        self.earned.push(Earned { commission, followers, name, refund: None });
+        (calculation, arrival == Arrival::Unsettling)
     }
 
     /// Takes back a part, as settlement does.
-    fn refund(&mut self, name: &str, minor: i64) {
+    pub(super) fn refund(&mut self, name: &str, minor: Money) {
         let earned = self.earned.iter_mut().find(|e| e.name == name).unwrap();
         let stored = wire::from_wire(arithmetic(earned)).unwrap();
         let inputs = Inputs { refunded: None, ..stored.inputs };
         let read = |counter| wire::read_sum(&stored.sums, counter);
         let gross = price(&self.version.terms, &inputs, read).unwrap();
-        let refund = Refund { refund_id: String::new(), amount: Some(eur(minor)) };
+        let refund = Refund { refund_id: String::new(), amount: Some(minor) };
         let Some(left) = left(&gross, [&refund]).unwrap() else {
             self.earned.retain(|e| e.name != name);
             return;
@@ -126,7 +140,7 @@ impl Book {
     }
 
     /// Reckons everything again and takes over what comes of it.
-    fn revalue(&mut self) {
+    pub(super) fn revalue(&mut self) {
         let versions = [self.version.clone()];
         let terms = Terms {
             program_id: self.program_id,
@@ -141,6 +155,11 @@ impl Book {
             take(&mut self.earned, step);
         }
         self.facts.sums = done.sums.into_iter().collect();
+    }
+
+    /// Returns what a conversion came to.
+    pub(super) fn net_of(&self, name: &str) -> Money {
+        net(self.earned.iter().find(|e| e.name == name).unwrap())
     }
 
     fn nets(&self) -> BTreeMap<String, i64> {
@@ -164,7 +183,8 @@ fn arithmetic(earned: &Earned) -> &serde_json::Value {
 
 fn net(earned: &Earned) -> Money {
     let followers = earned.followers.iter().map(|row| row.amount.minor);
-    eur(earned.commission.amount.minor + followers.sum::<i64>())
+    let amount = earned.commission.amount;
+    Money::new(amount.minor + followers.sum::<i64>(), amount.currency)
 }
 
 /// Settles in an order, refunds and approves at any time, reckons again wherever it is marked.
@@ -177,7 +197,7 @@ fn run(plan: &serde_json::Value, sales: &[Sale], order: &[usize], all_at_end: bo
             book.approve(&format!("A-{n}"));
         }
         if sale.back > 0 {
-            book.refund(&format!("A-{n}"), sale.back);
+            book.refund(&format!("A-{n}"), eur(sale.back));
             is_marked = true;
         }
         if is_marked && !all_at_end {
