@@ -27,3 +27,4 @@ mod redirect_without_stores;
 mod service;
 mod settles_once;
 mod tidy;
+mod webhooks;
