@@ -2,6 +2,7 @@
 
 pub mod api;
 mod conversions;
+mod dead_letters;
 mod decline;
 mod link;
 mod partners;
@@ -56,6 +57,9 @@ enum Command {
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
+    /// Events that could not be settled: see them, send them again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
@@ -141,6 +145,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
         Command::Conversions(command) => conversions::run(command).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),

@@ -23,9 +23,9 @@ use crate::conversion::postback::{
 };
 use crate::conversion::signature::WebhookSecret;
 use crate::ids::ReceiptId;
-use crate::intake::http::find_source;
 use crate::intake::known::{Known, Makes, Question};
 use crate::intake::sending::Sending;
+use crate::intake::webhook::http::find_source;
 use crate::metrics as metric;
 use crate::snapshot::SourceTerms;
 use crate::stream::batcher::Batcher;

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::db::DbTx;
-use crate::ids::ReceiptId;
+use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
 use crate::settlement::facts_store::load_facts;
 use crate::settlement::{Decided, Decision, Message, Verdict};
@@ -38,6 +39,15 @@ pub struct ForeseenCommission {
     pub amount: String,
     /// ISO 4217 code.
     pub currency: String,
+    /// The edition of the plan that prices it.
+    #[schema(value_type = Option<String>)]
+    pub plan_version_id: Option<PlanVersionId>,
+    /// When its hold would be over.
+    #[schema(value_type = String)]
+    pub hold_until: Timestamp,
+    /// Inputs and every step of the arithmetic.
+    #[schema(value_type = Object)]
+    pub calculation: serde_json::Value,
 }
 
 /// Asks what settlement would do with the messages, in their order. The transaction must be rolled
@@ -76,6 +86,9 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
                 status: step.after.state.code().to_owned(),
                 amount: step.after.amount.to_decimal_string(),
                 currency: step.after.amount.currency.code().to_owned(),
+                plan_version_id: step.after.plan_version_id,
+                hold_until: step.after.hold_until,
+                calculation: step.after.calculation.clone(),
             }),
             Decision::Verdict { verdict, reason, .. } => {
                 told.verdict = verdict.as_str();

@@ -7,6 +7,7 @@ pub mod http;
 pub mod postback;
 pub mod postback_http;
 pub mod postback_store;
+pub mod secret_http;
 pub mod source_http;
 pub mod source_store;
 pub mod store;

@@ -28,3 +28,4 @@ mod redirect_without_stores;
 mod service;
 mod settles_once;
 mod tidy;
+mod webhooks;
