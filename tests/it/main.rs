@@ -25,6 +25,7 @@ mod payouts;
 mod plans;
 mod postbacks;
 mod redirect_without_stores;
+mod senders;
 mod service;
 mod settles_once;
 mod tidy;
