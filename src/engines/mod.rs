@@ -98,6 +98,19 @@ pub fn default_data_dir() -> PathBuf {
     if geteuid().is_root() { ROOT_DATA_DIR.into() } else { "data".into() }
 }
 
+/// Returns what runs the Redis of this machine, fetched if it is missing: for tests that kill
+/// servers of their own.
+///
+/// # Errors
+/// Programs missing and not fetchable.
+pub fn redis_server(
+    options: &EngineOptions,
+    progress: &Progress,
+) -> Result<Command, EngineError> {
+    let redis = find::programs(options, progress)?.redis;
+    Ok(start::command(&redis, &redis.path, std::path::Path::new("/")))
+}
+
 /// Running engines; dropping them stops them.
 pub struct Engines {
     // Field order is drop order: the scratch folder goes after what lives in it.

@@ -164,7 +164,7 @@ impl Launch<'_> {
 }
 
 /// A command that sees none of our environment: `PGPORT`, `PGDATA` and their kin would change it.
-fn command(program: &Program, path: &Path, home: &Path) -> Command {
+pub(super) fn command(program: &Program, path: &Path, home: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_clear().current_dir(home);
     if let Ok(libraries) = std::env::join_paths(&program.libraries)

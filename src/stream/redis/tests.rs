@@ -8,8 +8,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::*;
+use crate::config;
+use crate::engines::{self, EngineOptions};
+use crate::progress::Progress;
 use crate::stream::conformance::{click, numbers};
 use crate::stream::unpack;
+
+/// Returns the Redis of this machine: installed, or fetched for the run.
+fn server() -> Command {
+    let mut options = EngineOptions::new(engines::default_data_dir());
+    options.search_path = config::environment("PATH").map(Into::into);
+    engines::redis_server(&options, &Progress::stderr()).unwrap()
+}
 
 /// A Redis for one test: a private server in a temporary folder, or a prefix in a given one.
 pub(in crate::stream) struct TestRedis {
@@ -48,12 +58,12 @@ impl TestRedis {
         child.wait().unwrap();
         let settings = "--port 0 --unixsocket redis.sock --save  --logfile  --appendonly yes \
                         --appendfsync always --maxmemory-policy noeviction";
-        *child = Command::new("redis-server")
+        *child = server()
             .args(settings.split(' '))
             .current_dir(dir.path())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("redis-server must be installed: apt-get install redis-server");
+            .unwrap();
         let log = BufReader::new(child.stdout.take().unwrap());
         let mut lines = log.lines().map(Result::unwrap);
         assert!(lines.any(|line| line.contains("ready to accept connections")));
