@@ -59,6 +59,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::partner::http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);
+    crate::link::mint_http::configure(cfg);
     crate::program::source_http::configure(cfg);
     crate::program::secret_http::configure(cfg);
     crate::program::postback_http::configure(cfg);

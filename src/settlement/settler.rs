@@ -14,8 +14,9 @@ use crate::conversion::parked_store;
 use crate::conversion::wire::{self, ReportError};
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
+use crate::link::mint_store;
 use crate::metrics as metric;
-use crate::settlement::click::Click;
+use crate::settlement::click::{self, Click};
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::{Message, click_store, decide, facts_store, store};
 use crate::signing::{Key, KeyRing};
@@ -244,6 +245,7 @@ impl Settler {
             }
         }
         let n_clicks = click_store::insert_clicks(db, &clicks).await?;
+        mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
             return Ok(n_clicks + n_parked);
         }

@@ -60,7 +60,8 @@ async fn read_partners(db: &mut PgConnection) -> Result<Vec<PartnerWire>, sqlx::
 async fn read_enrollments(db: &mut PgConnection) -> Result<Vec<EnrollmentWire>, sqlx::Error> {
     sqlx::query_as!(
         EnrollmentWire,
-        "select g.number as program_number, p.number as partner_number, e.status, e.mint_epoch
+        "select g.number as program_number, p.number as partner_number, e.status, e.mint_epoch,
+                e.mint_previous_until
          from enrollments e
          join programs g on g.program_id = e.program_id
          join partners p on p.partner_id = e.partner_id"

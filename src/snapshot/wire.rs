@@ -73,6 +73,9 @@ pub struct EnrollmentWire {
     pub partner_number: i64,
     pub status: String,
     pub mint_epoch: i32,
+    /// Left out of copies that older releases wrote.
+    #[serde(default)]
+    pub mint_previous_until: Option<Timestamp>,
 }
 
 /// A link that is not active, by numbers.
@@ -153,6 +156,7 @@ impl From<SnapshotWire> for Snapshot {
             let terms = EnrollmentTerms {
                 is_active: e.status == "active",
                 mint_epoch: u16::try_from(e.mint_epoch).unwrap_or(0),
+                mint_previous_until: e.mint_previous_until,
             };
             ((program_number(e.program_number), partner_number(e.partner_number)), terms)
         });

@@ -17,6 +17,7 @@ mod fraud;
 mod harness;
 mod imports;
 mod link_to_payout;
+mod minting;
 mod outbound;
 mod partner_network;
 mod payment_files;
