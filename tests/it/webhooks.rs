@@ -2,6 +2,7 @@
 //! and of the events that nobody could settle.
 
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tributary::conversion::signature::{WebhookSecret, sign};
 use tributary::stream::{PackedBatch, StreamEvent, unpack};
@@ -302,4 +303,60 @@ async fn a_dead_letter_is_shown_and_replayed_once() {
 fn receipt_of(letter: &Value) -> String {
     let id: uuid::Uuid = letter["record"]["receipt"].as_str().unwrap().parse().unwrap();
     tributary::ids::ReceiptId(id).to_string()
+}
+
+#[actix_web::test]
+async fn fifty_clients_at_once_hear_what_the_row_says() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click = app.click_id(&scene.link).await;
+    let body = sale(&app, "A", "100.00", &click);
+    let ids: Vec<String> = (0..50).map(|n| format!("at-once-{n}")).collect();
+    let tail = "?wait=1&wait_ms=5000";
+    let answers = join_all(ids.iter().map(|id| post(&app, &scene, id, tail, &body))).await;
+    let mut settled = 0;
+    for answer in answers {
+        assert!([200, 202].contains(&answer.status), "{}", answer.text());
+        let told = answer.json();
+        let receipt = app.receipt(told["receipt"].as_str().unwrap()).await;
+        assert!(receipt["conversion_id"].is_string(), "{receipt}");
+        if told["conversion_id"].is_string() {
+            assert_eq!(told["conversion_id"], receipt["conversion_id"], "{told}");
+        }
+        settled += i32::from(told["status"] == "settled");
+    }
+    assert!(settled <= 1, "one message made the conversion");
+    app.settle(&scene).await;
+    assert_eq!(app.count("select count(*) from conversions").await, 1);
+    assert_eq!(app.count("select count(*) from commissions").await, 1);
+
+    // The same id and the same order in another program are another message and another order.
+    let other = app.scene().await;
+    let lead = sale(&app, "A", "100.00", "x");
+    let told = post(&app, &other, "at-once-0", tail, &lead).await.expect(200);
+    assert_eq!(told["status"], "settled", "{told}");
+    assert_eq!(app.count("select count(*) from conversions").await, 2);
+}
+
+#[actix_web::test]
+async fn a_changed_batch_under_a_used_id_is_told_message_by_message() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let lead = |order_id: &str| {
+        message(&app, "conversion.created", json!({"event": "lead", "order_id": order_id}))
+    };
+    let tail = "/batch?wait=1&wait_ms=5000";
+    let first = batch(&[lead("A"), lead("B")]);
+    post(&app, &scene, "b1", tail, &first).await.expect(200);
+    let changed = batch(&[lead("A"), lead("C")]);
+    let told = loop {
+        let answer = post(&app, &scene, "b1", tail, &changed).await.expect(200);
+        if answer["data"][1]["status"] != "accepted" {
+            break answer;
+        }
+    };
+    assert_eq!(statuses(&told), ["duplicate", "invalid"], "{told}");
+    assert_eq!(told["data"][1]["errors"][0]["pointer"], "/data/1");
+    app.settle(&scene).await;
+    assert_eq!(app.count("select count(*) from conversions").await, 2);
 }
