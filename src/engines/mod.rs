@@ -27,7 +27,7 @@ mod start;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -108,7 +108,7 @@ pub fn redis_server(
     progress: &Progress,
 ) -> Result<Command, EngineError> {
     let redis = find::programs(options, progress)?.redis;
-    Ok(start::command(&redis, &redis.path, std::path::Path::new("/")))
+    Ok(start::command(&redis, &redis.path, Path::new("/")))
 }
 
 /// Running engines; dropping them stops them.
