@@ -103,10 +103,7 @@ pub fn default_data_dir() -> PathBuf {
 ///
 /// # Errors
 /// Programs missing and not fetchable.
-pub fn redis_server(
-    options: &EngineOptions,
-    progress: &Progress,
-) -> Result<Command, EngineError> {
+pub fn redis_server(options: &EngineOptions, progress: &Progress) -> Result<Command, EngineError> {
     let redis = find::programs(options, progress)?.redis;
     Ok(start::command(&redis, &redis.path, Path::new("/")))
 }
