@@ -145,12 +145,12 @@ impl Facts {
             }
             Decision::Refund { conversion_id, refund_id, amount } => {
                 let refund = Refund { refund_id: refund_id.clone(), amount: *amount };
-                if let Some(c) = self.conversion_mut(*conversion_id) {
+                if let Some(c) = self.conversion_mut(message, *conversion_id) {
                     c.refunds.push(refund);
                 }
             }
             Decision::Restate { conversion_id, .. } => {
-                if let Some(c) = self.conversion_mut(*conversion_id) {
+                if let Some(c) = self.conversion_mut(message, *conversion_id) {
                     c.content_hash = message.report.content_hash();
                     c.price = crate::settlement::decide::price_facts(&message.report);
                     c.restated = Some((message.sent_at, message.message_id.clone()));
@@ -162,7 +162,7 @@ impl Facts {
                     self.fraud.count(after.program_id, after.partner_id, after.occurred_at);
                 }
                 self.pricing.absorb(&step.counted, after.occurred_at);
-                if let Some(c) = self.conversion_mut(step.after.conversion_id) {
+                if let Some(c) = self.conversion_mut(message, step.after.conversion_id) {
                     c.commissions.retain(|old| old.commission_id != step.after.commission_id);
                     c.commissions.push(step.after.clone());
                 }
@@ -183,8 +183,14 @@ impl Facts {
         }
     }
 
-    fn conversion_mut(&mut self, id: ConversionId) -> Option<&mut ConversionFacts> {
-        // A batch touches some hundred conversions, and corrections are few.
-        self.conversions.values_mut().find(|c| c.conversion_id == id)
+    /// Finds the conversion that a message is about by the order's key: a search of all of them
+    /// would make a batch of ten thousand take the square of its time.
+    fn conversion_mut(
+        &mut self,
+        message: &Message,
+        id: ConversionId,
+    ) -> Option<&mut ConversionFacts> {
+        let key = self.order_key(message);
+        self.conversions.get_mut(&key).filter(|c| c.conversion_id == id)
     }
 }
