@@ -131,7 +131,12 @@ impl Commission {
     /// What was earned posts `accrue` while pending and nothing when refused; corrections are
     /// approved at once and post their own code.
     pub fn open(self, by: Hand) -> Result<Step, NoStep> {
-        let of = self.posting_ref(by.at);
+        // What was earned takes effect when it happened, however late it is told.
+        let effective_at = match self.kind {
+            CommissionKind::Earned => self.occurred_at.min(by.at),
+            CommissionKind::Clawback | CommissionKind::Adjustment => by.at,
+        };
+        let of = self.posting_ref(effective_at);
         let posting = match (self.kind, self.state) {
             (CommissionKind::Earned, CommissionState::Rejected) => None,
             (CommissionKind::Earned, _) => Some(Posting::accrue(of, self.amount)?),
