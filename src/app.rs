@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
+use tokio::sync::Semaphore;
 
 use crate::address::Guard;
 use crate::clock::Clock;
@@ -41,6 +42,8 @@ pub struct App {
     pub db: Db,
     /// Finds the messages of conversion sources that came before.
     pub known: Arc<LookUp>,
+    /// Places for requests that wait for their verdict.
+    pub waits: Arc<Semaphore>,
     /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
     /// runtime, and must not wait behind requests.
     pub background_db: Db,
@@ -64,6 +67,7 @@ impl App {
     /// Makes the handles out of the settings.
     pub fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let url = config.database_url.expose_secret();
+        let waits = Arc::new(Semaphore::new(config.wait_max));
         let db = db::connect_lazily(url, config.db_pool)?;
         let background_db = db::connect_lazily(url, BACKGROUND_CONNECTIONS)?;
         let snapshot = SnapshotCell::default();
@@ -109,6 +113,7 @@ impl App {
             config,
             clock,
             known: Arc::new(LookUp::new(db.clone())),
+            waits,
             db,
             background_db,
             snapshot,

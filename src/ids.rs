@@ -123,6 +123,8 @@ typed_id!(/** A ledger account. */ LedgerAccountId, "la");
 typed_id!(/** The receipt of an accepted message. */ ReceiptId, "msg");
 typed_id!(/** A notice: what endpoints are told, and the `webhook-id` of its messages. */ NoticeId, "msg");
 typed_id!(/** An endpoint that is told of notices. */ EndpointId, "we");
+typed_id!(/** A message that waits for the name of its event. */ ParkedId, "pk");
+typed_id!(/** A file of conversions. */ ImportId, "im");
 typed_id!(/** A request, in logs and problems. */ RequestId, "req");
 typed_id!(/** A dead letter. */ DeadLetterId, "dl");
 typed_id!(/** A user: a person or a system that owns keys. */ UserId, "us");
@@ -131,8 +133,10 @@ typed_id!(/** A partner's declared absence. */ AbsenceId, "ab");
 typed_id!(/** A talk with a partner. */ InteractionId, "in");
 typed_id!(/** A partner's goal. */ GoalId, "gl");
 typed_id!(/** A contest. */ ContestId, "ct");
+typed_id!(/** A partner's claim of an order. */ ClaimId, "cl");
 typed_id!(/** A case of a partner that declined. */ CaseId, "ca");
 typed_id!(/** A fall that many partners share. */ IncidentId, "inc");
+typed_id!(/** A bonus, a clawback or a write-off. */ AdjustmentId, "aj");
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

@@ -20,18 +20,21 @@ use crate::clock::Timestamp;
 use crate::commission::timer;
 use crate::config::Role;
 use crate::incident::daily;
+use crate::intake::imports;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
 use crate::server::{self, admin_http};
 use crate::settlement::{click_store, offset_store};
 use crate::stream::redis::Safety;
 use crate::stream::{EventLog as _, Offset, Shard};
-use crate::{account, config, ledger, outbound, telemetry};
+use crate::{account, claim, config, ledger, outbound, telemetry};
 
 /// How long settlement rests when the stream is empty.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// How long it rests when a store is away.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often files are looked for whose lines are to be sent.
+const IMPORTS_PAUSE: Duration = Duration::from_millis(500);
 /// How often due commissions are approved.
 const TIMERS_PAUSE: Duration = Duration::from_secs(1);
 /// How often the figures of `/metrics` that need a question are asked for.
@@ -152,6 +155,9 @@ fn spawn_tasks(
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
         tasks.push(background.spawn(keep_cases(app.clone(), stopping.clone())));
     }
+    if has(Role::Api) {
+        tasks.push(background.spawn(send_imports(app.clone(), stopping.clone())));
+    }
     if has(Role::Deliver) {
         tasks.push(background.spawn(deliver(app.clone(), stopping.clone())));
         tasks.push(background.spawn(send_digests(app.clone(), stopping.clone())));
@@ -255,11 +261,30 @@ async fn settle(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+/// Sends the lines of files that were brought, until none is left.
+async fn send_imports(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
+    loop {
+        let sent = trouble.note("sending a file", imports::send_some(&app).await);
+        let is_idle = sent.is_none_or(|n| n == 0);
+        let rest = if is_idle { IMPORTS_PAUSE } else { Duration::ZERO };
+        if pause(&mut stopping, rest).await {
+            return;
+        }
+    }
+}
+
+async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let (mut trouble, mut revaluing, mut closing) =
+        (Trouble::default(), Trouble::default(), Trouble::default());
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
+        let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
+        revaluing.note("reckoning periods again", revalued);
+        let keys = (&app.config.click_keys, &app.customer_key);
+        let closed = claim::due::close_due(&app.background_db, keys, app.clock.now()).await;
+        closing.note("closing due claims", closed);
     }
 }
 

@@ -55,6 +55,7 @@ pub mod scope {
         LinksRead,
         LinksWrite,
         ConversionsRead,
+        ConversionsWrite,
         CommissionsRead,
         CommissionsWrite,
         PayoutsRead,

@@ -26,6 +26,7 @@ pub enum Scope {
     LinksRead,
     LinksWrite,
     ConversionsRead,
+    ConversionsWrite,
     CommissionsRead,
     CommissionsWrite,
     PayoutsRead,
@@ -49,6 +50,7 @@ impl Scope {
             Self::LinksRead => "links:read",
             Self::LinksWrite => "links:write",
             Self::ConversionsRead => "conversions:read",
+            Self::ConversionsWrite => "conversions:write",
             Self::CommissionsRead => "commissions:read",
             Self::CommissionsWrite => "commissions:write",
             Self::PayoutsRead => "payouts:read",
@@ -115,6 +117,7 @@ impl Role {
                     | LinksRead
                     | LinksWrite
                     | ConversionsRead
+                    | ConversionsWrite
                     | CommissionsRead
                     | CommissionsWrite
                     | ReportsRead

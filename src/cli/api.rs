@@ -91,6 +91,23 @@ impl Api {
         read_json(self.send(request).await?).await
     }
 
+    /// Posts a file as it is, once.
+    pub async fn post_bytes(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        bytes: Vec<u8>,
+    ) -> anyhow::Result<Value> {
+        let mut url = self.address(path)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let request = self.client.post(url);
+        let request = request
+            .header("Idempotency-Key", Uuid::now_v7().to_string())
+            .header("Content-Type", "application/octet-stream")
+            .body(bytes);
+        read_json(self.send(request).await?).await
+    }
+
     /// Finds the program meant by an id, a slug, or by nothing where the key reaches only one.
     pub async fn program(&self, wanted: Option<&str>) -> anyhow::Result<String> {
         if let Some(id) = wanted.filter(|text| text.parse::<ProgramId>().is_ok()) {

@@ -1,4 +1,4 @@
-//! `link sign` and `link inspect`: tokens without a service, from the keys alone.
+//! `link sign`, `link mint` and `link inspect`: tokens without a service, from the keys alone.
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::NaiveDate;
@@ -8,7 +8,7 @@ use super::print;
 use crate::clock::Clock;
 use crate::config;
 use crate::ids::{LinkNo, PartnerNo, ProgramNo};
-use crate::link::token::{LinkKeys, LinkToken, MintEpochs, TokenError, claimed};
+use crate::link::token::{LinkKeys, LinkToken, MintEpochs, MintKey, TokenError, claimed};
 use crate::signing::KeyRing;
 
 /// Commands about links.
@@ -16,6 +16,8 @@ use crate::signing::KeyRing;
 pub(super) enum LinkCommand {
     /// Sign a token with the newest key of TRIBUTARY_LINK_KEYS.
     Sign(SignArgs),
+    /// Sign a link with a partner's own key, as partners do offline.
+    Mint(MintArgs),
     /// Tell whether a token is ours, and what it says.
     Inspect(InspectArgs),
 }
@@ -37,6 +39,19 @@ pub(super) struct SignArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct MintArgs {
+    /// The partner's key, trbm_…; better given in TRIBUTARY_MINT_KEY, which no list of processes shows.
+    #[arg(long)]
+    key: Option<String>,
+    /// Number of the link, from 2,147,483,648.
+    #[arg(long)]
+    link: u32,
+    /// Last day on which the link works, UTC.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    expires_on: Option<NaiveDate>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// The token, or a whole link.
     token: String,
@@ -49,6 +64,7 @@ pub(super) struct InspectArgs {
 pub(super) fn run(command: LinkCommand) -> anyhow::Result<()> {
     match command {
         LinkCommand::Sign(args) => sign(&args),
+        LinkCommand::Mint(args) => mint(args),
         LinkCommand::Inspect(args) => inspect(&args),
     }
 }
@@ -71,12 +87,25 @@ fn sign(args: &SignArgs) -> anyhow::Result<()> {
         link: LinkNo(args.link),
         expires_on: args.expires_on,
     };
-    let text = token.sign(&link_keys()?.issued)?;
-    match config::environment("TRIBUTARY_PUBLIC_URL") {
-        Some(base) => print(format!("{}/r/{text}", base.trim_end_matches('/'))),
-        None => print(text),
-    }
+    print_link(&token.sign(&link_keys()?.issued)?);
     Ok(())
+}
+
+fn mint(args: MintArgs) -> anyhow::Result<()> {
+    let text = args.key.or_else(|| config::environment("TRIBUTARY_MINT_KEY"));
+    let text = text.context("give the partner's key by TRIBUTARY_MINT_KEY or --key")?;
+    let key = MintKey::parse(text.trim())
+        .context("that is no partner's key: it begins with trbm_ and has 59 characters")?;
+    print_link(&key.sign(LinkNo(args.link), args.expires_on)?);
+    Ok(())
+}
+
+/// Prints a link where the address of the service is known, else the token alone.
+fn print_link(token: &str) {
+    match config::environment("TRIBUTARY_PUBLIC_URL") {
+        Some(base) => print(format!("{}/r/{token}", base.trim_end_matches('/'))),
+        None => print(token),
+    }
 }
 
 fn inspect(args: &InspectArgs) -> anyhow::Result<()> {

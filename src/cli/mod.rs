@@ -1,9 +1,12 @@
 //! The command line.
 
 pub mod api;
+mod conversions;
+mod dead_letters;
 mod decline;
 mod link;
 mod partners;
+mod payout;
 mod report;
 mod serve;
 
@@ -51,6 +54,15 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Bring conversions in a file.
+    #[command(subcommand)]
+    Conversions(conversions::ConversionsCommand),
+    /// Events that could not be settled: see them, send them again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// Run payouts of a running service: dry run, batch, approval, files, results.
+    #[command(subcommand)]
+    Payout(payout::PayoutCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -132,6 +144,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Conversions(command) => conversions::run(command).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Payout(command) => payout::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

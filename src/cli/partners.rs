@@ -208,7 +208,7 @@ fn write(columns: &[Column], rows: &[Vec<Cell>], format: Format) -> String {
 }
 
 /// Lays cells out in columns, two spaces apart.
-fn table(columns: &[Column], rows: &[Vec<Cell>]) -> String {
+pub(super) fn table(columns: &[Column], rows: &[Vec<Cell>]) -> String {
     let head = columns.iter().map(|c| c.name.to_owned()).collect();
     let lines: Vec<Vec<String>> =
         std::iter::once(head).chain(rows.iter().map(|r| r.iter().map(shown).collect())).collect();

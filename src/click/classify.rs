@@ -177,7 +177,8 @@ impl RequestHead<'_> {
         self.sec_gpc.is_some_and(|value| value.trim() == "1")
     }
 
-    fn is_speculative(&self) -> bool {
+    /// Tells whether a browser fetched ahead of its person: nothing may happen then.
+    pub fn is_speculative(&self) -> bool {
         // `preview` is what Safari's Top Sites said in `X-Purpose`.
         const WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
         [self.sec_purpose, self.purpose, self.x_purpose, self.x_moz].into_iter().flatten().any(

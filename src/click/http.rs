@@ -28,7 +28,7 @@ use crate::config::{GpcMode, Role, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
-use crate::link::token::{LinkToken, MintEpochs, TokenError, claimed};
+use crate::link::token::{LinkToken, TokenError, claimed};
 use crate::metrics as metric;
 use crate::sealing::random_bytes;
 use crate::signing::{Key, tag};
@@ -234,10 +234,8 @@ impl Redirect {
         now: Timestamp,
     ) -> Result<(LinkToken, &'s ProgramTerms), DeadLink> {
         let text = &req.path()[PREFIX.len()..];
-        let epochs = |program, partner| {
-            let terms = snapshot.enrollment(program, partner)?;
-            Some(MintEpochs { current: terms.mint_epoch, previous: None })
-        };
+        let epochs =
+            |program, partner| Some(snapshot.enrollment(program, partner)?.mint_epochs(now));
         let token = LinkToken::verify(&self.app.link_keys, text, now.date_naive(), epochs)
             .map_err(|error| DeadLink {
                 reason: reason_of(error),

@@ -56,7 +56,6 @@ pub fn approval(plan: Approval, trust: Trust, postbacks: PostbackApproval) -> Ap
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::Rounding;
 
     fn day(day: u32) -> Timestamp {
         format!("2026-11-{day:02}T00:00:00Z").parse().unwrap()
@@ -68,7 +67,7 @@ mod tests {
             rules: Vec::new(),
             hold_days: 9,
             approval: Approval::Auto,
-            rounding: Rounding::HalfEven,
+            common: Default::default(),
         };
         let until = hold_until(day(1), &terms);
         assert_eq!(until, day(10));

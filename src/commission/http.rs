@@ -320,7 +320,7 @@ async fn corrections(
     let filter =
         Filter { programs: Some(&programs), conversions: Some(&conversions), ..Filter::default() };
     let mut rows = store::load(db, filter, i64::MAX).await?;
-    rows.retain(|row| row.corrects_id == Some(of.commission_id));
+    rows.retain(|row| row.corrects_id == Some(of.commission_id) && !row.kind.is_earned());
     Ok(rows)
 }
 
@@ -535,13 +535,21 @@ async fn take(
         "reason": action.reason().map(Reason::code),
         "note": hand.note,
     }));
+    let by = hand.clone();
     let step = commission.take(action, standing, has_corrections, hand).map_err(|e| match e {
         NoStep::Illegal(e) => refused(id, e, standing),
         NoStep::Posting(e) => Problem::internal(e),
         NoStep::Money(e) => Problem::internal(e),
     })?;
     let after = step.after.clone();
-    store::apply(db, vec![step], now).await?;
+    let mut steps = vec![step];
+    // What befalls a partner's commission befalls what its recruiter has of it.
+    let following = store::load_following(db, commission.program_id, &[id]).await?;
+    for row in following.iter().filter(|row| row.kind == CommissionKind::Recruiter) {
+        let is_corrected = following.iter().any(|c| c.corrects_id == Some(row.commission_id));
+        steps.extend(row.take(action, Standing::Good, is_corrected, by.clone()).ok());
+    }
+    store::apply(db, steps, now).await?;
     audit_store::record(db, entry, now).await?;
     Ok(Answer::ok(show(db, after).await?))
 }

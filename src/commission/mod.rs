@@ -12,10 +12,13 @@ pub mod kind;
 pub mod plan;
 pub mod plan_http;
 pub mod plan_store;
+pub mod pricing;
 pub mod refund;
 pub mod row;
 pub mod state;
 pub mod store;
+pub mod terms_http;
+pub mod terms_store;
 pub mod timer;
 
 pub use plan::{Calculation, NoCommission, PlanDocument, PlanTerms, PlanVersion, PriceFacts};

@@ -13,19 +13,23 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::plan::{
-    Approval, EventKind, InvalidPlan, PlanDocument, PlanTerms, Rule, RuleDocument,
+    CapDocument, InvalidPlan, Language, PayInDocument, PlanDocument, PlanTerms, RecruiterDocument,
+    RuleDocument, SCHEMA, Warning,
 };
 use crate::commission::plan_store::{self, PlanRow};
 use crate::commission::store;
 use crate::db::broken_constraint;
 use crate::ids::{PlanVersionId, ProgramId};
-use crate::money::Rounding;
 use crate::web::fields::{KeyedJson, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
 /// Adds the routes of plans.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(create_plan).service(list_plans).service(get_plan);
+    cfg.service(create_plan)
+        .service(list_plans)
+        .service(plan_schema)
+        .service(plan_words)
+        .service(get_plan);
 }
 
 /// An edition of a plan to be made: a plan document and its date.
@@ -38,14 +42,21 @@ pub struct NewPlanBody {
     pub effective_from: Option<Timestamp>,
     /// The version of this form: 1.
     pub v: u8,
-    /// The rules, at least one.
-    pub rules: Vec<RuleDocument>,
+    /// The rules, at least one; 20 % of each sale where none are given.
+    pub rules: Option<Vec<RuleDocument>>,
     /// Days between the event and its approval; 30 by default.
     pub hold_days: Option<u16>,
     /// `auto` (by default) or `manual`.
     pub approval: Option<String>,
     /// `half_even` (by default), `half_up` or `down`.
     pub rounding: Option<String>,
+    /// What holds for all rules together.
+    #[serde(default)]
+    pub caps: Vec<CapDocument>,
+    /// The currency that commissions are paid in, if not in that of each sale.
+    pub pay_in: Option<PayInDocument>,
+    /// What the recruiter of a partner has of its sales.
+    pub recruiter: Option<RecruiterDocument>,
 }
 
 /// An edition of a plan as it is shown.
@@ -62,11 +73,49 @@ pub struct PlanBody {
     pub effective_from: Timestamp,
     /// The plan.
     pub document: PlanDocument,
-    /// The plan in words, a sentence for each rule and one for the hold.
+    /// The plan in words, a sentence for each rule and for what holds for all; in Russian by
+    /// `GET /v1/plans/{id}/words?lang=ru`.
     pub sentences: Vec<String>,
+    /// What a partner manager should think twice about; the plan is taken all the same.
+    pub warnings: Vec<WarningBody>,
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
+}
+
+/// Something to think twice about.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WarningBody {
+    /// What kind: `unusual_rate`, `many_rules`, `complex_rule` and so on.
+    pub code: &'static str,
+    /// Where in the plan, as a JSON pointer.
+    pub pointer: String,
+    /// What, and what to do about it.
+    pub message: String,
+}
+
+impl From<Warning> for WarningBody {
+    fn from(warning: Warning) -> Self {
+        let Warning { code, pointer, message } = warning;
+        Self { code, pointer, message }
+    }
+}
+
+/// In which language.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct WordsQuery {
+    /// `en` (by default) or `ru`.
+    pub lang: Option<String>,
+}
+
+/// A plan in words.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WordsBody {
+    /// The language.
+    pub lang: String,
+    /// A sentence for each rule, then what holds for all.
+    pub sentences: Vec<String>,
 }
 
 impl TryFrom<PlanRow> for PlanBody {
@@ -78,7 +127,8 @@ impl TryFrom<PlanRow> for PlanBody {
             id: row.plan_version_id,
             program_id: row.program_id,
             effective_from: row.effective_from,
-            sentences: sentences(&terms),
+            sentences: terms.words(Language::En),
+            warnings: terms.warnings().into_iter().map(WarningBody::from).collect(),
             document: row.document,
             created_at: row.created_at,
         })
@@ -87,12 +137,16 @@ impl TryFrom<PlanRow> for PlanBody {
 
 impl NewPlanBody {
     fn into_document(self) -> PlanDocument {
+        let usual = PlanDocument::default();
         PlanDocument {
             v: self.v,
-            rules: self.rules,
-            hold_days: self.hold_days.unwrap_or(30),
-            approval: self.approval.unwrap_or_else(|| "auto".to_owned()),
-            rounding: self.rounding.unwrap_or_else(|| Rounding::default().code().to_owned()),
+            rules: self.rules.unwrap_or(usual.rules),
+            hold_days: self.hold_days.unwrap_or(usual.hold_days),
+            approval: self.approval.unwrap_or(usual.approval),
+            rounding: self.rounding.unwrap_or(usual.rounding),
+            caps: self.caps,
+            pay_in: self.pay_in,
+            recruiter: self.recruiter,
         }
     }
 }
@@ -121,35 +175,6 @@ fn check_date(latest: Option<Timestamp>, wanted: Timestamp, now: Timestamp) -> R
         Some(_) if wanted < now => Err(BadDate::Past(now)),
         Some(_) => Ok(()),
     }
-}
-
-/// Says a plan in words.
-fn sentences(terms: &PlanTerms) -> Vec<String> {
-    let rules = terms
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(n, rule)| format!("Rule {}: {}.", n + 1, in_words(rule)));
-    let hold = match terms.approval {
-        Approval::Auto => {
-            format!("Approved by itself {} days after the event.", terms.hold_days)
-        }
-        Approval::Manual => {
-            format!("Held {} days after the event, then approved by hand.", terms.hold_days)
-        }
-    };
-    rules.chain([hold]).collect()
-}
-
-fn in_words(rule: &Rule) -> String {
-    let event = rule.event.map_or("any event", EventKind::code);
-    let currency = rule.currency.map(|c| format!(" in {c}")).unwrap_or_default();
-    let rate = rule.kind.percent().map(|p| format!("{} of the net amount", p.rate));
-    let flat = rule.kind.flat().map(|f| f.amount.to_string());
-    let pay: Vec<String> = [rate, flat].into_iter().flatten().collect();
-    let min = rule.min.map(|m| format!(", at least {m}")).unwrap_or_default();
-    let max = rule.max.map(|m| format!(", at most {m}")).unwrap_or_default();
-    format!("{event}{currency} earns {}{min}{max}", pay.join(" plus "))
 }
 
 /// Adds an edition of a program's plan.
@@ -255,6 +280,42 @@ async fn get_plan(
     Ok(HttpResponse::Ok().json(PlanBody::try_from(row)?))
 }
 
+/// Says an edition of a plan in plain words.
+#[utoipa::path(tag = "programs", params(WordsQuery), responses(
+    (status = 200, body = WordsBody), (status = 404, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+#[get("/v1/plans/{id}/words")]
+async fn plan_words(
+    app: Data<App>,
+    caller: Caller<scope::ProgramsRead>,
+    id: Path<String>,
+    query: Query<WordsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let id: PlanVersionId = path_id(&id)?;
+    let lang = query.into_inner().lang.unwrap_or_else(|| "en".to_owned());
+    let language = Language::from_code(&lang).ok_or_else(|| {
+        let detail = format!("{lang:?} is neither en nor ru");
+        Problem::new(Code::InvalidField).error("/lang", detail)
+    })?;
+    let db = app.db.clone();
+    let found = detached(async move {
+        let mut db = db.acquire().await?;
+        Ok(plan_store::find_plan(&mut db, id).await?)
+    })
+    .await?;
+    let row = found.filter(|row| caller.reaches(row.program_id));
+    let row = row.ok_or_else(|| Problem::new(Code::NotFound))?;
+    let terms = PlanTerms::try_from(&row.document).map_err(Problem::internal)?;
+    Ok(HttpResponse::Ok().json(WordsBody { lang, sentences: terms.words(language) }))
+}
+
+/// Returns the JSON Schema of a plan, for editors and for forms.
+#[utoipa::path(tag = "programs", responses((status = 200, body = Object)))]
+#[get("/v1/plans/schema")]
+async fn plan_schema(_caller: Caller<scope::ProgramsRead>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/schema+json").body(SCHEMA)
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -276,24 +337,5 @@ mod tests {
         ] {
             assert_eq!(check_date(latest, wanted, now), expected, "{latest:?} {wanted}");
         }
-    }
-
-    #[test]
-    fn a_plan_is_said_in_words_with_its_defaults() {
-        let body: NewPlanBody = serde_json::from_value(json!({"v": 1, "rules": [
-            {"event": "sale", "kind": "percent", "percent_bps": 2000},
-            {"event": "any", "kind": "percent_plus_flat", "currency": "EUR", "percent_bps": 750,
-             "flat": "1.00", "min": "2.00", "max": "50.00"}]}))
-        .unwrap();
-        let terms = PlanTerms::try_from(&body.into_document()).unwrap();
-        assert_eq!(
-            sentences(&terms),
-            [
-                "Rule 1: sale earns 20 % of the net amount.",
-                "Rule 2: any event in EUR earns 7.5 % of the net amount plus 1.00 EUR, \
-                 at least 2.00 EUR, at most 50.00 EUR.",
-                "Approved by itself 30 days after the event.",
-            ]
-        );
     }
 }

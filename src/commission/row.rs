@@ -5,7 +5,8 @@
 //! the store, many at a time.
 
 use crate::clock::Timestamp;
-use crate::commission::plan::Approval;
+use crate::commission::plan::{Approval, wire};
+use crate::commission::pricing::{Arrival, Counted};
 use crate::commission::state::{
     Action, CommissionFacts, CommissionKind, CommissionState, IllegalTransition, Reason,
     Reservation, Standing, transition,
@@ -14,6 +15,9 @@ use crate::ids::{CommissionId, ConversionId, PartnerId, PayoutId, PlanVersionId,
 use crate::ledger::posting::{Code, CommissionRef};
 use crate::ledger::{Posting, PostingError};
 use crate::money::{Money, MoneyError};
+
+/// The rule of steps that follow from reckoning a period again.
+pub const REVALUED: &str = "period_revalued";
 
 /// A commission: what a partner is owed for a conversion, or what is taken back.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +73,36 @@ pub struct Step {
     pub posting: Option<Posting>,
     /// Who did it and by which rule.
     pub by: Hand,
+    /// What it adds to the sums of its periods; of an opening only.
+    pub counted: Vec<Counted>,
+    /// Whether its periods are to be reckoned again.
+    pub arrival: Arrival,
+}
+
+impl Step {
+    fn new(
+        after: Commission,
+        from: Option<CommissionState>,
+        posting: Option<Posting>,
+        by: Hand,
+    ) -> Self {
+        Self { after, from, posting, by, counted: Vec::new(), arrival: Arrival::InOrder }
+    }
+
+    /// Returns whether the periods of the commission are to be reckoned again: it came late, or
+    /// what was counted of it is no longer so.
+    pub fn is_unsettling(&self) -> bool {
+        let after = &self.after;
+        if self.by.rule == REVALUED || !wire::is_counted(&after.calculation) {
+            return false;
+        }
+        let is_over = matches!(after.state, CommissionState::Rejected | CommissionState::Reversed);
+        let is_amended = self.posting.as_ref().is_some_and(|p| p.code() == Code::Amend);
+        let is_correction = self.from.is_none() && !after.kind.is_earned();
+        self.arrival == Arrival::Unsettling
+            || (self.from.is_some() && (is_over || is_amended))
+            || is_correction
+    }
 }
 
 /// Who takes a step, when, and by which rule.
@@ -133,19 +167,27 @@ impl Commission {
     pub fn open(self, by: Hand) -> Result<Step, NoStep> {
         // What was earned takes effect when it happened, however late it is told.
         let effective_at = match self.kind {
-            CommissionKind::Earned => self.occurred_at.min(by.at),
-            CommissionKind::Clawback | CommissionKind::Adjustment => by.at,
+            CommissionKind::Earned | CommissionKind::Recruiter => self.occurred_at.min(by.at),
+            CommissionKind::Clawback | CommissionKind::Adjustment | CommissionKind::TrueUp => by.at,
         };
         let of = self.posting_ref(effective_at);
         let posting = match (self.kind, self.state) {
-            (CommissionKind::Earned, CommissionState::Rejected) => None,
-            (CommissionKind::Earned, _) => Some(Posting::accrue(of, self.amount)?),
+            (CommissionKind::Earned | CommissionKind::Recruiter, CommissionState::Rejected) => None,
+            // A part of very little, or one that a cap left nothing of, moves no money.
+            (CommissionKind::Earned | CommissionKind::Recruiter, _) if self.amount.is_zero() => {
+                None
+            }
+            (CommissionKind::Earned | CommissionKind::Recruiter, _) => {
+                Some(Posting::accrue(of, self.amount)?)
+            }
             (CommissionKind::Clawback, _) => {
                 Some(Posting::clawback(of, self.amount.checked_neg()?)?)
             }
-            (CommissionKind::Adjustment, _) => Some(Posting::adjust(of, self.amount)?),
+            (CommissionKind::Adjustment | CommissionKind::TrueUp, _) => {
+                Some(Posting::adjust(of, self.amount)?)
+            }
         };
-        Ok(Step { after: self, from: None, posting, by })
+        Ok(Step::new(self, None, posting, by))
     }
 
     /// Takes an action that changes its state and not its amount.
@@ -159,6 +201,7 @@ impl Commission {
         let outcome = transition(&self.facts(standing, has_corrections, by.at), action)?;
         let of = self.posting_ref(by.at);
         let posting = match outcome.posting {
+            _ if self.amount.is_zero() => None,
             Some(Code::Approve) => Some(Posting::approve(of, self.amount)?),
             Some(Code::Reject) => Some(Posting::reject(of, self.amount)?),
             Some(Code::Reverse) => Some(Posting::reverse(of, self.amount)?),
@@ -181,7 +224,7 @@ impl Commission {
         if let Some(reason) = action.reason() {
             after.reason = Some(reason.code().to_owned());
         }
-        Ok(Step { after, from: Some(self.state), posting, by })
+        Ok(Step::new(after, Some(self.state), posting, by))
     }
 
     /// Reserves it for a payout.
@@ -198,7 +241,7 @@ impl Commission {
         after.amount = to;
         let revision = u32::try_from(after.revision).unwrap_or(u32::MAX);
         let posting = Posting::amend(self.posting_ref(hand.at), by, revision)?;
-        Ok(Step { after, from: Some(self.state), posting: Some(posting), by: hand })
+        Ok(Step::new(after, Some(self.state), Some(posting), hand))
     }
 
     /// Opens a clawback or an adjustment of it; `amount` is signed.
@@ -212,7 +255,10 @@ impl Commission {
     ) -> Result<Step, NoStep> {
         let action = match kind {
             CommissionKind::Clawback => Action::ClawBack(reason.unwrap_or(Reason::Other)),
-            CommissionKind::Adjustment | CommissionKind::Earned => Action::Adjust,
+            CommissionKind::TrueUp
+            | CommissionKind::Adjustment
+            | CommissionKind::Earned
+            | CommissionKind::Recruiter => Action::Adjust,
         };
         transition(&self.facts(Standing::Good, true, by.at), action)?;
         let row = Self {
@@ -220,7 +266,11 @@ impl Commission {
             kind,
             state: CommissionState::Approved,
             corrects_id: Some(self.commission_id),
-            calculation: serde_json::json!({"corrects": self.commission_id, "cause": cause}),
+            calculation: serde_json::json!({
+                "corrects": self.commission_id,
+                "cause": cause,
+                "is_counted": wire::is_counted(&self.calculation),
+            }),
             cause,
             amount,
             created_at: by.at,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
+use crate::commission::pricing;
 use crate::commission::row::{Commission, Step};
 use crate::commission::state::{CommissionKind, CommissionState};
 use crate::db::DbTx;
@@ -61,6 +62,7 @@ pub async fn apply(
     insert_rows(db, opened.into_values().collect()).await?;
     update_rows(db, changed.into_values().collect()).await?;
     insert_history(db, &steps, &ids).await?;
+    pricing::store::take_in(db, &steps).await?;
     Ok(())
 }
 
@@ -317,6 +319,37 @@ pub async fn load(
     rows.into_iter().map(Commission::try_from).collect()
 }
 
+/// Loads the rows that follow these commissions: their corrections, what their recruiters have,
+/// and the corrections of that.
+pub async fn load_following(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    of: &[CommissionId],
+) -> Result<Vec<Commission>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"with direct as (
+               select commission_id, kind
+               from commissions
+               where program_id = $1 and corrects_id = any($2))
+           select d.commission_id as "commission_id!: CommissionId" from direct d
+           union all
+           select c.commission_id
+           from direct d
+           join commissions c on c.program_id = $1 and c.corrects_id = d.commission_id
+           where d.kind = 'recruiter'"#,
+        program_id.0,
+        &of.iter().map(|c| c.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let programs = [program_id];
+    let filter = Filter { programs: Some(&programs), ids: Some(&ids), ..Filter::default() };
+    load(db, filter, i64::MAX).await
+}
+
 /// Locks and loads pending commissions whose hold is over and which time alone approves, of
 /// partners in good standing. Rows that another process works on are passed over.
 pub async fn lock_due(
@@ -340,6 +373,12 @@ pub async fn lock_due(
            where c.state = 'pending'
              and c.approval = 'auto'
              and c.hold_until <= $1
+             -- A recruiter's follows the partner's.
+             and (c.kind <> 'recruiter'
+                  or exists (select from commissions o
+                             where o.program_id = c.program_id
+                               and o.commission_id = c.corrects_id
+                               and o.state in ('approved', 'paid')))
              and e.status in ('active', 'ended')
              and p.status = 'active'
            order by c.hold_until, c.commission_id

@@ -1,15 +1,96 @@
-//! What time does to commissions: it approves those whose hold is over, and holds for review what
-//! looks wrong by then.
+//! What time does to commissions: it approves those whose hold is over, holds for review what
+//! looks wrong by then, and reckons the periods of those again that came out of order.
 
 use crate::clock::Timestamp;
+use crate::commission::pricing;
+use crate::commission::pricing::revalue::Terms;
 use crate::commission::row::{Commission, Hand, NoStep, Step};
 use crate::commission::state::{Action, Reason, Standing};
 use crate::commission::store::{self, ApplyError};
-use crate::db::Db;
+use crate::db::{Db, DbTx};
 use crate::fraud::{self, Flag, RaisedFlag, gate};
+use crate::ids::{PartnerId, ProgramId};
 
 /// Commissions approved in one transaction, at most.
 const BATCH_MAX: i64 = 1000;
+
+/// Partners whose periods are reckoned again in one round, at most.
+const MARKED_MAX: i64 = 100;
+
+/// Reckons marked periods again and returns for how many partners.
+pub async fn revalue_marked(db: &Db, now: Timestamp) -> Result<u64, ApplyError> {
+    let mut n_done = 0;
+    let mut db_tx = db.begin().await?;
+    let marked = pricing::store::marked(&mut db_tx, None, MARKED_MAX).await?;
+    db_tx.commit().await?;
+    let mut failed = None;
+    for (program_id, partner_id) in marked {
+        let mut db_tx = db.begin().await?;
+        // One partner whose periods cannot be reckoned must not hold up the others.
+        match revalue(&mut db_tx, program_id, partner_id, now).await {
+            Ok(is_done) => {
+                db_tx.commit().await?;
+                n_done += u64::from(is_done);
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    Ok(n_done)
+}
+
+/// Fixes a program's tiers, caps and budgets for what happened before `until`: whatever is marked
+/// is reckoned once more, and never again. To be called when a period is closed, in the same
+/// transaction.
+pub async fn fix_period(
+    db: &mut DbTx,
+    program_id: ProgramId,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    loop {
+        let marked = pricing::store::marked(db, Some(program_id), MARKED_MAX).await?;
+        let Some((_, partner_id)) = marked.first() else { break };
+        revalue(db, program_id, *partner_id, now).await?;
+    }
+    Ok(pricing::store::fix(db, program_id, until).await?)
+}
+
+/// Reckons the periods of a partner again, or of the whole program where something is counted for
+/// all together; false when another process has done it.
+async fn revalue(
+    db: &mut DbTx,
+    program_id: ProgramId,
+    partner_id: PartnerId,
+    now: Timestamp,
+) -> Result<bool, ApplyError> {
+    let program = pricing::store::load_program(db, program_id).await?;
+    let terms = Terms {
+        program_id,
+        versions: &program.versions,
+        zone: program.zone,
+        fixed_until: program.fixed_until,
+        now,
+    };
+    let partner = Some(partner_id).filter(|_| !terms.counts_whole_program());
+    pricing::store::lock_groups(db, &[(program_id, partner)].into()).await?;
+    let Some(from_at) = pricing::store::take_marks(db, program_id, partner).await? else {
+        return Ok(false);
+    };
+    let floor = terms.floor(from_at);
+    // A day earlier than any time zone could make it; what is too early is only counted.
+    let since = (floor - chrono::Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc();
+    let earned = pricing::store::load_earned(db, program_id, partner, since).await?;
+    let done = terms.revalue(&earned, floor).map_err(|error| {
+        tracing::error!("the periods of {partner_id} cannot be reckoned again: {error}");
+        ApplyError::Stale
+    })?;
+    store::apply(db, done.steps, now).await?;
+    pricing::store::write_sums(db, &done.sums).await?;
+    Ok(true)
+}
 
 /// Approves what is due and returns how many were approved.
 ///

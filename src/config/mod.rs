@@ -82,6 +82,8 @@ pub struct Config {
     pub webhook_max_bytes: usize,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Requests that may wait for their verdict at one time.
+    pub wait_max: usize,
     /// Ranges that webhook endpoints may lie in though they are not public.
     pub outbound_allow: Vec<Network>,
     /// Mail server of the daily digest.
@@ -198,6 +200,7 @@ impl Config {
             webhook_tolerance: r.read("TRIBUTARY_WEBHOOK_TOLERANCE_S", parse::seconds(1..=3600)),
             webhook_max_bytes: r
                 .read("TRIBUTARY_WEBHOOK_MAX_BYTES", parse::number(1024..=1_048_576)),
+            wait_max: r.read("TRIBUTARY_WAIT_MAX", parse::number(0..=100_000)),
             trusted_proxies: r
                 .read_optional("TRIBUTARY_TRUSTED_PROXIES", parse::networks)
                 .unwrap_or_default(),

@@ -141,6 +141,15 @@ pub struct ReceiptBody {
     pub commission: Option<EarnedBody>,
 }
 
+impl ReceiptBody {
+    /// Tells what became of the message behind a receipt.
+    pub fn new(receipt: ReceiptId, row: ReceiptRow) -> Result<Self, Problem> {
+        let ReceiptRow { status, reason, conversion_id, commission, program_id: _ } = row;
+        let commission = commission.map(EarnedBody::try_from).transpose()?;
+        Ok(Self { receipt, status, reason, conversion_id, commission })
+    }
+}
+
 impl TryFrom<ConversionRow> for ConversionBody {
     type Error = Problem;
 
@@ -273,10 +282,7 @@ async fn get_receipt(
              a second.",
         )
     })?;
-    let ReceiptRow { status, reason, conversion_id, commission, program_id: _ } = row;
-    let commission = commission.map(EarnedBody::try_from).transpose()?;
-    let answer = ReceiptBody { receipt, status, reason, conversion_id, commission };
-    Ok(HttpResponse::Ok().json(answer))
+    Ok(HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?))
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! it says. Nothing here decides what a conversion earns; that is settlement.
 
 pub mod http;
+pub mod parked_store;
+pub mod postback;
+pub mod sheet;
 pub mod signature;
 pub mod store;
 pub mod webhook;

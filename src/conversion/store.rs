@@ -153,29 +153,53 @@ pub async fn find_receipt(
     db: &mut PgConnection,
     receipt_id: ReceiptId,
 ) -> Result<Option<ReceiptRow>, sqlx::Error> {
-    let message = sqlx::query!(
-        r#"select program_id as "program_id: ProgramId", status, reason,
-                  conversion_id as "conversion_id: ConversionId"
-           from webhook_messages
-           where receipt_id = $1
-           order by settled_at
-           limit 1"#,
-        receipt_id.0,
+    Ok(find_receipts(db, &[receipt_id]).await?.into_iter().next().map(|(_, row)| row))
+}
+
+/// Finds what became of messages; those that are not settled are left out.
+pub async fn find_receipts(
+    db: &mut PgConnection,
+    receipts: &[ReceiptId],
+) -> Result<Vec<(ReceiptId, ReceiptRow)>, sqlx::Error> {
+    let ids: Vec<_> = receipts.iter().map(|r| r.0).collect();
+    let rows = sqlx::query!(
+        r#"select m.receipt_id as "receipt_id: ReceiptId", m.program_id as "program_id: ProgramId",
+                  m.status, m.reason, m.conversion_id as "conversion_id: ConversionId",
+                  c.commission_id as "commission_id?: CommissionId", c.state as "state?",
+                  c.amount_minor as "amount_minor?", c.currency as "currency?"
+           from webhook_messages m
+           left join lateral (
+               select commission_id, state, amount_minor, currency
+               from commissions
+               where program_id = m.program_id and conversion_id = m.conversion_id
+                 and kind = 'earned'
+               order by commission_id
+               limit 1) c on true
+           where m.receipt_id = any($1)
+           order by m.settled_at"#,
+        &ids,
     )
-    .fetch_optional(&mut *db)
+    .fetch_all(db)
     .await?;
-    let Some(message) = message else { return Ok(None) };
-    let commission = match message.conversion_id {
-        Some(conversion_id) => find_earned(db, message.program_id, conversion_id).await?,
-        None => None,
-    };
-    Ok(Some(ReceiptRow {
-        program_id: message.program_id,
-        status: message.status,
-        reason: message.reason,
-        conversion_id: message.conversion_id,
-        commission,
-    }))
+    let told = rows.into_iter().map(|row| {
+        let commission = (|| {
+            Some(EarnedRow {
+                commission_id: row.commission_id?,
+                state: row.state?,
+                amount_minor: row.amount_minor?,
+                currency: row.currency?,
+            })
+        })();
+        let receipt = ReceiptRow {
+            program_id: row.program_id,
+            status: row.status,
+            reason: row.reason,
+            conversion_id: row.conversion_id,
+            commission,
+        };
+        (row.receipt_id, receipt)
+    });
+    Ok(told.collect())
 }
 
 /// Finds what a conversion earned.

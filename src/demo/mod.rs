@@ -6,6 +6,7 @@
 //! approved as they would have been; `rows` writes what a merchant would have set up by hand.
 
 pub mod cast;
+pub(crate) mod payable;
 mod payday;
 mod rows;
 pub mod shop;

@@ -36,8 +36,14 @@ pub(super) async fn pay_month(
     let month = (day - Days::new(1)).format("%Y-%m").to_string();
     let currency: Currency = program.currency.parse()?;
     let actor = |user_id: UserId| Actor { user_id, name: format!("user:{user_id}"), at };
-    let new =
-        NewBatch { program: program.clone(), period: month.parse()?, currency, cutoff_at: at };
+    let new = NewBatch {
+        program: program.clone(),
+        period: month.parse()?,
+        currency,
+        cutoff_at: at,
+        execution_on: day,
+        today: day,
+    };
     let mut db_tx = db.begin().await?;
     let batch = match action::create(&mut db_tx, new, &actor(hands.maker)).await {
         Ok((batch, _)) => batch,

@@ -9,12 +9,13 @@ use crate::commission::PlanDocument;
 use crate::commission::plan::RuleDocument;
 use crate::db::DbTx;
 use crate::demo::cast::{Cast, DECLINING, LinkPlan, PartnerPlan};
-use crate::demo::{DemoOptions, DemoReport, Named, SLUG, Seeded};
+use crate::demo::{DemoOptions, DemoReport, Named, SLUG, Seeded, payable};
 use crate::ids::{
     LinkId, LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, SecretId, SourceId,
 };
 use crate::link::store::Link;
 use crate::partner::{Enrollment, Partner};
+use crate::payout::method::MethodDocument;
 use crate::program::{Program, Source};
 use crate::{commission, link, partner, program};
 
@@ -53,7 +54,7 @@ pub(super) async fn set_up(
     let source_id = make_source(&mut db, app, options, program.program_id, before).await?;
     let mut partners = Vec::with_capacity(cast.partners.len());
     for plan in &cast.partners {
-        let made = make_partner(&mut db, cast, plan, program.program_id).await;
+        let made = make_partner(&mut db, app, cast, plan, program.program_id).await;
         partners.push(made.with_context(|| format!("the partner {} was not made", plan.name))?);
     }
     db.commit().await?;
@@ -124,31 +125,9 @@ async fn make_plans(
 }
 
 fn plan(percent_bps: u32) -> PlanDocument {
-    let sale = RuleDocument {
-        event: "sale".to_owned(),
-        kind: "percent".to_owned(),
-        currency: None,
-        percent_bps: Some(percent_bps),
-        flat: None,
-        min: None,
-        max: None,
-    };
-    let lead = RuleDocument {
-        event: "lead".to_owned(),
-        kind: "flat".to_owned(),
-        currency: Some("EUR".to_owned()),
-        percent_bps: None,
-        flat: Some("5.00".to_owned()),
-        min: None,
-        max: None,
-    };
-    PlanDocument {
-        v: 1,
-        rules: vec![sale, lead],
-        hold_days: 30,
-        approval: "auto".to_owned(),
-        rounding: "half_even".to_owned(),
-    }
+    let rules =
+        vec![RuleDocument::percent("sale", percent_bps), RuleDocument::flat("lead", "EUR", "5.00")];
+    PlanDocument { rules, ..PlanDocument::default() }
 }
 
 async fn make_source(
@@ -175,6 +154,7 @@ async fn make_source(
 
 async fn make_partner(
     db: &mut DbTx,
+    app: &App,
     cast: &Cast,
     plan: &PartnerPlan,
     program_id: ProgramId,
@@ -203,6 +183,13 @@ async fn make_partner(
         created_at: joined_at,
     };
     partner::store::insert_enrollment(db, &enrollment).await?;
+    let method = MethodDocument {
+        kind: "paypal".to_owned(),
+        holder: row.name.clone(),
+        email: row.email.clone(),
+        ..MethodDocument::default()
+    };
+    payable::make_payable(db, app, (row.partner_id, plan.country), &method, joined_at).await?;
     let mut links = Vec::with_capacity(plan.links.len());
     for link in &plan.links {
         links.push(make_link(db, &enrollment, link, joined_at).await?);

@@ -15,6 +15,7 @@ use crate::commission::{PlanDocument, store as plans};
 use crate::conversion::signature::WebhookSecret;
 use crate::db::DbTx;
 use crate::demo::DemoReport;
+use crate::demo::payable::make_payable;
 use crate::ids::{
     ApiKeyId, LinkId, LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, SecretId,
     SourceId, UserId,
@@ -22,6 +23,7 @@ use crate::ids::{
 use crate::link::store::{self as links, Link};
 use crate::link::token::LinkToken;
 use crate::partner::{Enrollment, Partner, store as partners};
+use crate::payout::method::MethodDocument;
 use crate::program::{Program, Source, source_store, store as programs};
 use crate::progress::Progress;
 use crate::roles::Running;
@@ -167,6 +169,14 @@ async fn seed_partner(
         created_at: now,
     };
     partners::insert_enrollment(db, &enrollment).await?;
+    let method = MethodDocument {
+        kind: "sepa".to_owned(),
+        holder: partner.name.clone(),
+        // The example of the IBAN registry.
+        iban: Some("DE89370400440532013000".to_owned()),
+        ..MethodDocument::default()
+    };
+    make_payable(db, app, (partner.partner_id, "DE"), &method, now).await?;
     Ok((partner.partner_id, number))
 }
 

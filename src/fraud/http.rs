@@ -25,8 +25,8 @@ use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detach
 
 /// Adds the routes of suspicion.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(get_policy)
-        .service(put_policy)
+    cfg.service(get_fraud_policy)
+        .service(put_fraud_policy)
         .service(add_own_customer)
         .service(list_own_customers)
         .service(remove_own_customer);
@@ -68,7 +68,7 @@ async fn check_program(db: &mut PgConnection, program_id: ProgramId) -> Result<(
 #[utoipa::path(tag = "fraud", responses(
     (status = 200, body = PolicyDocument), (status = 404, body = ProblemBody)))]
 #[get("/v1/programs/{id}/fraud-policy")]
-async fn get_policy(
+async fn get_fraud_policy(
     app: Data<App>,
     caller: Caller<scope::ProgramsRead>,
     id: Path<String>,
@@ -90,7 +90,7 @@ async fn get_policy(
     (status = 200, body = PolicyDocument), (status = 404, body = ProblemBody),
     (status = 422, body = ProblemBody)))]
 #[put("/v1/programs/{id}/fraud-policy")]
-async fn put_policy(
+async fn put_fraud_policy(
     app: Data<App>,
     caller: Caller<scope::ProgramsWrite>,
     id: Path<String>,

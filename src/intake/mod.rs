@@ -4,6 +4,17 @@
 //! looks, if PostgreSQL answers in time, whether the message is [`known`], and appends it to the
 //! stream. It answers when the event is durable; what it earns is for settlement to say.
 
-pub mod http;
+pub mod imports;
 pub mod known;
+pub mod letters;
+pub mod manual_http;
+pub mod parked_http;
+pub mod postback_http;
+pub mod sending;
 pub mod store;
+pub mod tester_http;
+pub mod trial;
+pub mod webhook;
+
+#[cfg(test)]
+mod fuzz_tests;

@@ -152,6 +152,13 @@ pub struct BankLabel(String);
 #[error("a bank account is named by 1 to 32 characters of a-z, 0-9, _ and -, like main")]
 pub struct BadBankLabel;
 
+impl BankLabel {
+    /// Returns the name of the account that pays where nobody says another.
+    pub fn main() -> Self {
+        Self("main".to_owned())
+    }
+}
+
 impl FromStr for BankLabel {
     type Err = BadBankLabel;
 

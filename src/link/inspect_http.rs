@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::ids::{PartnerId, ProgramId};
 use crate::link::destination::{Visit, destination};
 use crate::link::parameters::SubIdPii;
-use crate::link::token::{LinkToken, MintEpochs};
+use crate::link::token::LinkToken;
 use crate::web::{Code, Problem, ProblemBody, StrictJson};
 
 /// Adds the route.
@@ -105,10 +105,10 @@ async fn inspect_link(
 fn inspect(app: &App, text: &str, query: &str) -> InspectedLink {
     let snapshot = app.snapshot.load();
     let fallback = || app.config.fallback_url.as_ref().map(ToString::to_string);
+    let now = app.clock.now();
     // Judged as on the first of all days, so that an expired link still tells what it was.
     let read = LinkToken::verify(&app.link_keys, text, NaiveDate::MIN, |program, partner| {
-        let epoch = snapshot.enrollment(program, partner)?.mint_epoch;
-        Some(MintEpochs { current: epoch, previous: None })
+        Some(snapshot.enrollment(program, partner)?.mint_epochs(now))
     });
     let token = match read {
         Ok(token) => token,
@@ -120,7 +120,6 @@ fn inspect(app: &App, text: &str, query: &str) -> InspectedLink {
             };
         }
     };
-    let now = app.clock.now();
     let is_over = token.expires_on.is_some_and(|last| now.date_naive() > last);
     let (program, partner) = (snapshot.program(token.program), snapshot.partner(token.partner));
     let enrollment = snapshot.enrollment(token.program, token.partner);

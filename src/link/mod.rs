@@ -8,6 +8,8 @@
 pub mod destination;
 pub mod http;
 pub mod inspect_http;
+pub mod mint_http;
+pub mod mint_store;
 pub mod paid;
 pub mod parameters;
 pub mod store;

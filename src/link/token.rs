@@ -202,7 +202,35 @@ impl LinkToken {
     }
 }
 
+/// What the text of a partner's key begins with.
+const MINT_KEY_PREFIX: &str = "trbm_";
+const MINT_KEY_BYTES: usize = 40;
+
 impl MintKey {
+    /// Returns the text to hand to the partner: `trbm_` and base64url of version and key id,
+    /// program, partner (the first eight bytes of every token it signs) and the 32 bytes of the
+    /// key.
+    pub fn expose(&self) -> String {
+        let mut bytes = [0; MINT_KEY_BYTES];
+        bytes[0] = MINTED << 5 | self.kid;
+        bytes[1..4].copy_from_slice(&self.program.0.to_be_bytes()[1..]);
+        bytes[4..8].copy_from_slice(&self.partner.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.key.0);
+        format!("{MINT_KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Reads the text of a key.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(MINT_KEY_PREFIX)?).ok()?;
+        let b: [u8; MINT_KEY_BYTES] = bytes.try_into().ok()?;
+        (b[0] >> 5 == MINTED).then(|| Self {
+            kid: b[0] & 31,
+            program: ProgramNo(u32::from_be_bytes([0, b[1], b[2], b[3]])),
+            partner: PartnerNo(u32::from_be_bytes([b[4], b[5], b[6], b[7]])),
+            key: Key(*b.last_chunk().expect("32 bytes follow the first eight")),
+        })
+    }
+
     /// Returns the text of a link of this partner with the number `link`, from [`FIRST_MINTED`].
     pub fn sign(&self, link: LinkNo, expires_on: Option<NaiveDate>) -> Result<String, Unsignable> {
         let token = LinkToken { program: self.program, partner: self.partner, link, expires_on };

@@ -209,6 +209,38 @@ impl Money {
         Ok(Self { minor, ..self })
     }
 
+    /// Takes a rate of each of several amounts and rounds their sum, once.
+    pub fn sum_bps(parts: &[(Self, Bps)], rounding: Rounding) -> Result<Self, MoneyError> {
+        let (first, _) = parts.first().ok_or(MoneyError::NoDivisor)?;
+        let mut exact: i128 = 0;
+        for (amount, rate) in parts {
+            first.same_currency(*amount)?;
+            exact += i128::from(amount.minor) * i128::from(rate.0);
+        }
+        let minor = i64::try_from(rounding.divide(exact, i128::from(Bps::WHOLE.0)))
+            .map_err(|_| MoneyError::Overflow)?;
+        Ok(Self { minor, ..*first })
+    }
+
+    /// Converts into another currency; `rate_nano` is how many billionths of a major unit of it a
+    /// major unit of this one is worth.
+    pub fn convert(
+        self,
+        to: Currency,
+        rate_nano: i64,
+        rounding: Rounding,
+    ) -> Result<Self, MoneyError> {
+        let ten_to = |exponent: u32| 10i128.pow(exponent);
+        let exact = i128::from(self.minor)
+            .checked_mul(i128::from(rate_nano))
+            .and_then(|product| product.checked_mul(ten_to(to.exponent())))
+            .ok_or(MoneyError::Overflow)?;
+        let divisor = ten_to(9 + self.currency.exponent());
+        let minor =
+            i64::try_from(rounding.divide(exact, divisor)).map_err(|_| MoneyError::Overflow)?;
+        Ok(Self { minor, currency: to })
+    }
+
     /// Splits the amount by `weights`; the parts sum to the whole.
     ///
     /// Each part is the exact share cut towards zero; the units left over go, one each, to the

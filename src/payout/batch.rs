@@ -1,14 +1,13 @@
 //! Who is in a batch and who is carried forward. Pure: what is owed comes in, the batch comes out.
 
-use std::fmt;
-use std::str::FromStr;
-
-use chrono::NaiveDate;
-
+use crate::clock::Timestamp;
 use crate::commission::state::Standing;
-use crate::ids::{CommissionId, PartnerId};
+use crate::ids::{AdjustmentId, CommissionId, PartnerId};
+use crate::ledger::posting::PayoutAmounts;
 use crate::money::{Currency, Money, MoneyError};
 use crate::payout::CarriedForward;
+use crate::payout::method::MethodKind;
+use crate::payout::tax::TaxProfile;
 
 /// Why somebody who is owed something is not paid now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,11 +18,33 @@ pub enum CarryReason {
     Blocked,
     /// Less than the smallest payout.
     BelowMinimum,
+    /// Nothing is known of its taxes.
+    MissingTaxProfile,
+    /// It has not agreed that we write its invoices.
+    MissingConsent,
+    /// It owes the receipt for an earlier payment.
+    MissingReceipt,
+    /// Nobody knows where its money goes.
+    NoMethod,
+    /// The bank sent the last payment back; the method is to be set anew.
+    MethodReturned,
+    /// Its method does not take this currency.
+    OtherCurrency,
 }
 
 impl CarryReason {
     /// All reasons, in the order in which they are looked for.
-    pub const ALL: [Self; 3] = [Self::NegativeBalance, Self::Blocked, Self::BelowMinimum];
+    pub const ALL: [Self; 9] = [
+        Self::NegativeBalance,
+        Self::Blocked,
+        Self::BelowMinimum,
+        Self::MissingTaxProfile,
+        Self::MissingConsent,
+        Self::MissingReceipt,
+        Self::NoMethod,
+        Self::MethodReturned,
+        Self::OtherCurrency,
+    ];
 
     /// Returns the code as stored and shown.
     pub fn code(self) -> &'static str {
@@ -31,6 +52,12 @@ impl CarryReason {
             Self::NegativeBalance => "negative_balance",
             Self::Blocked => "blocked",
             Self::BelowMinimum => "below_minimum",
+            Self::MissingTaxProfile => "missing_tax_profile",
+            Self::MissingConsent => "missing_self_billing_consent",
+            Self::MissingReceipt => "missing_receipt",
+            Self::NoMethod => "no_payout_method",
+            Self::MethodReturned => "method_returned",
+            Self::OtherCurrency => "method_other_currency",
         }
     }
 
@@ -40,7 +67,24 @@ impl CarryReason {
     }
 }
 
-/// What a partner is owed: its approved commissions that no payout holds.
+/// What is known of a partner's payout method without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodFacts {
+    /// How it pays.
+    pub kind: MethodKind,
+    /// Whether a bank sent money back from it.
+    pub is_returned: bool,
+    /// The account as people may see it.
+    pub account_masked: String,
+    /// The account, sealed for the partner.
+    pub sealed: Vec<u8>,
+    /// When it was last changed.
+    pub changed_at: Timestamp,
+    /// Whether another partner has the same account.
+    pub is_shared: bool,
+}
+
+/// What a partner is owed: its approved commissions and its adjustments that no payout holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owed {
     /// Who.
@@ -49,8 +93,16 @@ pub struct Owed {
     pub standing: Standing,
     /// The smallest payout; zero for any.
     pub minimum: Money,
+    /// What tax law says about it.
+    pub tax: Option<TaxProfile>,
+    /// Whether it owes a receipt for longer than the law allows.
+    pub owes_receipt: bool,
+    /// Where its money goes.
+    pub method: Option<MethodFacts>,
     /// The commissions with their signed amounts: clawbacks are below zero.
     pub commissions: Vec<(CommissionId, Money)>,
+    /// The adjustments with their signed amounts.
+    pub adjustments: Vec<(AdjustmentId, Money)>,
 }
 
 /// One payout to be made.
@@ -58,10 +110,16 @@ pub struct Owed {
 pub struct PlannedPayout {
     /// Who is paid.
     pub partner_id: PartnerId,
-    /// The sum of the commissions, above zero.
-    pub amount: Money,
+    /// Net, the sum of what it is made of, above zero; and what tax law makes of it.
+    pub amounts: PayoutAmounts,
+    /// The profile that it was reckoned by.
+    pub tax: TaxProfile,
+    /// Where it goes.
+    pub method: MethodFacts,
     /// What it is made of.
     pub commissions: Vec<(CommissionId, Money)>,
+    /// What else.
+    pub adjustments: Vec<(AdjustmentId, Money)>,
 }
 
 /// What a batch will be.
@@ -71,8 +129,8 @@ pub struct BatchPlan {
     pub payouts: Vec<PlannedPayout>,
     /// Who is not, and why.
     pub carried_forward: Vec<CarriedForward>,
-    /// The sum of the payouts.
-    pub total: Money,
+    /// The sum of the payouts: net, VAT and what is withheld.
+    pub totals: PayoutAmounts,
 }
 
 impl BatchPlan {
@@ -82,76 +140,85 @@ impl BatchPlan {
         of_it
             .clone()
             .map(|c| c.amount)
-            .try_fold(Money::zero(self.total.currency), Money::checked_add)
+            .try_fold(Money::zero(self.totals.net.currency), Money::checked_add)
             .map(|sum| (of_it.count(), sum))
     }
 }
 
 /// Divides those who are owed something into those who are paid and those who are not.
 ///
-/// A payout is all or nothing: it takes every commission of the partner, the negative ones too.
+/// A payout is all or nothing: it takes everything of the partner, what is negative too.
 pub fn plan(owed: Vec<Owed>, currency: Currency) -> Result<BatchPlan, MoneyError> {
+    let zero = Money::zero(currency);
     let mut plan = BatchPlan {
         payouts: Vec::new(),
         carried_forward: Vec::new(),
-        total: Money::zero(currency),
+        totals: PayoutAmounts { net: zero, vat: zero, withheld: zero },
     };
-    for Owed { partner_id, standing, minimum, commissions } in owed {
-        let mut amounts = commissions.iter().map(|(_, amount)| *amount);
-        let amount = amounts.try_fold(Money::zero(currency), Money::checked_add)?;
-        match reason_not_to_pay(amount, standing, minimum) {
-            Some(reason) => {
-                plan.carried_forward.push(CarriedForward { partner_id, amount, reason });
+    for owed in owed {
+        let parts = owed.commissions.iter().map(|(_, amount)| *amount);
+        let mut parts = parts.chain(owed.adjustments.iter().map(|(_, amount)| *amount));
+        let net = parts.try_fold(zero, Money::checked_add)?;
+        match ready(net, &owed)? {
+            Err(reason) => {
+                let partner_id = owed.partner_id;
+                plan.carried_forward.push(CarriedForward { partner_id, amount: net, reason });
             }
-            None => {
-                plan.total = plan.total.checked_add(amount)?;
-                plan.payouts.push(PlannedPayout { partner_id, amount, commissions });
+            Ok((amounts, tax, method)) => {
+                plan.totals = PayoutAmounts {
+                    net: plan.totals.net.checked_add(amounts.net)?,
+                    vat: plan.totals.vat.checked_add(amounts.vat)?,
+                    withheld: plan.totals.withheld.checked_add(amounts.withheld)?,
+                };
+                let Owed { partner_id, commissions, adjustments, .. } = owed;
+                plan.payouts.push(PlannedPayout {
+                    partner_id,
+                    amounts,
+                    tax,
+                    method,
+                    commissions,
+                    adjustments,
+                });
             }
         }
     }
     Ok(plan)
 }
 
-fn reason_not_to_pay(amount: Money, standing: Standing, minimum: Money) -> Option<CarryReason> {
-    if amount.minor < 0 {
-        return Some(CarryReason::NegativeBalance);
+type Ready = (PayoutAmounts, TaxProfile, MethodFacts);
+
+/// Returns what a payout needs, or the first reason against it.
+fn ready(net: Money, owed: &Owed) -> Result<Result<Ready, CarryReason>, MoneyError> {
+    if net.minor < 0 {
+        return Ok(Err(CarryReason::NegativeBalance));
     }
-    match standing {
-        Standing::Blocked => Some(CarryReason::Blocked),
+    match owed.standing {
+        Standing::Blocked => return Ok(Err(CarryReason::Blocked)),
         // A payout of nothing is no payout, whatever the minimum.
-        Standing::Good if amount.minor < minimum.minor.max(1) => Some(CarryReason::BelowMinimum),
-        Standing::Good => None,
+        Standing::Good if net.minor < owed.minimum.minor.max(1) => {
+            return Ok(Err(CarryReason::BelowMinimum));
+        }
+        Standing::Good => {}
     }
-}
-
-/// What a batch is for: a month, `2026-10`, or a cycle named by a day, `2026-10-15`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Period(String);
-
-/// Says that a text names no period.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a period is a month like 2026-10 or a day like 2026-10-15")]
-pub struct BadPeriod;
-
-impl FromStr for Period {
-    type Err = BadPeriod;
-
-    fn from_str(text: &str) -> Result<Self, BadPeriod> {
-        let day = match text.len() {
-            7 => format!("{text}-01"),
-            _ => text.to_owned(),
-        };
-        // chrono reads `2026-1-5` too; one period must have one name.
-        let date: NaiveDate = day.parse().map_err(|_| BadPeriod)?;
-        let is_canonical = date.format("%Y-%m-%d").to_string() == day;
-        is_canonical.then(|| Self(text.to_owned())).ok_or(BadPeriod)
+    let Some(tax) = &owed.tax else { return Ok(Err(CarryReason::MissingTaxProfile)) };
+    let amounts = tax.amounts(net)?;
+    if !amounts.transfer()?.is_positive() {
+        return Ok(Err(CarryReason::BelowMinimum));
     }
-}
-
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    if tax.vat_treatment.needs_self_billing() && tax.self_billing_agreed_at.is_none() {
+        return Ok(Err(CarryReason::MissingConsent));
     }
+    if owed.owes_receipt {
+        return Ok(Err(CarryReason::MissingReceipt));
+    }
+    let Some(method) = &owed.method else { return Ok(Err(CarryReason::NoMethod)) };
+    if method.is_returned {
+        return Ok(Err(CarryReason::MethodReturned));
+    }
+    if !method.kind.takes(net.currency) {
+        return Ok(Err(CarryReason::OtherCurrency));
+    }
+    Ok(Ok((amounts, tax.clone(), method.clone())))
 }
 
 #[cfg(test)]
@@ -159,16 +226,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::money::Bps;
+    use crate::payout::tax::{LegalType, VatTreatment};
 
     fn eur() -> Currency {
         "EUR".parse().unwrap()
     }
 
+    fn tax() -> TaxProfile {
+        TaxProfile {
+            legal_type: LegalType::Company,
+            tax_country: "DE".to_owned(),
+            tax_id: None,
+            vat_id: Some("DE123456789".to_owned()),
+            vat_treatment: VatTreatment::Standard,
+            vat_rate: Bps(1900),
+            withholding: Bps(1500),
+            self_billing_agreed_at: Some(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn method() -> MethodFacts {
+        MethodFacts {
+            kind: MethodKind::Sepa,
+            is_returned: false,
+            account_masked: "DE••••3000".to_owned(),
+            sealed: Vec::new(),
+            changed_at: Timestamp::UNIX_EPOCH,
+            is_shared: false,
+        }
+    }
+
     fn owed(standing: Standing, minimum: i64, amounts: &[i64]) -> Owed {
         let commissions =
             amounts.iter().map(|&a| (CommissionId::new(), Money::new(a, eur()))).collect();
-        let minimum = Money::new(minimum, eur());
-        Owed { partner_id: PartnerId::new(), standing, minimum, commissions }
+        Owed {
+            partner_id: PartnerId::new(),
+            standing,
+            minimum: Money::new(minimum, eur()),
+            tax: Some(tax()),
+            owes_receipt: false,
+            method: Some(method()),
+            commissions,
+            adjustments: Vec::new(),
+        }
     }
 
     #[test]
@@ -192,7 +293,7 @@ mod tests {
         for (standing, minimum, amounts, expected) in cases {
             let plan = plan(vec![owed(standing, minimum, amounts)], eur()).unwrap();
             let found = match (plan.payouts.as_slice(), plan.carried_forward.as_slice()) {
-                ([paid], []) => Ok(paid.amount.minor),
+                ([paid], []) => Ok(paid.amounts.net.minor),
                 ([], [carried]) => Err(carried.reason),
                 both => panic!("{both:?}"),
             };
@@ -201,34 +302,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_the_reason() {
+        use CarryReason::*;
+        let good = || owed(Standing::Good, 0, &[1_000]);
+        let no_consent = TaxProfile { self_billing_agreed_at: None, ..tax() };
+        let unregistered = TaxProfile {
+            vat_treatment: VatTreatment::Unregistered,
+            vat_rate: Bps(0),
+            ..no_consent.clone()
+        };
+        let returned = MethodFacts { is_returned: true, ..method() };
+        let rubles = MethodFacts { kind: MethodKind::RuBank, ..method() };
+        let cases = [
+            (good(), None),
+            (Owed { tax: None, method: None, ..good() }, Some(MissingTaxProfile)),
+            (Owed { tax: Some(no_consent), ..good() }, Some(MissingConsent)),
+            (Owed { tax: Some(unregistered), ..good() }, None),
+            (Owed { owes_receipt: true, method: None, ..good() }, Some(MissingReceipt)),
+            (Owed { method: None, ..good() }, Some(NoMethod)),
+            (Owed { method: Some(returned), ..good() }, Some(MethodReturned)),
+            (Owed { method: Some(rubles), ..good() }, Some(OtherCurrency)),
+        ];
+        for (owed, reason) in cases {
+            let plan = plan(vec![owed.clone()], eur()).unwrap();
+            assert_eq!(plan.carried_forward.first().map(|c| c.reason), reason, "{owed:?}");
+            assert_eq!(plan.payouts.len(), usize::from(reason.is_none()));
+        }
+        for reason in CarryReason::ALL {
+            assert_eq!(CarryReason::from_code(reason.code()), Some(reason));
+        }
+    }
+
+    #[test]
+    fn an_adjustment_is_paid_and_taken_like_a_commission() {
+        let adjusted = |minor| Owed {
+            adjustments: vec![(AdjustmentId::new(), Money::new(minor, eur()))],
+            ..owed(Standing::Good, 0, &[1_000])
+        };
+        let more = plan(vec![adjusted(250)], eur()).unwrap();
+        // 19 % on top, 15 % held back.
+        let a = more.payouts[0].amounts;
+        assert_eq!((a.net.minor, a.vat.minor, a.withheld.minor), (1_250, 238, 188));
+        assert_eq!(more.totals, a);
+        let less = plan(vec![adjusted(-1_001)], eur()).unwrap();
+        assert_eq!(less.carried_forward[0].reason, CarryReason::NegativeBalance);
+    }
+
+    #[test]
     fn currencies_are_never_netted() {
         let mut mixed = owed(Standing::Good, 0, &[100]);
         mixed.commissions.push((CommissionId::new(), Money::new(100, "USD".parse().unwrap())));
         assert!(matches!(plan(vec![mixed], eur()), Err(MoneyError::CurrencyMismatch { .. })));
-    }
-
-    #[test]
-    fn a_period_has_one_name() {
-        for good in ["2026-10", "2026-02-28", "2024-02-29"] {
-            assert_eq!(good.parse::<Period>().map(|p| p.to_string()).as_deref(), Ok(good));
-        }
-        for bad in [
-            "",
-            "2026",
-            "2026-13",
-            "2026-1",
-            "2026-00",
-            "2026-02-29",
-            "2026-1-05",
-            "26-10-01",
-            "2026-10-1",
-            "2026-10-15T",
-            " 2026-10",
-            "+026-10",
-            "2026-1 ",
-        ] {
-            assert_eq!(bad.parse::<Period>(), Err(BadPeriod), "{bad:?}");
-        }
     }
 
     fn any_owed() -> impl Strategy<Value = Owed> {
@@ -244,12 +368,12 @@ mod tests {
             let n_all = all.len();
             let plan = plan(all, eur()).unwrap();
             let carried: i64 = plan.carried_forward.iter().map(|c| c.amount.minor).sum();
-            prop_assert_eq!(plan.total.minor + carried, whole);
+            prop_assert_eq!(plan.totals.net.minor + carried, whole);
             prop_assert_eq!(plan.payouts.len() + plan.carried_forward.len(), n_all);
             for payout in &plan.payouts {
                 let sum: i64 = payout.commissions.iter().map(|(_, m)| m.minor).sum();
-                prop_assert_eq!(payout.amount.minor, sum);
-                prop_assert!(payout.amount.is_positive());
+                prop_assert_eq!(payout.amounts.net.minor, sum);
+                prop_assert!(payout.amounts.transfer().unwrap().is_positive());
             }
             let (mut n, mut sum) = (0, 0);
             for reason in CarryReason::ALL {

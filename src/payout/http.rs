@@ -3,10 +3,11 @@
 //! Everything that moves money needs an `Idempotency-Key`, and is written to the audit log in its
 //! own transaction.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
 // Renamed, because utoipa takes whatever is called `Bytes` for a body that it could describe.
 use actix_web::web::{Bytes as RawBody, Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, get, post};
+use chrono::{Days, TimeDelta};
+use chrono_tz::Tz;
 use serde::de::DeserializeOwned;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -19,13 +20,16 @@ use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::{PayoutBatchId, PayoutId, ProgramId};
 use crate::ledger::account::BankLabel;
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::payout::action::{self, Actor, BankResult, NewBatch, PayoutError};
-use crate::payout::batch::Period;
-use crate::payout::store::{self, BatchFilter, PayoutFilter};
+use crate::payout::cycle::{Period, day_begins};
+use crate::payout::store::payouts::put_receipt;
+use crate::payout::store::{self, BatchFilter, CarriedRow, PayoutFilter};
+use crate::payout::tax::LegalType;
+use crate::payout::terms::store::find_terms;
 use crate::payout::wire::{
-    BatchBody, BatchQuery, FileQuery, MarkFailedBody, MarkPaidBody, NewBatchBody, PayoutBody,
-    PlanBody,
+    BatchBody, BatchQuery, CarriedBody, MarkFailedBody, MarkPaidBody, NewBatchBody, PayoutBody,
+    PlanBody, PlanFacts, ReceiptBody, moved,
 };
 use crate::program::store as program_store;
 use crate::web::body::{check_json, parse_json};
@@ -34,6 +38,12 @@ use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact
 const BANK_REFERENCE_MAX_CHARS: usize = 140;
 const REASON_MAX_CHARS: usize = 500;
 const BANK_ACCOUNT_DEFAULT: &str = "main";
+/// Banks take orders for the future, but not for any future.
+const EXECUTION_DAYS_MAX: u64 = 120;
+/// Who gets hold of a partner's mailbox changes the account and waits for the next payment: a
+/// change in the last two weeks is told to whoever approves.
+const ACCOUNT_IS_NEW: TimeDelta = TimeDelta::days(14);
+const RECEIPT_NO_MAX_CHARS: usize = 40;
 
 /// Adds the routes of payouts.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -41,12 +51,18 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(list_batches)
         .service(show_batch)
         .service(list_items)
+        .service(list_carried)
         .service(approve_batch)
         .service(cancel_batch)
-        .service(download_file)
         .service(mark_paid)
         .service(mark_failed)
-        .service(mark_returned);
+        .service(mark_returned)
+        .service(record_receipt);
+    super::file::http::configure(cfg);
+    super::result::http::configure(cfg);
+    super::method::http::configure(cfg);
+    super::terms::http::configure(cfg);
+    super::adjustment::http::configure(cfg);
 }
 
 impl From<PayoutError> for Problem {
@@ -63,37 +79,54 @@ impl From<PayoutError> for Problem {
             }
             PayoutError::TooMany => Self::new(Code::InvalidField)
                 .error("/cutoff", format!("{error}; choose an earlier cut-off")),
-            PayoutError::OtherFormat(_) => Self::new(Code::BatchLocked)
-                .detail(format!("{error}; a second one could pay twice.")),
-            PayoutError::Illegal(e) => Self::new(Code::InvalidTransition)
-                .detail(format!("{e}."))
-                .with("allowed", e.allowed),
+            PayoutError::NothingForFormat(_) => Self::new(Code::InvalidTransition).detail(format!(
+                "{error}; /items shows by which method each goes, and which file has it."
+            )),
+            PayoutError::NoPayer { .. } => Self::new(Code::InvalidField).error(
+                "/payer",
+                format!("{error}; set it with PUT /v1/programs/{{id}}/payer-accounts/{{label}}"),
+            ),
+            PayoutError::Illegal(e) => {
+                let possible = match e.allowed.is_empty() {
+                    true => "nothing is possible any more".to_owned(),
+                    false => format!("possible: {}", e.allowed.join(", ")),
+                };
+                let detail = format!("{e}; {possible}.");
+                Self::new(Code::InvalidTransition).detail(detail).with("allowed", e.allowed)
+            }
             PayoutError::Apply(ApplyError::Stale) => Self::new(Code::InvalidTransition)
                 .detail("A commission changed meanwhile; nothing was written, repeat the request."),
             PayoutError::Apply(ApplyError::Database(e)) | PayoutError::Database(e) => e.into(),
-            PayoutError::Step(_) | PayoutError::Posting(_) | PayoutError::Money(_) => {
-                Self::internal(error)
-            }
+            PayoutError::File(e) => Self::internal(e),
+            PayoutError::Results(e) => e.into(),
+            PayoutError::Step(_)
+            | PayoutError::Posting(_)
+            | PayoutError::Money(_)
+            | PayoutError::Unreadable(_) => Self::internal(error),
         }
     }
 }
 
 /// Who calls, as the work of a transaction needs it.
-struct Who {
-    identity: Identity,
+pub(super) struct Who {
+    pub(super) identity: Identity,
     request_id: String,
-    actor: Actor,
+    pub(super) actor: Actor,
 }
 
 impl Who {
-    fn new<S>(caller: &Caller<S>, at: Timestamp) -> Self {
+    pub(super) fn new<S>(caller: &Caller<S>, at: Timestamp) -> Self {
         let identity: Identity = (**caller).clone();
         let actor = Actor { user_id: identity.user_id, name: identity.actor(), at };
         Self { identity, request_id: caller.request_id.clone(), actor }
     }
 
     /// Refuses a batch of a program that the key does not reach, as if it were not there.
-    async fn check_batch(&self, db: &mut DbTx, id: PayoutBatchId) -> Result<(), Problem> {
+    pub(super) async fn check_batch(
+        &self,
+        db: &mut DbTx,
+        id: PayoutBatchId,
+    ) -> Result<(), Problem> {
         let batch = store::find_batch(db, id).await?;
         self.check(batch.map(|b| b.program_id))
     }
@@ -103,12 +136,12 @@ impl Who {
         self.check(payout.map(|p| p.program_id))
     }
 
-    fn check(&self, program_id: Option<ProgramId>) -> Result<(), Problem> {
+    pub(super) fn check(&self, program_id: Option<ProgramId>) -> Result<(), Problem> {
         let reached = program_id.filter(|p| self.identity.reaches(*p));
         reached.map(drop).ok_or_else(|| Problem::new(Code::NotFound))
     }
 
-    async fn record(
+    pub(super) async fn record(
         &self,
         db: &mut DbTx,
         action: &'static str,
@@ -124,11 +157,14 @@ impl Who {
     }
 }
 
-fn parse_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
+pub(super) fn parse_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::new(Code::NotFound))
 }
 
-fn read_json<T: DeserializeOwned>(req: &HttpRequest, body: &RawBody) -> Result<T, Problem> {
+pub(super) fn read_json<T: DeserializeOwned>(
+    req: &HttpRequest,
+    body: &RawBody,
+) -> Result<T, Problem> {
     check_json(req.headers())?;
     parse_json(body)
 }
@@ -150,23 +186,24 @@ async fn create_batch(
     let who = Who::new(&caller, app.clock.now());
     if body.dry_run {
         let told = transact(&app.db, async move |db| {
-            let new = read_new_batch(db, &body, who.actor.at).await?;
+            let (new, facts) = read_new_batch(db, &body, who.actor.at).await?;
             let (plan, _) = action::survey(db, &new).await?;
-            PlanBody::new(&plan, None).map_err(Problem::internal)
+            PlanBody::new(&plan, facts, None).map_err(Problem::internal)
         })
         .await?;
         return Ok(HttpResponse::Ok().json(told));
     }
     once(&app, &req, &caller, KeyRule::Required, &bytes, async move |db| {
-        let new = read_new_batch(db, &body, who.actor.at).await?;
+        let (new, facts) = read_new_batch(db, &body, who.actor.at).await?;
         let (batch, plan) = action::create(db, new, &who.actor).await?;
         let (id, program_id) = (batch.payout_batch_id, batch.program_id);
         let details = serde_json::json!({
-            "period": batch.period, "currency": batch.total.currency.code(),
-            "items": batch.n_payouts, "total": batch.total.to_decimal_string(),
+            "period": batch.period, "currency": batch.totals.net.currency.code(),
+            "items": batch.n_payouts, "total": moved(&batch.totals),
+            "net": batch.totals.net.to_decimal_string(),
         });
         who.record(db, "payout_batch.create", id, program_id, details).await?;
-        let told = PlanBody::new(&plan, Some(batch)).map_err(Problem::internal)?;
+        let told = PlanBody::new(&plan, facts, Some(batch)).map_err(Problem::internal)?;
         Ok(Answer::created(format!("/v1/payout-batches/{id}"), told))
     })
     .await
@@ -176,18 +213,37 @@ async fn read_new_batch(
     db: &mut DbTx,
     body: &NewBatchBody,
     now: Timestamp,
-) -> Result<NewBatch, Problem> {
+) -> Result<(NewBatch, PlanFacts), Problem> {
     let wrong = |field: &str, why: String| Problem::new(Code::InvalidField).error(field, why);
     let program = program_store::find_program(db, body.program_id).await?;
     let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
-    let period: Period = body.period.parse().map_err(|e| wrong("/period", format!("{e}")))?;
+    let terms = find_terms(db, body.program_id).await?;
+    let zone: Tz = program.time_zone.parse().unwrap_or(Tz::UTC);
+    let today = now.with_timezone(&zone).date_naive();
+    let period: Period = match &body.period {
+        Some(text) => text.parse().map_err(|e| wrong("/period", format!("{e}")))?,
+        None => terms.cycle.last_before(today).ok_or_else(|| Problem::new(Code::NotFound))?,
+    };
+    let end = terms.cycle.end_of(&period).map_err(|e| wrong("/period", format!("{e}")))?;
+    let due_on = terms.due_on(&period).map_err(|e| wrong("/period", format!("{e}")))?;
     let code = body.currency.as_ref().unwrap_or(&program.currency);
     let currency: Currency = code.parse().map_err(|e| wrong("/currency", format!("{e}")))?;
-    let cutoff_at = body.cutoff.unwrap_or(now);
+    let cutoff_at = body.cutoff.unwrap_or_else(|| day_begins(end, zone).min(now));
     if cutoff_at > now {
         return Err(wrong("/cutoff", "must not be later than now".to_owned()));
     }
-    Ok(NewBatch { program, period, currency, cutoff_at })
+    let execution_on = body.execution_date.unwrap_or_else(|| due_on.max(today));
+    if execution_on < today || execution_on > today + Days::new(EXECUTION_DAYS_MAX) {
+        let why = format!("must be from today, {today}, to {EXECUTION_DAYS_MAX} days ahead");
+        return Err(wrong("/execution_date", why));
+    }
+    let facts = PlanFacts {
+        period: period.to_string(),
+        due_on,
+        today,
+        accounts_new_since: now - ACCOUNT_IS_NEW,
+    };
+    Ok((NewBatch { program, period, currency, cutoff_at, execution_on, today }, facts))
 }
 
 /// Lists payout batches, the newest first.
@@ -263,6 +319,40 @@ async fn list_items(
     Ok(HttpResponse::Ok().json(page))
 }
 
+/// Lists who is owed something and is not in a batch, and why.
+#[utoipa::path(tag = "payouts", params(PageQuery),
+    responses((status = 200, body = Page<CarriedBody>), (status = 404, body = ProblemBody)))]
+#[get("/v1/payout-batches/{id}/carried-forward")]
+async fn list_carried(
+    app: Data<App>,
+    caller: Caller<scope::PayoutsRead>,
+    id: Path<String>,
+    page: Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let id: PayoutBatchId = parse_id(&id)?;
+    let (limit, after) = (page.limit()?, page.after()?);
+    let who = Who::new(&caller, app.clock.now());
+    let (rows, like) = transact(&app.db, async move |db| {
+        let batch = store::find_batch(db, id).await?;
+        who.check(batch.as_ref().map(|b| b.program_id))?;
+        let batch = batch.ok_or_else(|| Problem::new(Code::NotFound))?;
+        let rows = store::load_carried_forward(db, &batch, after, i64::from(limit) + 1).await?;
+        Ok((rows, batch.totals.net))
+    })
+    .await?;
+    let page = Page::new(rows, limit, |r| r.partner_id).map(|r| carried_body(r, like));
+    Ok(HttpResponse::Ok().json(page))
+}
+
+fn carried_body(row: CarriedRow, like: Money) -> CarriedBody {
+    CarriedBody {
+        partner_id: row.partner_id,
+        partner_name: Some(row.partner_name),
+        amount: Money::new(row.amount_minor, like.currency).to_decimal_string(),
+        reason: row.reason,
+    }
+}
+
 /// Approves a payout batch, as another user than its maker.
 #[utoipa::path(tag = "payouts", responses(
     (status = 200, body = BatchBody), (status = 403, body = ProblemBody),
@@ -281,7 +371,7 @@ async fn approve_batch(
         who.check_batch(db, id).await?;
         let batch = action::approve(db, id, &who.actor).await?;
         let details = serde_json::json!({
-            "total": batch.total.to_decimal_string(), "currency": batch.total.currency.code(),
+            "total": moved(&batch.totals), "currency": batch.totals.net.currency.code(),
         });
         who.record(db, "payout_batch.approve", id, batch.program_id, details).await?;
         Ok(Answer::ok(BatchBody::from(batch)))
@@ -313,46 +403,10 @@ async fn cancel_batch(
     .await
 }
 
-/// Downloads the payment file of a batch; the first download takes the batch to the bank, every
-/// later one gives the same bytes.
-#[utoipa::path(tag = "payouts", params(FileQuery), responses(
-    (status = 200, content_type = "text/csv", body = String), (status = 404, body = ProblemBody),
-    (status = 409, body = ProblemBody)))]
-#[get("/v1/payout-batches/{id}/file")]
-async fn download_file(
-    app: Data<App>,
-    caller: Caller<scope::PayoutsRead>,
-    id: Path<String>,
-    query: Query<FileQuery>,
-) -> Result<HttpResponse, Problem> {
-    let id: PayoutBatchId = parse_id(&id)?;
-    let format = query.format.as_deref().unwrap_or("csv");
-    if format != "csv" {
-        return Err(Problem::new(Code::InvalidField).error("/format", "must be csv"));
-    }
-    let who = Who::new(&caller, app.clock.now());
-    let (file, batch, sha256) = transact(&app.db, async move |db| {
-        who.check_batch(db, id).await?;
-        let (file, batch, is_first) = action::export(db, id, "csv", &who.actor).await?;
-        let sha256 = hex(&file.sha256);
-        let action = if is_first { "payout_batch.export" } else { "payout_batch.download" };
-        let details = serde_json::json!({"format": file.format, "sha256": sha256});
-        who.record(db, action, id, batch.program_id, details).await?;
-        Ok((file, batch, sha256))
-    })
-    .await?;
-    let name = format!("tributary_payout_{}_{}.csv", batch.period, batch.total.currency);
-    Ok(HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8; header=present")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-        .insert_header(("X-Content-Sha256", sha256))
-        .insert_header(("X-Tributary-Csv-Safe", "0"))
-        .body(file.bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// Reads the short name of an account that pays.
+pub(super) fn read_label(pointer: &str, label: Option<&str>) -> Result<BankLabel, Problem> {
+    let label = label.unwrap_or(BANK_ACCOUNT_DEFAULT);
+    label.parse().map_err(|e| Problem::new(Code::InvalidField).error(pointer, format!("{e}")))
 }
 
 /// Takes in that the bank has paid a payout.
@@ -370,10 +424,7 @@ async fn mark_paid(
     let body: MarkPaidBody = read_json(&req, &bytes)?;
     let now = app.clock.now();
     check_text("/bank_reference", &body.bank_reference, BANK_REFERENCE_MAX_CHARS)?;
-    let label = body.bank_account.as_deref().unwrap_or(BANK_ACCOUNT_DEFAULT);
-    let bank: BankLabel = label
-        .parse()
-        .map_err(|e| Problem::new(Code::InvalidField).error("/bank_account", format!("{e}")))?;
+    let bank = read_label("/bank_account", body.bank_account.as_deref())?;
     let paid_at = body.paid_at.unwrap_or(now);
     if paid_at > now {
         return Err(
@@ -420,6 +471,41 @@ async fn mark_returned(
     settle(&app, &req, &caller, &id, &bytes, ("payout.mark_returned", result)).await
 }
 
+/// Keeps the receipt that a self-employed person in Russia sent for a payment.
+#[utoipa::path(tag = "payouts", request_body = ReceiptBody, responses(
+    (status = 200, body = PayoutBody), (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[post("/v1/payouts/{id}/receipt")]
+async fn record_receipt(
+    app: Data<App>,
+    caller: Caller<scope::PayoutsWrite>,
+    req: HttpRequest,
+    id: Path<String>,
+    bytes: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let body: ReceiptBody = read_json(&req, &bytes)?;
+    check_text("/receipt_no", &body.receipt_no, RECEIPT_NO_MAX_CHARS)?;
+    let id: PayoutId = parse_id(&id)?;
+    let who = Who::new(&caller, app.clock.now());
+    once(&app, &req, &caller, KeyRule::Required, &bytes, async move |db| {
+        who.check_payout(db, id).await?;
+        let mut payout = store::find_payout(db, id).await?.ok_or(PayoutError::NotFound)?;
+        if payout.legal_type != Some(LegalType::Npd) || payout.paid_at.is_none() {
+            return Err(Problem::new(Code::InvalidTransition).detail(
+                "Only a payment to a self-employed person (legal type npd) has a receipt.",
+            ));
+        }
+        put_receipt(db, &payout, &body.receipt_no, body.receipt_date).await?;
+        let details = serde_json::json!({
+            "receipt_no": body.receipt_no, "receipt_date": body.receipt_date,
+        });
+        who.record(db, "payout.receipt", id, payout.program_id, details).await?;
+        payout.receipt_no = Some(body.receipt_no);
+        Ok(Answer::ok(PayoutBody::from(payout)))
+    })
+    .await
+}
+
 async fn settle(
     app: &Data<App>,
     req: &HttpRequest,
@@ -434,8 +520,7 @@ async fn settle(
         who.check_payout(db, id).await?;
         let payout = action::settle(db, id, result, &who.actor).await?;
         let details = serde_json::json!({
-            "amount": payout.amount.to_decimal_string(),
-            "currency": payout.amount.currency.code(),
+            "amount": moved(&payout.amounts), "currency": payout.amounts.net.currency.code(),
             "bank_reference": payout.bank_reference, "reason": payout.failure_reason,
         });
         who.record(db, audited_as, id, payout.program_id, details).await?;
@@ -444,7 +529,7 @@ async fn settle(
     .await
 }
 
-fn check_text(pointer: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
+pub(super) fn check_text(pointer: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
     let is_good = (1..=chars_max).contains(&text.trim().chars().count())
         && !text.chars().any(char::is_control);
     if is_good {

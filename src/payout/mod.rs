@@ -3,21 +3,32 @@
 //! Money is reserved when the batch is made, so it can be in no second one; it comes back when a
 //! payout is canceled, fails or is returned by the bank. What must hold: the commissions of a
 //! payout sum to its amount, which is what the ledger reserved; a commission is in at most one
-//! open payout; a batch has one file, the same at every download.
+//! open payout; a payout is in one file at most, and a file is the same at every download.
 
 pub mod action;
+pub mod adjustment;
 pub mod batch;
+pub mod cycle;
 pub mod file;
 pub mod http;
+pub mod method;
+pub mod result;
 pub mod state;
 pub mod store;
+pub mod tax;
+pub mod terms;
 pub mod wire;
+
+use chrono::NaiveDate;
 
 use crate::clock::Timestamp;
 use crate::ids::{LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, ProgramId, UserId};
-use crate::money::Money;
+use crate::ledger::posting::PayoutAmounts;
+use crate::money::{Money, MoneyError};
 use crate::payout::batch::CarryReason;
+use crate::payout::method::MethodKind;
 use crate::payout::state::{BatchState, PayoutState};
+use crate::payout::tax::{LegalType, VatTreatment};
 
 /// One run for a program, a period and a currency.
 #[derive(Clone, Debug)]
@@ -29,11 +40,13 @@ pub struct Batch {
     /// What it is called: `2026-10` or `2026-10-15`.
     pub period: String,
     /// Sum of its payouts that are not canceled.
-    pub total: Money,
+    pub totals: PayoutAmounts,
     /// How many those are.
     pub n_payouts: i64,
     /// What was approved later is not in it.
     pub cutoff_at: Timestamp,
+    /// When the bank is to move the money.
+    pub execution_on: Option<NaiveDate>,
     /// Where it stands.
     pub state: BatchState,
     /// Who made it.
@@ -59,8 +72,24 @@ pub struct Payout {
     pub partner_id: PartnerId,
     /// What the person is called.
     pub partner_name: String,
-    /// Above zero.
-    pub amount: Money,
+    /// Net above zero, VAT and what is withheld.
+    pub amounts: PayoutAmounts,
+    /// How it pays; none for payouts made before methods were kept.
+    pub method: Option<MethodKind>,
+    /// The account as people may see it.
+    pub account_masked: Option<String>,
+    /// Who is paid, for tax law.
+    pub legal_type: Option<LegalType>,
+    /// How VAT treats it.
+    pub vat_treatment: Option<VatTreatment>,
+    /// Number of the self-billed document.
+    pub document_no: Option<String>,
+    /// Number of the receipt of a self-employed person.
+    pub receipt_no: Option<String>,
+    /// The file and the part of it that carry it.
+    pub file: Option<(String, i32)>,
+    /// The account that pays.
+    pub bank_label: Option<String>,
     /// Where it stands.
     pub state: PayoutState,
     /// What the bank calls the payment.
@@ -84,4 +113,11 @@ pub struct CarriedForward {
     pub amount: Money,
     /// Why.
     pub reason: CarryReason,
+}
+
+impl Payout {
+    /// Returns what the bank moves.
+    pub fn transfer(&self) -> Result<Money, MoneyError> {
+        self.amounts.transfer()
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batch   draft ─ approve ─> approved ─ export ─> exported ─ all final ─> completed
-//!           └── cancel ──> canceled <── cancel ┘                      or partially_completed
+//!           └── cancel ──> canceled <── cancel ┘   └─ export ─┘      or partially_completed
 //! payout  draft ─ approve ─> approved ─ export ─> processing ─ pay ─> paid ─ return ─> returned
 //!           └── cancel ──> canceled <── cancel ┘        └── fail ──> failed
 //! ```
@@ -141,14 +141,13 @@ fn batch_after(state: BatchState, action: BatchAction) -> Option<BatchState> {
     use BatchState::{Approved, Canceled, Completed, Draft, Exported, PartiallyCompleted};
     match (state, action) {
         (Draft, A::Approve) => Some(Approved),
-        (Approved, A::Export) => Some(Exported),
+        // Again: a batch that pays by several ways has a file for each.
+        (Approved | Exported, A::Export) => Some(Exported),
         (Draft | Approved, A::Cancel) => Some(Canceled),
-        (Approved, A::Approve)
+        (Approved | Exported, A::Approve)
+        | (Exported, A::Cancel)
         | (Draft, A::Export)
-        | (
-            Exported | Completed | PartiallyCompleted | Canceled,
-            A::Approve | A::Export | A::Cancel,
-        ) => None,
+        | (Completed | PartiallyCompleted | Canceled, A::Approve | A::Export | A::Cancel) => None,
     }
 }
 
@@ -225,6 +224,7 @@ mod tests {
             (Draft, A::Approve, Approved),
             (Draft, A::Cancel, Canceled),
             (Approved, A::Export, Exported),
+            (Exported, A::Export, Exported),
             (Approved, A::Cancel, Canceled),
         ];
         for &state in BatchState::ALL {

@@ -4,6 +4,10 @@
 //! counts, in which currency it pays, and in which time zone its days begin.
 
 pub mod http;
+pub mod postback;
+pub mod postback_http;
+pub mod postback_store;
+pub mod secret_http;
 pub mod source_http;
 pub mod source_store;
 pub mod store;

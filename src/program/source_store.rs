@@ -142,3 +142,54 @@ pub async fn rotate_secret(
     .await
     .map(drop)
 }
+
+/// A secret, without itself.
+#[derive(Clone, Debug)]
+pub struct SecretRow {
+    /// Key of the row.
+    pub secret_id: SecretId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends; the newest does not.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Lists the secrets of a source that are in force, newest first.
+pub async fn list_secrets(
+    db: &mut PgConnection,
+    source: &Source,
+    now: Timestamp,
+) -> Result<Vec<SecretRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SecretRow,
+        r#"select secret_id as "secret_id: SecretId", created_at, expires_at
+           from source_secrets
+           where program_id = $1 and source_id = $2 and (expires_at is null or expires_at > $3)
+           order by secret_id desc"#,
+        source.program_id.0,
+        source.source_id.0,
+        now,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Ends a secret at once.
+pub async fn end_secret(
+    db: &mut PgConnection,
+    source: &Source,
+    secret_id: SecretId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update source_secrets set expires_at = $4
+         where program_id = $1 and source_id = $2 and secret_id = $3",
+        source.program_id.0,
+        source.source_id.0,
+        secret_id.0,
+        now,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}

@@ -36,7 +36,9 @@ from chosen c
 join partners n on n.partner_id = c.partner_id
 cross join lateral (
     select coalesce(sum(x.amount_minor), 0)::bigint as items_minor
-    from payout_items x
+    from (select program_id, payout_id, amount_minor from payout_items
+          union all
+          select program_id, payout_id, amount_minor from payout_adjustments) x
     where x.program_id = c.program_id and x.payout_id = c.payout_id) i
 cross join lateral (
     select coalesce(max(t.sequence), 0) as sequence

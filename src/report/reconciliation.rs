@@ -191,7 +191,7 @@ async fn load_checks(db: &mut PgConnection, params: &Params) -> Result<Checks, s
               join ledger_balances b on b.program_id = a.program_id and b.account_id = a.account_id
               where a.program_id = $1 and a.currency = $2 and a.path like '%:in_transit')
                  as "in_transit!",
-             (select coalesce(sum(p.amount_minor), 0)::bigint
+             (select coalesce(sum(p.amount_minor + p.vat_minor - p.withheld_minor), 0)::bigint
               from payouts p
               where p.program_id = $1 and p.currency = $2
                 and p.status in ('draft', 'approved', 'processing')) as "open_payouts!",

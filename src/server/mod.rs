@@ -42,7 +42,9 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
         crate::click::help_http::configure(cfg);
         openapi::configure(cfg);
         if has_ingest {
-            crate::intake::http::configure(cfg);
+            crate::intake::webhook::http::configure(cfg);
+            crate::intake::webhook::batch_http::configure(cfg);
+            crate::intake::postback_http::configure(cfg);
         }
         if has_api {
             configure_api(cfg);
@@ -53,13 +55,23 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
 fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
+    crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);
+    crate::link::mint_http::configure(cfg);
     crate::program::source_http::configure(cfg);
+    crate::program::secret_http::configure(cfg);
+    crate::program::postback_http::configure(cfg);
+    crate::intake::tester_http::configure(cfg);
+    crate::intake::parked_http::configure(cfg);
+    crate::intake::letters::http::configure(cfg);
+    crate::intake::imports::http::configure(cfg);
+    crate::intake::manual_http::configure(cfg);
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::fraud::http::configure(cfg);
+    crate::claim::http::configure(cfg);
     crate::ledger::http::configure(cfg);
     crate::payout::http::configure(cfg);
     crate::report::http::configure(cfg);

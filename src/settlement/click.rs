@@ -1,11 +1,14 @@
 //! A click as it comes out of the stream, ready to be written.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 use uuid::Uuid;
 
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerNo, ProgramNo};
+use crate::link::token::FIRST_MINTED;
 use crate::stream::ClickRecord;
 
 const FLAG_QR: i16 = 1;
@@ -77,6 +80,14 @@ impl Click {
             erid: record.erid.map(without_nul),
         }
     }
+}
+
+/// Returns the links of clicks that partners signed themselves, each once: the service made no row
+/// for them.
+pub fn minted_links(clicks: &[Click]) -> Vec<(ProgramNo, PartnerNo, LinkNo)> {
+    let minted = clicks.iter().filter(|c| c.link >= FIRST_MINTED);
+    let links: BTreeSet<_> = minted.map(|c| (c.program, c.partner, c.link)).collect();
+    links.into_iter().collect()
 }
 
 /// PostgreSQL's text cannot hold NUL, and one such byte must not stop a shard.

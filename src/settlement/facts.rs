@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::commission::plan::PlanVersion;
+use crate::commission::pricing::PricingFacts;
 use crate::commission::refund::Refund;
 use crate::commission::{Commission, CommissionKind, PriceFacts};
 use crate::fraud::facts::FraudFacts;
-use crate::ids::{ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
+use crate::ids::{
+    CommissionId, ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId,
+};
 use crate::money::Money;
 use crate::settlement::{Decision, Earner, Message, OrderKey};
 use crate::signing::KeyRing;
@@ -32,6 +35,8 @@ pub struct Facts {
     pub messages: HashMap<(SourceId, String), [u8; 32]>,
     /// Receipts already answered: a second reading of an event ends here.
     pub receipts: HashSet<ReceiptId>,
+    /// What commissions are priced by beside the plan.
+    pub pricing: PricingFacts,
     /// Messages that wait for a conversion, by what names it.
     pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
     /// What suspicion looks at.
@@ -47,6 +52,13 @@ pub struct ProgramFacts {
     pub window_days: i32,
     /// Every edition of its plan.
     pub plans: Vec<PlanVersion>,
+}
+
+impl ProgramFacts {
+    /// Returns whether any edition of its plan has tiers, caps or budgets.
+    pub fn has_counters(&self) -> bool {
+        self.plans.iter().any(|version| version.terms.has_counters())
+    }
 }
 
 /// A conversion that is already there.
@@ -69,18 +81,35 @@ pub struct ConversionFacts {
 }
 
 impl ConversionFacts {
-    /// Returns what was earned, if anything was.
-    pub fn earned(&self) -> Option<&Commission> {
-        self.commissions.iter().find(|c| c.kind == CommissionKind::Earned)
+    /// Returns what was earned: a commission for each partner who has a part.
+    pub fn earned(&self) -> impl Iterator<Item = &Commission> {
+        self.commissions.iter().filter(|c| c.kind == CommissionKind::Earned)
     }
 
-    /// Returns the signed sum of clawbacks and adjustments, if there are any.
-    pub fn corrections(&self) -> Option<Money> {
+    /// Returns the signed sum of the clawbacks and adjustments of one of them, if there are any.
+    pub fn corrections(&self, of: CommissionId) -> Option<Money> {
         self.commissions
             .iter()
-            .filter(|c| c.kind != CommissionKind::Earned)
+            .filter(|c| c.corrects_id == Some(of) && !c.kind.is_earned())
             .map(|c| c.amount)
             .reduce(|sum, next| sum.checked_add(next).unwrap_or(sum))
+    }
+
+    /// Returns what the recruiter has of one of them.
+    pub fn recruiter_of(&self, of: CommissionId) -> Option<&Commission> {
+        let is_its = |c: &&Commission| c.corrects_id == Some(of);
+        self.commissions.iter().filter(|c| c.kind == CommissionKind::Recruiter).find(is_its)
+    }
+
+    /// Returns the arithmetic that holds for one of them now: that of its latest correction, or
+    /// its own.
+    pub fn arithmetic<'a>(&'a self, of: &'a Commission) -> &'a serde_json::Value {
+        let corrections = self.commissions.iter().filter(|c| {
+            c.corrects_id == Some(of.commission_id)
+                && !c.kind.is_earned()
+                && c.calculation.get("inputs").is_some()
+        });
+        corrections.max_by_key(|c| c.commission_id).map_or(&of.calculation, |c| &c.calculation)
     }
 }
 
@@ -99,6 +128,10 @@ impl Facts {
     pub fn absorb(&mut self, message: &Arc<Message>, decision: &Decision) {
         match decision {
             Decision::Record(new) => {
+                let report = &message.report;
+                if let Some(hash) = report.customer_hash.filter(|_| !report.is_test) {
+                    self.pricing.meet(message.program_id, hash, &report.event, report.occurred_at);
+                }
                 let facts = ConversionFacts {
                     conversion_id: new.conversion_id,
                     content_hash: message.report.content_hash(),
@@ -128,6 +161,7 @@ impl Facts {
                 if step.from.is_none() && after.kind == CommissionKind::Earned {
                     self.fraud.count(after.program_id, after.partner_id, after.occurred_at);
                 }
+                self.pricing.absorb(&step.counted, after.occurred_at);
                 if let Some(c) = self.conversion_mut(step.after.conversion_id) {
                     c.commissions.retain(|old| old.commission_id != step.after.commission_id);
                     c.commissions.push(step.after.clone());

@@ -1,6 +1,6 @@
 //! SQL of what settlement must know: the facts that a batch of messages touches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
+use crate::commission::plan::Owner;
+use crate::commission::pricing::{self, Needs, PricingFacts, SumKey};
 use crate::commission::refund::Refund;
 use crate::commission::store::Filter;
 use crate::commission::{self, Commission};
@@ -20,7 +22,7 @@ use crate::money::Money;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::settler::{self, Undecodable};
-use crate::settlement::{Earner, Message, OrderKey};
+use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
 use crate::signing::{Key, KeyRing};
 
 /// Loads what a batch of messages touches.
@@ -38,6 +40,7 @@ pub async fn load_facts(
         programs: load_programs(db, &programs).await?,
         namespaces: load_namespaces(db, messages).await?,
         earners: load_earners(db, &programs).await?,
+        pricing: PricingFacts::default(),
         conversions: HashMap::new(),
         messages: HashMap::new(),
         receipts: Default::default(),
@@ -50,6 +53,7 @@ pub async fn load_facts(
     lock_orders(db, &keys).await?;
     facts.waiting = load_waiting(db, &keys).await?;
     facts.conversions = load_conversions(db, &keys).await?;
+    facts.pricing = load_pricing(db, messages, &facts).await?;
     Ok(facts)
 }
 
@@ -68,6 +72,63 @@ fn named_in(messages: &[Message], click_keys: &KeyRing) -> Named {
     let programs: BTreeSet<ProgramId> = messages.iter().map(|m| m.program_id).collect();
     named.programs = programs.into_iter().collect();
     named
+}
+
+async fn load_pricing(
+    db: &mut PgConnection,
+    messages: &[Message],
+    facts: &Facts,
+) -> Result<PricingFacts, sqlx::Error> {
+    let needs: HashMap<ProgramId, Needs> = facts
+        .programs
+        .iter()
+        .map(|(id, program)| {
+            let all = program.plans.iter().map(|version| Needs::of(&version.terms));
+            (*id, all.fold(Needs::default(), Needs::or))
+        })
+        .collect();
+    let customers: BTreeSet<(ProgramId, [u8; 32])> =
+        messages.iter().filter_map(|m| Some((m.program_id, m.report.customer_hash?))).collect();
+    let customers: Vec<_> = customers.into_iter().collect();
+    pricing::store::load_facts(db, &needs, &customers).await
+}
+
+/// Loads the sums that the commissions to be opened are priced by, and keeps others from counting
+/// for the same partners until the transaction ends.
+pub async fn load_sums(
+    db: &mut PgConnection,
+    facts: &mut Facts,
+    decided: &[Decided],
+) -> Result<(), sqlx::Error> {
+    let keys: BTreeSet<SumKey> = decided
+        .iter()
+        .filter_map(|d| match &d.decision {
+            Decision::Commission(step) => Some(&step.counted),
+            Decision::Record(_)
+            | Decision::Refund { .. }
+            | Decision::Restate { .. }
+            | Decision::Flag(_)
+            | Decision::Verdict { .. }
+            | Decision::Wait(_)
+            | Decision::Admit(_) => None,
+        })
+        .flatten()
+        .map(|counted| counted.key)
+        .collect();
+    let counts_whole = |program: &ProgramFacts| {
+        let mut counters = program.plans.iter().flat_map(|version| version.terms.counters());
+        counters.any(|counter| counter.owner == Owner::Program)
+    };
+    let whole: HashSet<ProgramId> = facts
+        .programs
+        .iter()
+        .filter(|(_, program)| counts_whole(program))
+        .map(|(id, _)| *id)
+        .collect();
+    let groups = pricing::store::groups(keys.iter().copied(), &whole);
+    pricing::store::lock_groups(db, &groups).await?;
+    facts.pricing.sums = pricing::store::load_sums(db, &keys).await?;
+    Ok(())
 }
 
 async fn load_programs(

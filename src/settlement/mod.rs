@@ -14,6 +14,7 @@ pub mod click_store;
 pub mod decide;
 pub mod facts;
 pub mod facts_store;
+pub mod grant;
 pub mod offset_store;
 pub mod settler;
 pub mod store;

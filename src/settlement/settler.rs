@@ -10,11 +10,13 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::commission::hold::Trust;
 use crate::commission::store::ApplyError;
+use crate::conversion::parked_store;
 use crate::conversion::wire::{self, ReportError};
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
+use crate::link::mint_store;
 use crate::metrics as metric;
-use crate::settlement::click::Click;
+use crate::settlement::click::{self, Click};
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::{Message, click_store, decide, facts_store, store};
 use crate::signing::{Key, KeyRing};
@@ -79,6 +81,7 @@ struct Item {
 enum Event {
     Click(Box<Click>),
     Conversion(Box<Message>),
+    Parked(Box<ConversionRecord>),
 }
 
 impl Settler {
@@ -171,6 +174,7 @@ impl Settler {
                     Ok(StreamEvent::Click(click)) => {
                         Event::Click(Box::new(Click::from_record(*click)))
                     }
+                    Ok(StreamEvent::Parked(record)) => Event::Parked(record),
                     Ok(StreamEvent::Conversion(record)) => match message(&record) {
                         Ok(message) => Event::Conversion(Box::new(message)),
                         Err(error) => {
@@ -232,23 +236,34 @@ impl Settler {
         let now = self.clock.now();
         let mut clicks = Vec::new();
         let mut messages = Vec::new();
+        let mut n_parked = 0;
         for item in items {
             match &item.event {
+                Event::Parked(record) => n_parked += parked_store::park(db, record).await?,
                 Event::Click(click) => clicks.push((**click).clone()),
                 Event::Conversion(message) => messages.push((**message).clone()),
             }
         }
         let n_clicks = click_store::insert_clicks(db, &clicks).await?;
+        mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
-            return Ok(n_clicks);
+            return Ok(n_clicks + n_parked);
         }
         let keys = (&self.click_keys, &self.customer_key);
         let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
-        let decided = decide::decide_all(&mut facts, messages);
+        let counts = facts.programs.values().any(|program| program.has_counters());
+        let decided = if counts {
+            // Decided once to learn which sums it takes, and then by what they say.
+            let trial = decide::decide_all(&mut facts.clone(), messages.clone());
+            facts_store::load_sums(db, &mut facts, &trial).await?;
+            decide::decide_all(&mut facts, messages)
+        } else {
+            decide::decide_all(&mut facts, messages)
+        };
         store::apply(db, decided, now).await?;
-        Ok(n_clicks + n_messages)
+        Ok(n_clicks + n_parked + n_messages)
     }
 
     /// Settles messages outside of any stream: the demo program comes this way.
@@ -310,6 +325,7 @@ fn dead_letter(shard: Shard, entries: &[Entry], item: &Item, reason: String) -> 
     match unpack(&entry.bytes).nth(wanted) {
         Some(Ok(StreamEvent::Click(click))) => batch.push_click(&click),
         Some(Ok(StreamEvent::Conversion(record))) => batch.push_conversion(&record),
+        Some(Ok(StreamEvent::Parked(record))) => batch.push_parked(&record),
         Some(Err(_)) | None => {}
     }
     DeadLetter {
@@ -355,11 +371,7 @@ fn plain(error: ApplyError) -> sqlx::Error {
 
 /// Reads a message out of its record.
 pub fn message(record: &ConversionRecord) -> Result<Message, Undecodable> {
-    let trust = match record.trust.as_str() {
-        "signed" => Trust::Signed,
-        "postback" => Trust::Postback,
-        other => return Err(Undecodable::Trust(other.to_owned())),
-    };
+    let trust = trust_of(&record.trust)?;
     Ok(Message {
         receipt_id: ReceiptId(record.receipt),
         program_id: ProgramId(record.program_id),
@@ -387,6 +399,15 @@ pub fn record(message: &Message) -> ConversionRecord {
         sent_at: message.sent_at,
         trust: trust_code(message.trust).to_owned(),
         report: wire::to_wire(&message.report),
+    }
+}
+
+/// Reads the text form of trust.
+pub fn trust_of(code: &str) -> Result<Trust, Undecodable> {
+    match code {
+        "signed" => Ok(Trust::Signed),
+        "postback" => Ok(Trust::Postback),
+        other => Err(Undecodable::Trust(other.to_owned())),
     }
 }
 

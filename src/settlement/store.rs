@@ -9,10 +9,10 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::commission;
 use crate::commission::store::ApplyError;
-use crate::conversion::wire;
+use crate::conversion::{MessageType, wire};
 use crate::db::DbTx;
 use crate::fraud;
-use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, SourceId};
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::facts_store::columns;
 use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, settler};
@@ -326,6 +326,60 @@ async fn insert_verdicts(
         &rows.iter().map(|r| r.2.clone()).collect::<Vec<_>>() as &[Option<String>],
         &rows.iter().map(|r| r.3.map(|c| c.0)).collect::<Vec<_>>() as &[Option<Uuid>],
         &rows.iter().map(|r| r.0.received_at).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Finds the message of a conversion as it stands now: with the content of its last update.
+pub async fn find_message(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    conversion_id: ConversionId,
+) -> Result<Option<Message>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select source_id as "source_id: SourceId", channel, trust, occurred_at, received_at,
+                  receipt_id as "receipt_id: ReceiptId", content_hash, details
+           from conversions
+           where program_id = $1 and conversion_id = $2
+           for update"#,
+        program_id.0,
+        conversion_id.0,
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(r) = row else { return Ok(None) };
+    let mut report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+    report.message_type = MessageType::Created;
+    report.occurred_at = r.occurred_at;
+    let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
+    Ok(Some(Message {
+        receipt_id: r.receipt_id,
+        program_id,
+        source_id: r.source_id,
+        channel: r.channel,
+        message_id: r.receipt_id.to_string(),
+        body_hash: r.content_hash.try_into().unwrap_or_default(),
+        received_at: r.received_at,
+        sent_at: r.received_at,
+        trust,
+        report,
+    }))
+}
+
+/// Says whose a conversion is by a claim; why nothing else made it so stays in `attribution`.
+pub async fn set_partner(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    conversion_id: ConversionId,
+    partner_id: PartnerId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update conversions set partner_id = $3 where program_id = $1 and conversion_id = $2",
+        program_id.0,
+        conversion_id.0,
+        partner_id.0,
     )
     .execute(db)
     .await

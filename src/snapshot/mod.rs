@@ -17,6 +17,8 @@ use arc_swap::ArcSwap;
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
+use crate::link::token::MintEpochs;
+use crate::program::postback::PostbackTerms;
 
 /// What a program is to the hot paths.
 #[derive(Clone, Debug)]
@@ -55,6 +57,17 @@ pub struct EnrollmentTerms {
     pub is_active: bool,
     /// The epoch of the key with which it may sign links itself.
     pub mint_epoch: u16,
+    /// Until when the key of the epoch before is good too.
+    pub mint_previous_until: Option<Timestamp>,
+}
+
+impl EnrollmentTerms {
+    /// Returns the epochs whose keys are good `now`.
+    pub fn mint_epochs(&self, now: Timestamp) -> MintEpochs {
+        let is_overlap = self.mint_previous_until.is_some_and(|until| now < until);
+        let previous = self.mint_epoch.checked_sub(1).filter(|_| is_overlap);
+        MintEpochs { current: self.mint_epoch, previous }
+    }
 }
 
 /// What a source is to the webhook.
@@ -70,6 +83,8 @@ pub struct SourceTerms {
     pub order_namespace: String,
     /// Its secrets, encrypted, newest first, with the time at which each ends.
     pub secrets: Vec<SealedSecret>,
+    /// How it speaks when it sends postbacks.
+    pub postback: PostbackTerms,
 }
 
 /// A source's secret as it rests: encrypted.

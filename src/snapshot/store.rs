@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
 use crate::ids::{PartnerId, ProgramId, SourceId};
+use crate::program::postback_store;
 use crate::snapshot::wire::{
     EnrollmentWire, LinkWire, PartnerWire, ProgramWire, SecretWire, SnapshotWire, SourceWire,
     WIRE_VERSION,
@@ -59,7 +60,8 @@ async fn read_partners(db: &mut PgConnection) -> Result<Vec<PartnerWire>, sqlx::
 async fn read_enrollments(db: &mut PgConnection) -> Result<Vec<EnrollmentWire>, sqlx::Error> {
     sqlx::query_as!(
         EnrollmentWire,
-        "select g.number as program_number, p.number as partner_number, e.status, e.mint_epoch
+        "select g.number as program_number, p.number as partner_number, e.status, e.mint_epoch,
+                e.mint_previous_until
          from enrollments e
          join programs g on g.program_id = e.program_id
          join partners p on p.partner_id = e.partner_id"
@@ -95,6 +97,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
         let secret = SecretWire { ciphertext, expires_at: row.expires_at };
         secrets.entry(row.source_id).or_default().push(secret);
     }
+    let mut postbacks = postback_store::load_terms(&mut *db).await?;
     let sources = sqlx::query!(
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
                   status, order_namespace
@@ -110,6 +113,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
             status: s.status,
             order_namespace: s.order_namespace,
             secrets: secrets.remove(&s.source_id).unwrap_or_default(),
+            postback: postbacks.remove(&s.source_id).map(Into::into),
         })
         .collect())
 }

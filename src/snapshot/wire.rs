@@ -1,6 +1,6 @@
 //! The form of a snapshot on its way out of the database and onto the disk, versioned.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
 use crate::link::template::Schemes;
+use crate::program::postback::{PostbackKey, PostbackTerms};
 use crate::snapshot::{
     EnrollmentTerms, PartnerTerms, ProgramTerms, SealedSecret, Snapshot, SourceTerms,
 };
@@ -72,6 +73,9 @@ pub struct EnrollmentWire {
     pub partner_number: i64,
     pub status: String,
     pub mint_epoch: i32,
+    /// Left out of copies that older releases wrote.
+    #[serde(default)]
+    pub mint_previous_until: Option<Timestamp>,
 }
 
 /// A link that is not active, by numbers.
@@ -92,6 +96,45 @@ pub struct SourceWire {
     pub status: String,
     pub order_namespace: String,
     pub secrets: Vec<SecretWire>,
+    /// None where nothing is set, and in copies of older releases.
+    #[serde(default)]
+    pub postback: Option<PostbackWire>,
+}
+
+/// A source's row for postbacks; of its keys only the hashes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields of `program::postback::PostbackTerms`")]
+pub struct PostbackWire {
+    pub alias_profile: String,
+    pub status_map: BTreeMap<String, String>,
+    pub event_map: BTreeMap<String, String>,
+    pub default_event: String,
+    pub needs_signature: bool,
+    pub keys: Vec<PostbackKeyWire>,
+}
+
+/// The hash of a postback key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PostbackKeyWire {
+    /// SHA-256, standard base64.
+    pub hash: String,
+    /// When it ends.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl From<PostbackTerms> for PostbackWire {
+    fn from(t: PostbackTerms) -> Self {
+        let key =
+            |k: PostbackKey| PostbackKeyWire { hash: STANDARD.encode(&k.hash), ends_at: k.ends_at };
+        Self {
+            alias_profile: t.alias_profile,
+            status_map: t.status_map,
+            event_map: t.event_map,
+            default_event: t.default_event,
+            needs_signature: t.needs_signature,
+            keys: t.keys.into_iter().map(key).collect(),
+        }
+    }
 }
 
 /// An encrypted secret.
@@ -113,6 +156,7 @@ impl From<SnapshotWire> for Snapshot {
             let terms = EnrollmentTerms {
                 is_active: e.status == "active",
                 mint_epoch: u16::try_from(e.mint_epoch).unwrap_or(0),
+                mint_previous_until: e.mint_previous_until,
             };
             ((program_number(e.program_number), partner_number(e.partner_number)), terms)
         });
@@ -180,5 +224,20 @@ fn source_terms(s: SourceWire) -> SourceTerms {
         is_active: s.status == "active",
         order_namespace: s.order_namespace,
         secrets: secrets.collect(),
+        postback: s.postback.map(postback_terms).unwrap_or_default(),
+    }
+}
+
+fn postback_terms(p: PostbackWire) -> PostbackTerms {
+    let key = |k: PostbackKeyWire| {
+        Some(PostbackKey { hash: STANDARD.decode(&k.hash).ok()?, ends_at: k.ends_at })
+    };
+    PostbackTerms {
+        alias_profile: p.alias_profile,
+        status_map: p.status_map,
+        event_map: p.event_map,
+        default_event: p.default_event,
+        needs_signature: p.needs_signature,
+        keys: p.keys.into_iter().filter_map(key).collect(),
     }
 }

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod books;
+mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
@@ -14,10 +15,18 @@ mod documents;
 mod engines;
 mod fraud;
 mod harness;
+mod imports;
 mod link_to_payout;
+mod minting;
 mod outbound;
 mod partner_network;
+mod payment_files;
+mod payouts;
+mod plans;
+mod postbacks;
 mod redirect_without_stores;
+mod senders;
 mod service;
 mod settles_once;
 mod tidy;
+mod webhooks;

@@ -283,7 +283,11 @@ async fn a_good_event_beside_a_bad_one_is_settled() {
         .flat_map(|(_, fields)| unpack(&fields[0].1).collect::<Vec<_>>())
         .find_map(|event| match event {
             Ok(tributary::stream::StreamEvent::Conversion(record)) => Some(record),
-            Ok(tributary::stream::StreamEvent::Click(_)) | Err(_) => None,
+            Ok(
+                tributary::stream::StreamEvent::Click(_)
+                | tributary::stream::StreamEvent::Parked(_),
+            )
+            | Err(_) => None,
         })
         .unwrap();
     let mut good = known.clone();

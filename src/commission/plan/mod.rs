@@ -2,16 +2,43 @@
 //!
 //! A plan is never edited; a new [`PlanVersion`] takes effect at a time of its own, and an event is
 //! priced by the version of *its* time, refunds and corrections too. Pricing keeps every step in a
-//! [`Calculation`], so that anyone can reckon it again with a pocket calculator.
+//! [`Calculation`], so that anyone can reckon it again with a pocket calculator. What tiers and
+//! caps count comes in from outside, so pricing stays a function of its arguments.
+
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::commission::kind::{Kind, Parts};
 use crate::ids::PlanVersionId;
 use crate::money::{Bps, Currency, Money, MoneyError, Rounding};
 
+pub mod calculation;
+pub mod cap;
+pub mod condition;
+pub mod counter;
 mod document;
+mod lint;
+mod price;
+pub mod rule;
+pub mod tier;
+pub mod wire;
+mod words;
 
-pub use document::{FieldError, InvalidPlan, PlanDocument, RuleDocument};
+pub use calculation::{
+    BadRate, Calculation, FxRate, Inputs, Limit, RecruiterPart, Split, nano_text, rate_nano,
+};
+pub use cap::Cap;
+pub use condition::{Circumstances, Condition, CustomerKind};
+pub use counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
+pub use document::SCHEMA;
+pub use document::{
+    CapDocument, FieldError, InvalidPlan, PayInDocument, PlanDocument, RecruiterDocument,
+    RuleDocument,
+};
+pub use lint::Warning;
+pub use price::price;
+pub use rule::{Rule, choose, rivals};
+pub use tier::{TierStep, Tiers};
+pub use words::Language;
 
 /// Longest hold a plan may have, in days: a year covers the longest return right we know.
 pub const HOLD_DAYS_MAX: u16 = 365;
@@ -67,29 +94,108 @@ pub enum Approval {
 /// What a program pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanTerms {
-    /// The rules; the most specific that matches prices a conversion, the earlier one of equals.
-    pub rules: Vec<Rule>,
+    /// The rules; the most specific that matches prices a conversion, see [`rule`].
+    pub rules: Vec<Arc<Rule>>,
     /// Days between the event and its approval.
     pub hold_days: u16,
     /// Whether the hold's end approves by itself.
     pub approval: Approval,
-    /// How a figure between two minor units is rounded.
-    pub rounding: Rounding,
+    /// What holds whichever rule prices.
+    pub common: Arc<Common>,
 }
 
-/// One clause of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Which event it pays for; `None` is any.
-    pub event: Option<EventKind>,
-    /// Only sales in this currency; every amount of the rule is in it.
-    pub currency: Option<Currency>,
-    /// The formula.
-    pub kind: Kind,
-    /// At least this, where anything is earned at all.
-    pub min: Option<Money>,
-    /// At most this.
-    pub max: Option<Money>,
+/// What a plan says of every commission.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Common {
+    /// How a figure between two minor units is rounded.
+    pub rounding: Rounding,
+    /// At most so much in a period, whatever the rule; each in the currency that is paid.
+    pub caps: Vec<Cap>,
+    /// The currency that commissions are paid in, if not in that of the sale.
+    pub pay_in: Option<PayIn>,
+    /// What the recruiter of a partner has of its sales.
+    pub recruiter: Option<RecruiterShare>,
+}
+
+impl PlanTerms {
+    /// Returns every counter of the plan, each once.
+    pub fn counters(&self) -> Vec<Counter> {
+        let plan =
+            self.common.caps.iter().map(|cap| cap.counter(cap::plan_scope(cap.amount.currency)));
+        let mut all: Vec<Counter> =
+            self.rules.iter().flat_map(|rule| rule.counters()).chain(plan).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Returns whether any figure depends on what else a period held.
+    pub fn has_counters(&self) -> bool {
+        !self.common.caps.is_empty()
+            || self.rules.iter().any(|rule| rule.tiers.is_some() || !rule.caps.is_empty())
+    }
+}
+
+/// The currency of payouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayIn {
+    /// The currency.
+    pub currency: Currency,
+    /// What happens to a sale in another one when no rate is known.
+    pub without_rate: WithoutRate,
+}
+
+/// What happens when no rate of exchange is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutRate {
+    /// The commission stays in the currency of the sale.
+    SaleCurrency,
+    /// It earns nothing, and says why.
+    Nothing,
+}
+
+impl WithoutRate {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::SaleCurrency, Self::Nothing];
+
+    /// Returns the code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SaleCurrency => "sale_currency",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// The reward of the second level: of the recruited partner's sales, and of nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecruiterShare {
+    /// The share of the recruited partner's commission.
+    pub rate: Bps,
+    /// Who pays it.
+    pub mode: RecruiterMode,
+}
+
+/// Who pays the recruiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecruiterMode {
+    /// The program, on top of the partner's commission.
+    OnTop,
+    /// The partner: it comes out of the commission.
+    OutOf,
+}
+
+impl RecruiterMode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OnTop, Self::OutOf];
+
+    /// Returns the code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OnTop => "on_top",
+            Self::OutOf => "out_of",
+        }
+    }
 }
 
 /// An immutable edition of a plan.
@@ -111,7 +217,32 @@ pub fn version_at(versions: &[PlanVersion], at: Timestamp) -> Option<&PlanVersio
     versions.iter().filter(|v| v.effective_from <= at).max_by_key(|v| (v.effective_from, v.id))
 }
 
-/// What is known of a conversion when it is priced; also what must be stored to price it again.
+/// A part of the amount that a plan may take off before the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Tax within the amount.
+    Tax,
+    /// Shipping within the amount.
+    Shipping,
+    /// A discount that is still to be taken off.
+    Discount,
+}
+
+impl Part {
+    /// All of them: what is taken off where a plan says nothing.
+    pub const ALL: [Self; 3] = [Self::Tax, Self::Shipping, Self::Discount];
+
+    /// Returns the code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Tax => "tax",
+            Self::Shipping => "shipping",
+            Self::Discount => "discount",
+        }
+    }
+}
+
+/// The amounts of a conversion; also what must be stored to price it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceFacts {
     /// What was reported.
@@ -132,47 +263,29 @@ impl PriceFacts {
         Self { event, amount, tax: None, shipping: None, discount: None }
     }
 
-    /// Returns what a rate is taken of: amount − tax − shipping − discount, not below zero.
+    /// Returns what a rate is usually taken of: amount − tax − shipping − discount, not below zero.
     pub fn base(&self) -> Result<Option<Money>, MoneyError> {
+        self.base_less(&Part::ALL)
+    }
+
+    /// Returns the amount without these parts, not below zero.
+    pub fn base_less(&self, less: &[Part]) -> Result<Option<Money>, MoneyError> {
         let Some(amount) = self.amount else { return Ok(None) };
         let mut base = amount;
-        for part in [self.tax, self.shipping, self.discount].into_iter().flatten() {
+        for part in less.iter().filter_map(|part| self.part(*part)) {
             base = base.checked_sub(part)?;
         }
         Ok(Some(if base.minor < 0 { Money::zero(base.currency) } else { base }))
     }
-}
 
-/// Which limit of the rule changed the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// It was raised to the rule's `min`.
-    RaisedToMin(Money),
-    /// It was cut to the rule's `max`.
-    CutToMax(Money),
-}
-
-/// Every step from a conversion to its commission.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Calculation {
-    /// What it was reckoned from.
-    pub facts: PriceFacts,
-    /// What the rate was taken of; `None` if nothing was paid and the rule is flat.
-    pub base: Option<Money>,
-    /// The position of the rule in the plan, from 0.
-    pub rule_index: usize,
-    /// The rule itself.
-    pub rule: Rule,
-    /// The rate and what it came to, rounded.
-    pub percent: Option<(Bps, Money)>,
-    /// The fixed part.
-    pub flat: Option<Money>,
-    /// How the rate's result was rounded.
-    pub rounding: Rounding,
-    /// The limit that changed the sum, if one did.
-    pub limit: Option<Limit>,
-    /// The commission: percent + flat, within the limits; above zero.
-    pub total: Money,
+    /// Returns a part of the amount.
+    pub fn part(&self, part: Part) -> Option<Money> {
+        match part {
+            Part::Tax => self.tax,
+            Part::Shipping => self.shipping,
+            Part::Discount => self.discount,
+        }
+    }
 }
 
 /// Why a conversion earns nothing.
@@ -183,6 +296,14 @@ pub enum NoCommission {
     NoRule {
         /// The event.
         event: EventKind,
+    },
+    /// The plan has rules for this event, for others than this conversion.
+    #[error("the plan pays for {event}, but not for this one: see {unmet}", event = event.code())]
+    NoRuleFor {
+        /// The event.
+        event: EventKind,
+        /// The conditions that it does not meet.
+        unmet: String,
     },
     /// The plan has rules for this event, in other currencies only.
     #[error("the plan pays for {event}, but not in {currency}", event = event.code())]
@@ -212,132 +333,17 @@ pub enum NoCommission {
         /// What it was taken of.
         base: Money,
     },
+    /// The plan pays in another currency, and no rate was known.
+    #[error("the plan pays in {to}, and no rate from {from} was known when it happened")]
+    NoRate {
+        /// The currency of the sale.
+        from: Currency,
+        /// The currency of payouts.
+        to: Currency,
+    },
     /// The amounts of the conversion cannot be reckoned together.
     #[error("the conversion's amounts do not fit together")]
     Amounts(#[from] MoneyError),
-}
-
-/// Prices a conversion.
-///
-/// The most specific matching rule decides: one that names the event before one for any, then one
-/// that names the currency. A rule with a currency matches only sales in it, and events without an
-/// amount.
-pub fn price(terms: &PlanTerms, facts: &PriceFacts) -> Result<Calculation, NoCommission> {
-    let (rule_index, rule) = choose(terms, facts)?;
-    let base = facts.base()?;
-    if rule.kind.percent().is_some() {
-        match (facts.amount, base) {
-            (Some(amount), Some(base)) if base.is_zero() => {
-                return Err(NoCommission::NothingLeft { amount });
-            }
-            (Some(_), Some(_)) => {}
-            (None, _) | (_, None) => return Err(NoCommission::NoAmount { event: facts.event }),
-        }
-    }
-    let calculation = reckon(*facts, base, rule_index, rule, terms.rounding)?;
-    match (calculation.total.is_zero(), calculation.percent, base) {
-        (true, Some((rate, _)), Some(base)) => Err(NoCommission::BelowOneUnit { rate, base }),
-        (true | false, _, _) => Ok(calculation),
-    }
-}
-
-fn choose<'a>(terms: &'a PlanTerms, facts: &PriceFacts) -> Result<(usize, &'a Rule), NoCommission> {
-    let event = facts.event;
-    let for_event = || {
-        let fits = |rule: &Rule| rule.event.is_none_or(|named| named == event);
-        terms.rules.iter().enumerate().filter(move |(_, rule)| fits(rule))
-    };
-    let in_currency = |rule: &Rule| match (rule.currency, facts.amount) {
-        (Some(named), Some(amount)) => named == amount.currency,
-        (Some(_), None) | (None, _) => true,
-    };
-    let specificity = |rule: &Rule| (rule.event.is_some(), rule.currency.is_some());
-    for_event()
-        .filter(|(_, rule)| in_currency(rule))
-        .max_by_key(|(index, rule)| (specificity(rule), std::cmp::Reverse(*index)))
-        .ok_or_else(|| match (facts.amount, for_event().next()) {
-            (Some(Money { currency, .. }), Some(_)) => {
-                NoCommission::NoRuleInCurrency { event, currency }
-            }
-            (Some(_) | None, _) => NoCommission::NoRule { event },
-        })
-}
-
-fn reckon(
-    facts: PriceFacts,
-    base: Option<Money>,
-    rule_index: usize,
-    rule: &Rule,
-    rounding: Rounding,
-) -> Result<Calculation, MoneyError> {
-    let Parts { percent, flat } = rule.kind.parts(base, rounding)?;
-    let sum = match (percent, flat) {
-        (Some((_, percent)), Some(flat)) => percent.checked_add(flat)?,
-        (Some((_, part)), None) | (None, Some(part)) => part,
-        (None, None) => return Err(MoneyError::NoDivisor),
-    };
-    let limit = match (rule.min, rule.max) {
-        (Some(min), _) if sum.minor < min.minor => Some(Limit::RaisedToMin(min)),
-        (_, Some(max)) if sum.minor > max.minor => Some(Limit::CutToMax(max)),
-        (Some(_) | None, _) => None,
-    };
-    let total = match limit {
-        Some(Limit::RaisedToMin(to) | Limit::CutToMax(to)) => to,
-        None => sum,
-    };
-    let rule = rule.clone();
-    Ok(Calculation { facts, base, rule_index, rule, percent, flat, rounding, limit, total })
-}
-
-impl Calculation {
-    /// Returns what is left of the commission when `refunded` of the amount was paid back in part.
-    ///
-    /// The base shrinks in proportion to the amount and the same rule is applied to what is left:
-    /// a rate follows the sale down, a flat part and a minimum stay until the order is refunded
-    /// fully, which is the caller's case. A conversion without amount is refunded fully or not.
-    pub fn after_refund_of(&self, refunded: Money) -> Result<Money, MoneyError> {
-        let (Some(amount), Some(base)) = (self.facts.amount, self.base) else {
-            return Ok(self.total);
-        };
-        let left = amount.checked_sub(refunded)?;
-        let base = base.mul_ratio(left.minor, amount.minor, self.rounding)?;
-        let again = reckon(self.facts, Some(base), self.rule_index, &self.rule, self.rounding)?;
-        Ok(again.total)
-    }
-
-    /// Returns the arithmetic as one English sentence, for partners and for finance.
-    pub fn sentence(&self) -> String {
-        let percent = self.percent.map(|(rate, part)| {
-            let of = self.base.map_or_else(String::new, |base| format!(" of {base}"));
-            let mode = self.rounding.code();
-            format!("{rate}{of} is {part} (rounded {mode})")
-        });
-        let flat = self.flat.map(|flat| match percent {
-            Some(_) => format!("plus a flat {flat}"),
-            None => format!("a flat {flat} for each {}", self.facts.event.code()),
-        });
-        let limit = self.limit.map(|limit| match limit {
-            Limit::RaisedToMin(min) => format!("raised to the minimum of {min}"),
-            Limit::CutToMax(max) => format!("cut to the maximum of {max}"),
-        });
-        let steps: Vec<String> =
-            [self.taken_off(), percent, flat, limit].into_iter().flatten().collect();
-        format!("Rule {}: {}; commission {}.", self.rule_index + 1, steps.join(", "), self.total)
-    }
-
-    /// Says how the amount became the base, if anything was taken off and the base counts.
-    fn taken_off(&self) -> Option<String> {
-        let (amount, base) = (self.facts.amount?, self.base?);
-        let facts = &self.facts;
-        let parts =
-            [("tax", facts.tax), ("shipping", facts.shipping), ("discount", facts.discount)];
-        let less: Vec<String> = parts
-            .into_iter()
-            .filter_map(|(name, part)| part.map(|part| format!("{name} {part}")))
-            .collect();
-        let counts = self.percent.is_some() && !less.is_empty();
-        counts.then(|| format!("{amount} less {} leaves {base}", less.join(" and ")))
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,23 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::commission::kind::{Flat, Percent};
+use crate::commission::kind::{Flat, Kind, Percent};
 
 fn eur(minor: i64) -> Money {
     Money::new(minor, "EUR".parse().unwrap())
+}
+
+/// Prices for nobody in particular, with counters at nothing.
+pub(in crate::commission) fn price(
+    terms: &PlanTerms,
+    facts: &PriceFacts,
+) -> Result<Calculation, NoCommission> {
+    super::price(terms, &Inputs::new(*facts, nobody()), |_| Sum::default())
+}
+
+pub(in crate::commission) fn nobody() -> Circumstances {
+    let at = "2026-11-22T10:00:00Z".parse().unwrap();
+    Circumstances::new(crate::ids::PartnerId(uuid::Uuid::nil()), at)
 }
 
 fn terms(json: &str) -> PlanTerms {
@@ -134,8 +147,9 @@ fn a_refund_scales_the_rate_and_leaves_the_flat_part() {
     let facts = PriceFacts { tax: Some(eur(2_000)), ..sale(12_000) };
     let priced = price(&plan, &facts).unwrap();
     assert_eq!(priced.total, eur(1_300));
-    assert_eq!(priced.after_refund_of(eur(6_000)), Ok(eur(800)), "half of 100.00 net, plus 3.00");
-    assert_eq!(priced.after_refund_of(eur(0)), Ok(eur(1_300)));
+    let left = |minor| priced.after_refund_of(eur(minor)).map(|left| left.total);
+    assert_eq!(left(6_000), Ok(eur(800)), "half of 100.00 net, plus 3.00");
+    assert_eq!(left(0), Ok(eur(1_300)));
 }
 
 #[test]
@@ -146,7 +160,7 @@ fn a_plan_survives_the_wire() {
     assert_eq!((plan.hold_days, plan.approval), (14, Approval::Manual));
     let brief = terms(r#"{"v":1,"rules":[{"event":"sale","kind":"percent","percent_bps":2000}]}"#);
     assert_eq!((brief.hold_days, brief.approval), (30, Approval::Auto));
-    assert_eq!(brief.rounding, Rounding::HalfEven);
+    assert_eq!(brief.common.rounding, Rounding::HalfEven);
 }
 
 #[test]
@@ -229,8 +243,9 @@ prop_compose! {
         };
         let max = above_min.map(|more| eur(min.unwrap_or(1) + more));
         let currency = Some("EUR".parse().unwrap());
-        let rule = Rule { event: None, currency, kind, min: min.map(eur), max };
-        PlanTerms { rules: vec![rule], hold_days: 30, approval: Approval::Auto, rounding }
+        let rule = Rule { min: min.map(eur), max, ..Rule::plain(None, currency, kind) };
+        let common = Arc::new(Common { rounding, ..Common::default() });
+        PlanTerms { rules: vec![Arc::new(rule)], hold_days: 30, approval: Approval::Auto, common }
     }
 }
 
@@ -241,9 +256,9 @@ proptest! {
     ) {
         let facts = PriceFacts { tax: Some(eur(tax)), ..sale(minor) };
         if let Ok(priced) = price(&plan, &facts) {
-            prop_assert_eq!(&price(&plan, &priced.facts).unwrap(), &priced);
+            prop_assert_eq!(&price(&plan, &priced.inputs.facts).unwrap(), &priced);
             let percent = priced.percent.map_or(0, |(rate, part)| {
-                let again = priced.base.unwrap().mul_bps(rate, priced.rounding).unwrap();
+                let again = priced.base.unwrap().mul_bps(rate, priced.common.rounding).unwrap();
                 assert_eq!(again, part);
                 part.minor
             });

@@ -9,7 +9,7 @@
 //! brought all the same; they go when the order is refunded fully. An amount refunded beyond the
 //! price is a full refund, never more: a partner does not pay for the shop's generosity.
 
-use crate::commission::plan::Calculation;
+use crate::commission::plan::{Calculation, NoCommission};
 use crate::commission::state::{CommissionState, Reservation};
 use crate::money::{Money, MoneyError};
 
@@ -105,18 +105,57 @@ pub fn on_refund(facts: &RefundFacts<'_>, refund: &Refund) -> Result<RefundOutco
     if let Some(amount) = refund.amount.filter(|amount| !amount.is_positive()) {
         return Err(IllegalRefund::NotPositive { refund_id: refund_id.clone(), amount });
     }
-    let target = target(facts.calculation, facts.refunds.iter().chain([refund]))?;
-    let by = target.checked_sub(facts.net()?)?;
+    let left = left(facts.calculation, facts.refunds.iter().chain([refund]))?;
+    on_less(&facts.held(), &Target::of(facts.calculation, left.as_ref()))
+}
+
+/// What a partner has of a commission, and whether it may still be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Where it stands.
+    pub state: CommissionState,
+    /// Whether an open payout holds it.
+    pub reservation: Reservation,
+    /// What its own row says now, after amendments.
+    pub earned: Money,
+    /// The signed sum of its corrections; `None` if there are none.
+    pub corrections: Option<Money>,
+}
+
+/// What a commission should come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The amount, not below zero.
+    pub amount: Money,
+    /// Whether nothing can come back: zero by a cap alone is not the end.
+    pub is_end: bool,
+}
+
+impl Target {
+    /// Returns the target of a commission of which this is left.
+    pub fn of(before: &Calculation, left: Option<&Calculation>) -> Self {
+        match left {
+            Some(left) => {
+                Self { amount: left.total, is_end: left.total.is_zero() && !left.is_counted() }
+            }
+            None => Self { amount: Money::zero(before.total.currency), is_end: true },
+        }
+    }
+}
+
+/// Decides what a lower target does to a commission: what was refunded is taken back.
+pub fn on_less(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
+    let by = target.amount.checked_sub(facts.net()?)?;
     let is_untouched = facts.reservation == Reservation::Free && facts.corrections.is_none();
     match facts.state {
-        CommissionState::Pending | CommissionState::OnHold if target.is_zero() => {
+        CommissionState::Pending | CommissionState::OnHold if target.is_end => {
             Ok(RefundOutcome::Reject)
         }
         CommissionState::Pending | CommissionState::OnHold if !by.is_zero() => {
-            Ok(RefundOutcome::Amend { to: target, by })
+            Ok(RefundOutcome::Amend { to: target.amount, by })
         }
         CommissionState::Pending | CommissionState::OnHold => Ok(RefundOutcome::Unchanged),
-        CommissionState::Approved if target.is_zero() && is_untouched => Ok(RefundOutcome::Reverse),
+        CommissionState::Approved if target.is_end && is_untouched => Ok(RefundOutcome::Reverse),
         // A reserved or paid commission is never edited. Where more was taken back than the
         // refunds ask for, by hand, a refund gives nothing back.
         CommissionState::Approved | CommissionState::Paid if by.minor < 0 => {
@@ -138,18 +177,23 @@ pub fn on_update(
     facts: &RefundFacts<'_>,
     new: Option<&Calculation>,
 ) -> Result<RefundOutcome, IllegalRefund> {
-    let target = match new {
-        Some(calculation) => target(calculation, facts.refunds)?,
-        None => Money::zero(facts.earned.currency),
+    let left = match new {
+        Some(calculation) => left(calculation, facts.refunds)?,
+        None => None,
     };
-    let by = target.checked_sub(facts.net()?)?;
+    on_change(&facts.held(), &Target::of(facts.calculation, left.as_ref()))
+}
+
+/// Decides what another target does to a commission: the partner gets more, or less.
+pub fn on_change(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
+    let by = target.amount.checked_sub(facts.net()?)?;
     match facts.state {
         // A review changes nothing of what is owed: it is released with what the order says then.
-        CommissionState::Pending | CommissionState::OnHold if target.is_zero() => {
+        CommissionState::Pending | CommissionState::OnHold if target.is_end => {
             Ok(RefundOutcome::Reject)
         }
         CommissionState::Pending | CommissionState::OnHold if !by.is_zero() => {
-            Ok(RefundOutcome::Amend { to: target, by })
+            Ok(RefundOutcome::Amend { to: target.amount, by })
         }
         CommissionState::Approved | CommissionState::Paid if !by.is_zero() => {
             Ok(RefundOutcome::Adjust { by })
@@ -164,25 +208,42 @@ pub fn on_update(
     }
 }
 
-/// Returns what the commission should be when these refunds, in any order, are all there are.
-pub fn target<'a>(
+/// Returns the calculation as it is when these refunds, in any order, are all there are; none when
+/// nothing is left of the order.
+pub fn left<'a>(
     calculation: &Calculation,
     refunds: impl IntoIterator<Item = &'a Refund>,
-) -> Result<Money, MoneyError> {
-    let nothing = Money::zero(calculation.total.currency);
+) -> Result<Option<Calculation>, MoneyError> {
     let mut refunded: Option<Money> = None;
     for refund in refunds {
-        let Some(amount) = refund.amount else { return Ok(nothing) };
+        let Some(amount) = refund.amount else { return Ok(None) };
         refunded = Some(refunded.map_or(Ok(amount), |sum| sum.checked_add(amount))?);
     }
-    match (refunded, calculation.facts.amount) {
-        (None, _) => Ok(calculation.total),
-        (Some(sum), Some(price)) if !price.checked_sub(sum)?.is_positive() => Ok(nothing),
-        (Some(sum), _) => calculation.after_refund_of(sum),
+    match (refunded, calculation.inputs.facts.amount) {
+        (None, _) => Ok(Some(calculation.clone())),
+        (Some(sum), Some(price)) if !price.checked_sub(sum)?.is_positive() => Ok(None),
+        (Some(sum), _) => match calculation.after_refund_of(sum) {
+            Ok(left) => Ok(Some(left)),
+            Err(NoCommission::Amounts(error)) => Err(error),
+            // A part of the order cannot fail where the whole did not; if it does, nothing is left.
+            Err(_) => Ok(None),
+        },
     }
 }
 
 impl RefundFacts<'_> {
+    /// Returns where it stands and what the partner has of it.
+    pub fn held(&self) -> Held {
+        Held {
+            state: self.state,
+            reservation: self.reservation,
+            earned: self.earned,
+            corrections: self.corrections,
+        }
+    }
+}
+
+impl Held {
     /// Returns what the partner has of this commission now, corrections included.
     pub fn net(&self) -> Result<Money, MoneyError> {
         self.corrections.map_or(Ok(self.earned), |sum| self.earned.checked_add(sum))

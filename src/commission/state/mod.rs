@@ -66,9 +66,26 @@ pub enum CommissionKind {
     Clawback,
     /// What an order's change after approval adds or takes; either sign.
     Adjustment,
+    /// What a tier that was reached later adds to an approved commission; above zero.
+    TrueUp,
+    /// What the recruiter of a partner has of its sale; follows the partner's commission.
+    Recruiter,
 }
 
-coded!(CommissionKind: Earned = "earned", Clawback = "clawback", Adjustment = "adjustment");
+coded!(CommissionKind:
+    Earned = "earned", Clawback = "clawback", Adjustment = "adjustment", TrueUp = "true_up",
+    Recruiter = "recruiter",
+);
+
+impl CommissionKind {
+    /// Returns whether a conversion earned it; the others correct such a row.
+    pub fn is_earned(self) -> bool {
+        match self {
+            Self::Earned | Self::Recruiter => true,
+            Self::Clawback | Self::Adjustment | Self::TrueUp => false,
+        }
+    }
+}
 
 /// Why a commission is held, refused or taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -321,7 +338,7 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
     use Reservation::{Free, Reserved};
 
     let CommissionFacts { state, reservation, hold_until, now, .. } = *facts;
-    let is_earned = facts.kind == CommissionKind::Earned;
+    let is_earned = facts.kind.is_earned();
     let is_good = facts.standing == Standing::Good;
     let is_due = hold::is_due(hold_until, now);
     let by_time = facts.approval == Approval::Auto;

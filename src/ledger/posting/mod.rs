@@ -9,6 +9,7 @@
 //! | `reverse`, `clawback` | payable | commission expense |
 //! | `adjust` up (down is the mirror) | commission expense | payable |
 //! | `bonus`, `write_off` | adjustment expense | payable |
+//! | `clawback` by hand, of no commission | payable | adjustment expense |
 //! | `payout_reserve` | payable, VAT input | in transit, tax withheld |
 //! | `payout_pay` | in transit | bank |
 //! | `payout_cancel`, `payout_fail` | the exact reversal of `payout_reserve` | |
@@ -318,6 +319,23 @@ impl Posting {
         effective_at: Timestamp,
     ) -> Result<Self, PostingError> {
         gift(Code::WriteOff, program, partner, amount, key, effective_at)
+    }
+
+    /// Posts that a person takes back what belongs to no commission; `amount` is above zero.
+    pub fn take_back(
+        program: ProgramId,
+        partner: PartnerId,
+        amount: Money,
+        key: &str,
+        effective_at: Timestamp,
+    ) -> Result<Self, PostingError> {
+        require_positive(Code::Clawback, amount)?;
+        let sides = [
+            (Account::PartnerPayable(program, partner), amount),
+            (Account::AdjustmentExpense(program), amount.checked_neg()?),
+        ];
+        let reference = format!("{}:{key}", Code::Clawback.text());
+        post(program, Code::Clawback, reference, effective_at, sides)
     }
 
     /// Posts that money is set aside for a payout.

@@ -1,15 +1,20 @@
 //! What the partners of a conversion earn: the plan of its time, applied to each one's share.
 
+use std::sync::Arc;
+
 use crate::commission::hold::{self, PostbackApproval};
-use crate::commission::plan::{price, version_at};
+use crate::commission::plan::{Inputs, PriceFacts, Split, version_at, wire};
+use crate::commission::pricing::Told;
 use crate::commission::state::Reason;
 use crate::commission::{
     Calculation, Commission, CommissionKind, CommissionState, Hand, PlanVersion,
 };
-use crate::ids::{CommissionId, ConversionId};
+use crate::conversion::Report;
+use crate::ids::{CommissionId, ConversionId, PartnerId};
+use crate::money::Currency;
 use crate::settlement::decide::flags::{Opened, Suspicion};
 use crate::settlement::decide::{hand, price_facts};
-use crate::settlement::facts::ProgramFacts;
+use crate::settlement::facts::{Facts, ProgramFacts};
 use crate::settlement::{Earner, Message, Share};
 
 /// Returns the openings of the commissions that its partners earn, or why there are none.
@@ -24,27 +29,110 @@ pub(super) fn earn(
     if of.message.report.is_test {
         return Err("a test conversion earns nothing".to_owned());
     }
-    shares.iter().map(|share| earn_share(of, program, *share, conversion_id)).collect()
+    let shares = one_each(shares);
+    let weights: Vec<u32> = shares.iter().map(|share| share.weight).collect();
+    let (mut opened, mut reasons) = (Vec::new(), Vec::new());
+    for (index, share) in shares.iter().enumerate() {
+        let is_shared = shares.len() > 1;
+        let split = is_shared.then(|| Split { index, weights: weights.clone() });
+        match earn_share(of, program, *share, split, conversion_id) {
+            Ok(one) => opened.extend(one),
+            // One partner's terms may pay nothing; the others keep their parts.
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if opened.is_empty() { Err(reasons.join("; ")) } else { Ok(opened) }
+}
+
+/// Joins the parts of a partner who has several, so that each has one commission of a conversion.
+fn one_each(shares: &[Share]) -> Vec<Share> {
+    let mut joined: Vec<Share> = Vec::with_capacity(shares.len());
+    for share in shares {
+        match joined.iter_mut().find(|known| known.partner == share.partner) {
+            Some(known) => known.weight = known.weight.saturating_add(share.weight),
+            None => joined.push(*share),
+        }
+    }
+    joined
 }
 
 fn earn_share(
     of: &Suspicion<'_>,
     program: &ProgramFacts,
     share: Share,
+    split: Option<Split>,
     conversion_id: ConversionId,
-) -> Result<Opened, String> {
+) -> Result<Vec<Opened>, String> {
     let Suspicion { facts, message, .. } = *of;
+    let program_id = message.program_id;
     let earner = facts
         .earners
-        .get(&(message.program_id, share.partner))
+        .get(&(program_id, share.partner))
         .ok_or("it is attributed to nobody: not_enrolled")?;
     let version = version_at(&program.plans, message.report.occurred_at)
         .ok_or("no edition of the plan was in force when it happened")?;
-    let priced = price_facts(&message.report).ok_or("no plan pays for this event")?;
-    let calculation = price(&version.terms, &priced).map_err(|e| e.to_string())?;
+    let inputs = inputs(facts, message, version, earner.partner_id, split)?;
+    let calculation =
+        facts.pricing.price(program_id, &version.terms, &inputs).map_err(|e| e.to_string())?;
     let by = hand(facts, message);
     let row = row(message, *earner, version, &calculation, conversion_id, &by);
-    of.open(row, share.partner, by).map_err(|e| e.to_string())
+    let counted = match row.state {
+        CommissionState::Rejected => Vec::new(),
+        CommissionState::Pending
+        | CommissionState::OnHold
+        | CommissionState::Approved
+        | CommissionState::Reversed
+        | CommissionState::Paid => facts.pricing.counted(program_id, &calculation),
+    };
+    let recruiter = recruiter_row(&row, &calculation);
+    let mut opened = of.open(row, share.partner, by.clone()).map_err(|e| e.to_string())?;
+    opened.step.arrival = facts.pricing.arrival(&calculation, &counted);
+    opened.step.counted = counted;
+    let mut all = vec![opened];
+    if let Some(mut row) = recruiter {
+        // Whatever holds the partner's commission up holds this one up, too.
+        row.state = all[0].step.after.state;
+        row.reason.clone_from(&all[0].step.after.reason);
+        all.push(Opened::unsuspicious(row.open(by).map_err(|e| e.to_string())?));
+    }
+    Ok(all)
+}
+
+/// Returns what a conversion is priced from for one of its partners.
+fn inputs(
+    facts: &Facts,
+    message: &Message,
+    version: &PlanVersion,
+    partner_id: PartnerId,
+    split: Option<Split>,
+) -> Result<Inputs, String> {
+    let report = &message.report;
+    let priced = price_facts(report).ok_or("no plan pays for this event")?;
+    let at = report.occurred_at;
+    let around = facts.pricing.around(message.program_id, partner_id, at, &told(report));
+    let pay_in = version.terms.common.pay_in;
+    let rate = pay_in.zip(paid_in(&priced, version)).and_then(|(pay_in, from)| {
+        facts.pricing.rate(message.program_id, from, pay_in.currency, at)
+    });
+    Ok(Inputs { split, rate, ..Inputs::new(priced, around) })
+}
+
+/// Returns the currency that a commission is reckoned in: that of the sale, or of a flat rule.
+fn paid_in(priced: &PriceFacts, version: &PlanVersion) -> Option<Currency> {
+    let flat = || version.terms.rules.iter().find_map(|rule| rule.currency);
+    priced.amount.map(|amount| amount.currency).or_else(flat)
+}
+
+/// Returns what a shop says of a sale beside its amounts.
+fn told(report: &Report) -> Told {
+    let text = |name: &str| report.metadata.get(name).and_then(|v| v.as_str()).map(Arc::from);
+    Told {
+        customer_hash: report.customer_hash,
+        is_new_customer: report.metadata.get("new_customer").and_then(|v| v.as_bool()),
+        category: text("category"),
+        country: text("country"),
+        placement: text("placement"),
+    }
 }
 
 fn row(
@@ -72,7 +160,7 @@ fn row(
         cause: String::new(),
         amount: calculation.total,
         plan_version_id: Some(version.id),
-        calculation: explain(calculation, version),
+        calculation: wire::to_wire(calculation, version.id, &version.terms),
         occurred_at,
         hold_until: hold::hold_until(occurred_at, &version.terms),
         approval: hold::approval(
@@ -88,18 +176,22 @@ fn row(
     }
 }
 
-/// Returns the arithmetic as data and as a sentence, for the answer of the API.
-pub(super) fn explain(calculation: &Calculation, version: &PlanVersion) -> serde_json::Value {
-    serde_json::json!({
-        "plan_version_id": version.id,
-        "rule": calculation.rule_index,
-        "base": calculation.base.map(|m| m.to_decimal_string()),
-        "percent_bps": calculation.percent.map(|(rate, _)| rate.0),
-        "percent_amount": calculation.percent.map(|(_, part)| part.to_decimal_string()),
-        "flat": calculation.flat.map(|m| m.to_decimal_string()),
-        "rounding": calculation.rounding.code(),
-        "total": calculation.total.to_decimal_string(),
-        "currency": calculation.total.currency.code(),
-        "sentence": calculation.sentence(),
+/// Returns what the recruiter has of a commission that is opened.
+fn recruiter_row(of: &Commission, calculation: &Calculation) -> Option<Commission> {
+    let part = calculation.recruiter?;
+    let is_refused = of.state == CommissionState::Rejected;
+    if is_refused || part.partner_id == of.partner_id {
+        return None;
+    }
+    Some(Commission {
+        commission_id: CommissionId::new(),
+        kind: CommissionKind::Recruiter,
+        partner_id: part.partner_id,
+        corrects_id: Some(of.commission_id),
+        // One recruiter may have brought several of the partners of a conversion.
+        cause: of.commission_id.to_string(),
+        amount: part.amount,
+        calculation: wire::recruiter_wire(of.commission_id, calculation)?,
+        ..of.clone()
     })
 }

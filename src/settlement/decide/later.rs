@@ -1,13 +1,14 @@
 //! What comes after a conversion: approval, rejection, update, refund; in any order of arrival.
 
-use crate::commission::plan::{PlanVersion, price, version_at};
+use crate::commission::plan::{Circumstances, Inputs, PlanVersion, price, wire};
 use crate::commission::refund::{
-    IllegalRefund, Refund, RefundFacts, RefundOutcome, on_refund, on_update,
+    Held, IllegalRefund, Refund, RefundFacts, RefundOutcome, Target, left, on_change, on_less,
+    on_refund, on_update,
 };
 use crate::commission::state::{Action, Reason, Standing};
-use crate::commission::{Calculation, Commission, CommissionKind, NoStep, Step};
+use crate::commission::{Calculation, Commission, CommissionKind, CommissionState, NoStep, Step};
 use crate::conversion::MessageType;
-use crate::settlement::decide::earn::explain;
+use crate::money::Money;
 use crate::settlement::decide::{hand, price_facts, verdict};
 use crate::settlement::facts::{ConversionFacts, Facts};
 use crate::settlement::{Decision, Message, Verdict};
@@ -68,11 +69,20 @@ fn act(
     conversion: &ConversionFacts,
     action: Action,
 ) -> Result<Vec<Decision>, NoEffect> {
-    let Some(commission) = conversion.earned() else { return Ok(Vec::new()) };
-    let has_corrections = conversion.corrections().is_some();
-    let standing = standing(facts, commission);
-    let step = commission.take(action, standing, has_corrections, hand(facts, message))?;
-    Ok(vec![Decision::Commission(Box::new(step))])
+    let (mut decisions, mut refused) = (Vec::new(), None);
+    for commission in conversion.commissions.iter().filter(|c| c.kind.is_earned()) {
+        let has_corrections = conversion.corrections(commission.commission_id).is_some();
+        let standing = standing(facts, commission);
+        match commission.take(action, standing, has_corrections, hand(facts, message)) {
+            Ok(step) => decisions.push(Decision::Commission(Box::new(step))),
+            Err(e) => refused = Some(e),
+        }
+    }
+    match refused {
+        // Where one of several partners is under review, the others do not wait for it.
+        Some(e) if decisions.is_empty() => Err(e.into()),
+        Some(_) | None => Ok(decisions),
+    }
 }
 
 fn standing(facts: &Facts, commission: &Commission) -> Standing {
@@ -108,18 +118,22 @@ fn refund(
         refund_id: refund_id.clone(),
         amount,
     };
-    let Some((commission, calculation, _)) = earned(facts, message, conversion) else {
-        return Ok(vec![remember]);
-    };
-    let refund_facts = refund_facts(conversion, commission, &calculation);
-    let outcome = match on_refund(&refund_facts, &Refund { refund_id: refund_id.clone(), amount }) {
-        Ok(outcome) => outcome,
-        // The refund is a fact even where the commission is over already.
-        Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
-        Err(other) => return Err(other.into()),
-    };
-    let step = step(facts, message, conversion, commission, outcome, refund_id)?;
-    Ok([remember].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+    let refund = Refund { refund_id: refund_id.clone(), amount };
+    let mut decisions = vec![remember];
+    for (commission, calculation, version) in earned(facts, message, conversion) {
+        let now = refund_facts(conversion, commission, &calculation);
+        let outcome = match on_refund(&now, &refund) {
+            Ok(outcome) => outcome,
+            // The refund is a fact even where the commission is over already.
+            Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
+            Err(other) => return Err(other.into()),
+        };
+        let left = left(&calculation, conversion.refunds.iter().chain([&refund]));
+        let left = left.map_err(IllegalRefund::from)?;
+        let change = Change { facts, message, conversion, version, cause: &refund_id };
+        decisions.extend(change.apply(commission, outcome, left.as_ref())?);
+    }
+    Ok(decisions)
 }
 
 fn update(
@@ -145,32 +159,132 @@ fn update(
     if report.content_hash() == conversion.content_hash {
         return Ok(vec![restate]);
     }
-    let Some((commission, calculation, version)) = earned(facts, message, conversion) else {
-        return Ok(vec![restate]);
-    };
-    let new = new_price.and_then(|p| price(&version.terms, &p).ok());
-    let outcome = on_update(&refund_facts(conversion, commission, &calculation), new.as_ref())?;
-    let mut step =
-        step(facts, message, conversion, commission, outcome, message.message_id.clone())?;
-    if let (Some(step), Some(new)) = (&mut step, &new)
-        && step.after.kind == CommissionKind::Earned
-    {
-        step.after.calculation = explain(new, version);
+    let (mut decisions, mut over) = (vec![restate], None);
+    for (commission, calculation, version) in earned(facts, message, conversion) {
+        let new = new_price.and_then(|facts| {
+            let inputs = Inputs { facts, ..calculation.inputs.clone() };
+            let sums = &calculation.sums;
+            price(&version.terms, &inputs, |counter| wire::read_sum(sums, counter)).ok()
+        });
+        let now = refund_facts(conversion, commission, &calculation);
+        let outcome = match on_update(&now, new.as_ref()) {
+            Ok(outcome) => outcome,
+            Err(e @ IllegalRefund::AlreadyOver(_)) => {
+                over = Some(e);
+                continue;
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let left = new.map_or(Ok(None), |new| left(&new, &conversion.refunds));
+        let left = left.map_err(IllegalRefund::from)?;
+        let cause = &message.message_id;
+        let change = Change { facts, message, conversion, version, cause };
+        decisions.extend(change.apply(commission, outcome, left.as_ref())?);
     }
-    Ok([restate].into_iter().chain(step.map(|s| Decision::Commission(Box::new(s)))).collect())
+    let is_all_over = conversion
+        .earned()
+        .all(|c| matches!(c.state, CommissionState::Rejected | CommissionState::Reversed));
+    match over {
+        Some(e) if is_all_over => Err(e.into()),
+        Some(_) | None => Ok(decisions),
+    }
 }
 
-/// Returns what was earned and how, priced again by the edition that priced it first.
+/// Returns what was earned and how, priced again by the edition and the sums that priced it first.
 fn earned<'a>(
     facts: &'a Facts,
     message: &Message,
     conversion: &'a ConversionFacts,
-) -> Option<(&'a Commission, Calculation, &'a PlanVersion)> {
-    let commission = conversion.earned()?;
-    let program = facts.programs.get(&message.program_id)?;
-    let version = version_at(&program.plans, conversion.occurred_at)?;
-    let calculation = price(&version.terms, &conversion.price?).ok()?;
-    Some((commission, calculation, version))
+) -> Vec<(&'a Commission, Calculation, &'a PlanVersion)> {
+    let program = facts.programs.get(&message.program_id);
+    let priced = |commission: &'a Commission| {
+        let plans = &program?.plans;
+        let version = plans.iter().find(|v| Some(v.id) == commission.plan_version_id)?;
+        let arithmetic = conversion.arithmetic(commission);
+        let price_facts = conversion.price?;
+        let (inputs, sums) = match wire::from_wire(arithmetic) {
+            Some(stored) => {
+                let inputs = Inputs { facts: price_facts, refunded: None, ..stored.inputs };
+                (inputs, stored.sums)
+            }
+            // Written by an older release, before there was anything to know around it.
+            None => {
+                let around = Circumstances::new(commission.partner_id, conversion.occurred_at);
+                let split = wire::split(&commission.calculation);
+                (Inputs { split, ..Inputs::new(price_facts, around) }, Vec::new())
+            }
+        };
+        let read = |counter| wire::read_sum(&sums, counter);
+        let calculation = price(&version.terms, &inputs, read).ok()?;
+        Some((commission, calculation, version))
+    };
+    conversion.earned().filter_map(priced).collect()
+}
+
+/// What a message does to the commissions of its conversion.
+struct Change<'a> {
+    facts: &'a Facts,
+    message: &'a Message,
+    conversion: &'a ConversionFacts,
+    version: &'a PlanVersion,
+    cause: &'a str,
+}
+
+impl Change<'_> {
+    /// Applies an outcome to a commission, and what follows from it to its recruiter's.
+    fn apply(
+        &self,
+        commission: &Commission,
+        outcome: RefundOutcome,
+        left: Option<&Calculation>,
+    ) -> Result<Vec<Decision>, NoEffect> {
+        let Self { facts, message, conversion, version, cause } = *self;
+        let mut steps = Vec::new();
+        steps.extend(step(facts, message, conversion, commission, outcome, cause.to_owned())?);
+        if let (Some(step), Some(left)) = (steps.first_mut(), left) {
+            let wire = wire::to_wire(left, version.id, &version.terms);
+            step.after.calculation = wire::corrected(&step.after.calculation, wire);
+        }
+        if let Some(recruiter) = conversion.recruiter_of(commission.commission_id) {
+            steps.extend(self.follow(commission, recruiter, left)?);
+        }
+        Ok(steps.into_iter().map(|step| Decision::Commission(Box::new(step))).collect())
+    }
+
+    /// Brings a recruiter's commission to its share of what is left of the partner's.
+    fn follow(
+        &self,
+        of: &Commission,
+        recruiter: &Commission,
+        left: Option<&Calculation>,
+    ) -> Result<Option<Step>, NoEffect> {
+        let Self { facts, message, conversion, cause, .. } = *self;
+        let part = left.and_then(|left| left.recruiter);
+        let nothing = Money::zero(recruiter.amount.currency);
+        let target =
+            Target { amount: part.map_or(nothing, |part| part.amount), is_end: left.is_none() };
+        let now = Held {
+            state: recruiter.state,
+            reservation: recruiter.reservation(),
+            earned: recruiter.amount,
+            corrections: conversion.corrections(recruiter.commission_id),
+        };
+        let outcome = match message.report.message_type {
+            MessageType::Updated => on_change(&now, &target),
+            MessageType::Created
+            | MessageType::Approved
+            | MessageType::Rejected
+            | MessageType::Refunded => on_less(&now, &target),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(IllegalRefund::AlreadyOver(_)) => RefundOutcome::Unchanged,
+            Err(other) => return Err(other.into()),
+        };
+        // A recruiter may have a part of the conversion of its own, with the same cause.
+        let cause = format!("{cause}@{}", of.commission_id);
+        step(facts, message, conversion, recruiter, outcome, cause)
+    }
 }
 
 fn refund_facts<'a>(
@@ -183,7 +297,7 @@ fn refund_facts<'a>(
         reservation: commission.reservation(),
         calculation,
         earned: commission.amount,
-        corrections: conversion.corrections(),
+        corrections: conversion.corrections(commission.commission_id),
         refunds: &conversion.refunds,
     }
 }
@@ -198,7 +312,7 @@ fn step(
 ) -> Result<Option<Step>, NoEffect> {
     let by = hand(facts, message);
     let take = |action| {
-        let has_corrections = conversion.corrections().is_some();
+        let has_corrections = conversion.corrections(commission.commission_id).is_some();
         commission.take(action, Standing::Good, has_corrections, by.clone())
     };
     let step = match outcome {

@@ -4,10 +4,13 @@
 //! changes nothing. Then `created` settles a new conversion and admits what waited for it, and
 //! `later` applies approvals, rejections, updates and refunds to one that is there.
 
+mod claimed;
 mod created;
 mod earn;
 mod flags;
 mod later;
+
+pub use self::claimed::{Grant, claimed};
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Any order of arrival, any redelivery: the figures are the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::slice;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,6 +11,7 @@ use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::commission::hold::Trust;
 use crate::commission::plan::{PlanTerms, PlanVersion};
+use crate::commission::pricing::PricingFacts;
 use crate::commission::state::{Action, Standing};
 use crate::commission::{Commission, CommissionState};
 use crate::fraud::Policy;
@@ -18,8 +20,10 @@ use crate::ids::{
     LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
-use crate::settlement::Earner;
+use crate::settlement::decide::earn::earn;
+use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, ProgramFacts};
+use crate::settlement::{Earner, Share};
 use crate::signing::{Key, KeyRing};
 
 const ORDERS: usize = 3;
@@ -78,6 +82,7 @@ impl Shop {
             messages: HashMap::new(),
             receipts: HashSet::new(),
             waiting: HashMap::new(),
+            pricing: PricingFacts::default(),
             fraud: FraudFacts::new(Key([5; 32])),
         }
     }
@@ -269,7 +274,7 @@ proptest! {
         let (found, held) = settle_with(&mut facts, &messages, &arrival, &batches);
         prop_assert_eq!(found, expected);
         prop_assert_eq!(owed(&held), owed(&plain));
-        for commission in facts.conversions.values().filter_map(ConversionFacts::earned) {
+        for commission in facts.conversions.values().flat_map(ConversionFacts::earned) {
             let until = commission.hold_until;
             if commission.state == CommissionState::Rejected {
                 continue;
@@ -283,6 +288,83 @@ proptest! {
             prop_assert_eq!((after.state, after.hold_until), (CommissionState::Pending, until));
             prop_assert_eq!((after.amount, after.reason), (commission.amount, None));
         }
+    }
+}
+
+/// Settles a sale that partners share by weight, then what the shop says of it later; returns what
+/// each partner has, and what all have by the books.
+fn shared(weights: &[u32], said: &[Said]) -> (Vec<i64>, i64) {
+    let shop = Shop::new();
+    let mut facts = shop.facts();
+    let shares: Vec<Share> =
+        (2..).zip(weights).map(|(n, &weight)| Share { partner: PartnerNo(n), weight }).collect();
+    for share in &shares {
+        let earner = Earner { partner_id: PartnerId::new(), is_in_good_standing: true };
+        facts.earners.insert((shop.program_id, share.partner), earner);
+    }
+    let first = Arc::new(shop.message(0, &said[0], 0));
+    let mut decisions = created::decide(&facts, &first);
+    let conversion_id = ConversionId::new();
+    decisions.retain(|d| !matches!(d, Decision::Commission(_)));
+    for decision in &mut decisions {
+        if let Decision::Record(new) = decision {
+            new.conversion_id = conversion_id;
+        }
+    }
+    let of = Suspicion { facts: &facts, message: &first, click: None };
+    let opened = earn(&of, &facts.programs[&shop.program_id], &shares, conversion_id).unwrap();
+    decisions.extend(opened.into_iter().map(|o| Decision::Commission(Box::new(o.step))));
+    let mut owed = 0;
+    let mut take = |facts: &mut Facts, message: &Arc<Message>, decisions: Vec<Decision>| {
+        for decision in decisions {
+            facts.absorb(message, &decision);
+            let Decision::Commission(step) = &decision else { continue };
+            let entries = step.posting.iter().flat_map(|p| p.entries());
+            let liabilities = entries.filter(|e| e.account.to_string().starts_with("liability"));
+            owed -= liabilities.map(|e| e.amount_minor).sum::<i64>();
+        }
+    };
+    take(&mut facts, &first, decisions);
+    for (n, said) in said.iter().enumerate().skip(1) {
+        let message = Arc::new(shop.message(0, said, n));
+        let decisions = later::decide(&facts, &message);
+        take(&mut facts, &message, decisions);
+    }
+    let commissions = facts.conversions.values().flat_map(|c| &c.commissions);
+    let mut nets: HashMap<PartnerId, i64> = HashMap::new();
+    for c in commissions {
+        let is_over = matches!(c.state, CommissionState::Rejected | CommissionState::Reversed);
+        *nets.entry(c.partner_id).or_default() += if is_over { 0 } else { c.amount.minor };
+    }
+    let of = |share: &Share| nets.get(&facts.earners[&(shop.program_id, share.partner)].partner_id);
+    (shares.iter().map(|s| of(s).copied().unwrap_or_default()).collect(), owed)
+}
+
+#[test]
+fn every_partner_of_a_sale_is_approved_clawed_back_and_refunded_with_it() {
+    let cent = Said::Create(10_003); // 20 % is 20.01 for all.
+    assert_eq!(shared(&[1, 1, 1], slice::from_ref(&cent)), (vec![667, 667, 667], 2_001));
+    assert_eq!(shared(&[40, 20, 40], slice::from_ref(&cent)), (vec![801, 400, 800], 2_001));
+    let half = Said::Refund(1, Some(5_000)); // 20 % of 50.03 is 10.01.
+    let said = [cent.clone(), Said::Approve, half.clone()];
+    assert_eq!(shared(&[1, 1, 1], &said), (vec![334, 334, 333], 1_001));
+    assert_eq!(shared(&[1, 1, 1], &[cent.clone(), half.clone()]), (vec![334, 334, 333], 1_001));
+    let all = Said::Refund(2, None);
+    assert_eq!(shared(&[1, 1, 1], &[cent.clone(), half, all]), (vec![0, 0, 0], 0));
+    assert_eq!(shared(&[3, 1], &[cent, Said::Reject]), (vec![0, 0], 0));
+}
+
+proptest! {
+    #[test]
+    fn parts_sum_to_what_one_partner_alone_would_have(
+        weights in prop::collection::vec(0u32..100, 1..6), said in any_order(),
+    ) {
+        prop_assume!(weights.iter().any(|&w| w > 0));
+        let (parts, owed) = shared(&weights, &said);
+        let (alone, _) = shared(&[1], &said);
+        prop_assert_eq!(parts.iter().sum::<i64>(), alone[0]);
+        prop_assert_eq!(owed, alone[0]);
+        prop_assert!(parts.iter().all(|part| *part >= 0));
     }
 }
 

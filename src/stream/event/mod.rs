@@ -20,6 +20,7 @@ pub use self::click::{CLICK_PAYLOAD_BYTES, ClickRecord, TEXT_BYTES_MAX};
 const WIRE_VERSION: u8 = 1;
 const KIND_CLICK: u8 = 1;
 const KIND_CONVERSION: u8 = 2;
+const KIND_PARKED: u8 = 3;
 const CONVERSION_VERSION: u8 = 1;
 const RECORD_HEAD_BYTES: usize = 5;
 
@@ -30,6 +31,8 @@ pub enum StreamEvent {
     Click(Box<ClickRecord>),
     /// A message of a conversion source.
     Conversion(Box<ConversionRecord>),
+    /// A message whose event has a name of the sender's own: kept until a person maps it.
+    Parked(Box<ConversionRecord>),
 }
 
 /// A conversion message as it was accepted. Wire type: fields may be added, never renamed.
@@ -139,8 +142,17 @@ impl PackedBatch {
 
     /// Adds a conversion.
     pub fn push_conversion(&mut self, conversion: &ConversionRecord) {
+        self.push_record(KIND_CONVERSION, conversion);
+    }
+
+    /// Adds a message that is to be parked.
+    pub fn push_parked(&mut self, conversion: &ConversionRecord) {
+        self.push_record(KIND_PARKED, conversion);
+    }
+
+    fn push_record(&mut self, kind: u8, conversion: &ConversionRecord) {
         let body = Versioned { v: CONVERSION_VERSION, conversion };
-        self.push(KIND_CONVERSION, |bytes| {
+        self.push(kind, |bytes| {
             serde_json::to_writer(bytes, &body)
                 .expect("texts and a JSON value always serialize, and a Vec takes every write");
         });
@@ -230,6 +242,7 @@ fn decode(kind: u8, body: &[u8]) -> Result<StreamEvent, WireError> {
         KIND_CONVERSION => {
             decode_conversion(body).map(|record| StreamEvent::Conversion(Box::new(record)))
         }
+        KIND_PARKED => decode_conversion(body).map(|record| StreamEvent::Parked(Box::new(record))),
         other => Err(WireError::UnknownKind(other)),
     }
 }

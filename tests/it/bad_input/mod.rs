@@ -3,6 +3,7 @@
 mod amounts;
 mod api;
 mod destinations;
+mod postbacks;
 mod reach;
 mod tokens;
 mod webhooks;
@@ -15,18 +16,23 @@ use crate::harness::look::Rows;
 use crate::harness::{Answer, Scene, TestApp};
 
 /// What was there before; whoever refuses leaves it so.
-struct Before {
+pub struct Before {
     rows: Rows,
     stream_len: i64,
 }
 
 impl Before {
-    async fn of(app: &TestApp) -> Self {
+    pub async fn of(app: &TestApp) -> Self {
         Self { rows: app.rows().await, stream_len: app.stream_len().await }
     }
 
+    /// Entries of the stream then.
+    pub fn stream_len(&self) -> i64 {
+        self.stream_len
+    }
+
     /// Proves that no row and no entry came or went.
-    async fn expect_unchanged(&self, app: &TestApp) {
+    pub async fn expect_unchanged(&self, app: &TestApp) {
         assert_eq!(app.rows().await, self.rows);
         assert_eq!(app.stream_len().await, self.stream_len);
         assert_eq!(app.app().log.state().spool_events, 0);

@@ -43,7 +43,17 @@ async fn a_key_of_one_program_finds_nothing_of_another() {
         format!("/v1/commissions?program_id={program}"),
         format!("/v1/partners/{partner}/balance?program_id={program}"),
         format!("/v1/partners/{partner}/balance?program_id={}", own.program_id),
+        format!("/v1/partners/{partner}/payout-method"),
+        format!("/v1/partners/{partner}/tax-profile"),
+        format!("/v1/programs/{program}/payer-accounts"),
+        format!("/v1/programs/{program}/payout-terms"),
+        format!("/v1/programs/{program}/payout-minimums"),
+        format!("/v1/payout-batches?program_id={program}"),
+        format!("/v1/adjustments?program_id={program}"),
     ];
+    let paypal = json!({"kind": "paypal", "holder": "T", "email": "thief@mail.example"});
+    let sepa = json!({"kind": "sepa", "holder": "T", "iban": "NL91ABNA0417164300"});
+    let untaxed = json!({"legal_type": "person", "tax_country": "DE", "vat_treatment": "none"});
     let plan_body =
         json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1}]});
     let because = json!({"reason": "fraud"});
@@ -79,6 +89,30 @@ async fn a_key_of_one_program_finds_nothing_of_another() {
         ("POST", "/v1/sources".to_owned(), json!({"program_id": program, "name": "x"})),
         ("PATCH", format!("/v1/sources/{}", foreign.source_id), json!({"status": "disabled"})),
         ("POST", format!("/v1/sources/{}/secrets", foreign.source_id), json!({})),
+        ("PUT", format!("/v1/partners/{partner}/payout-method"), paypal),
+        ("PUT", format!("/v1/partners/{partner}/tax-profile"), untaxed),
+        ("PUT", format!("/v1/programs/{program}/payer-accounts/main"), sepa),
+        (
+            "PUT",
+            format!("/v1/programs/{program}/payout-terms"),
+            json!({"cycle": "weekly", "net_days": 0}),
+        ),
+        (
+            "POST",
+            format!("/v1/programs/{program}/payout-minimums"),
+            json!({"currency": "EUR", "minimum": "0", "effective_from": "2026-11-01"}),
+        ),
+        (
+            "POST",
+            "/v1/payout-batches".to_owned(),
+            json!({"program_id": program, "period": "2026-11"}),
+        ),
+        (
+            "POST",
+            "/v1/adjustments".to_owned(),
+            json!({"program_id": program, "partner_id": partner, "kind": "bonus",
+                "amount": "1.00", "reason": "fraud"}),
+        ),
     ];
     for verb in ["approve", "reject", "hold", "release", "reverse"] {
         writes.push(("POST", format!("/v1/commissions/{commission}/{verb}"), because.clone()));

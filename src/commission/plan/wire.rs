@@ -1,0 +1,351 @@
+//! A calculation as it is stored with its commission: the inputs, what the counters said, the
+//! rule and why it won, every step, and a sentence.
+//!
+//! Version 2. What was stored before has no `v` and no inputs; it is read for its split alone.
+//! [`recompute`] prices the stored inputs again, so that an audit can compare.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::calculation::{Calculation, FxRate, Inputs, Limit, Split};
+use super::condition::{Circumstances, CustomerKind};
+use super::counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
+use super::rule::rivals;
+use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price};
+use crate::clock::Timestamp;
+use crate::ids::{CommissionId, PartnerId, PlanVersionId};
+use crate::money::{Currency, Money};
+
+/// The version of this form.
+pub const VERSION: u64 = 2;
+
+/// What a commission was priced from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The inputs.
+    pub inputs: Inputs,
+    /// What the counters said.
+    pub sums: Vec<(Counter, Sum)>,
+    /// What it added to them.
+    pub counts: Vec<Count>,
+    /// The position of the rule that priced it.
+    pub rule_index: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InputsWire {
+    event: String,
+    occurred_at: Timestamp,
+    partner_id: PartnerId,
+    #[serde(flatten)]
+    amounts: AmountsWire,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rank: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placement: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    category: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recruiter: Option<PartnerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fx: Option<FxWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AmountsWire {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tax_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shipping_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discount_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refunded_minor: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FxWire {
+    from: String,
+    to: String,
+    rate_nano: i64,
+    source: Arc<str>,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CounterWire {
+    scope: i64,
+    owner: String,
+    period: String,
+    n: i64,
+    amount_minor: i64,
+    earned_minor: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole_n: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole_minor: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct StoredWire {
+    v: u64,
+    rule: usize,
+    inputs: InputsWire,
+    split: Option<Split>,
+    #[serde(default)]
+    sums: Vec<CounterWire>,
+    #[serde(default)]
+    counts: Vec<CounterWire>,
+}
+
+/// Writes a calculation by this edition, for the store and for the API.
+pub fn to_wire(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Value {
+    let decimal = |money: Money| money.to_decimal_string();
+    let facts = &of.inputs.facts;
+    let over: Vec<Value> = rivals(terms, facts, &of.inputs.around, of.rule_index)
+        .into_iter()
+        .map(|(rule, lost)| {
+            let (because, what) = lost.code();
+            json!({"rule": rule, "because": because, "what": what})
+        })
+        .collect();
+    json!({
+        "v": VERSION,
+        "plan_version_id": version_id,
+        "rule": of.rule_index,
+        "over": over,
+        "inputs": InputsWire::of(&of.inputs),
+        "base": of.base.map(decimal),
+        "slices": of.slices.iter().map(|slice| json!({
+            "step": slice.step, "base": decimal(slice.base), "percent_bps": slice.rate.0,
+        })).collect::<Vec<_>>(),
+        "percent_bps": of.percent.map(|(rate, _)| rate.0),
+        "percent_amount": of.percent.map(|(_, part)| decimal(part)),
+        "flat": of.flat.map(decimal),
+        "rounding": of.common.rounding.code(),
+        "limit": of.limit.map(|limit| match limit {
+            Limit::RaisedToMin(to) => json!({"raised_to": decimal(to)}),
+            Limit::CutToMax(to) => json!({"cut_to": decimal(to)}),
+        }),
+        "whole": decimal(of.whole),
+        "split": of.inputs.split,
+        "caps": of.caps.iter().map(|step| json!({
+            "period": step.cap.period.code(), "per": step.cap.per.code(),
+            "amount": decimal(step.cap.amount),
+            "before": decimal(Money::new(step.before_minor, step.cap.amount.currency)),
+            "found": decimal(step.found), "within": decimal(step.within),
+            "beyond": decimal(step.beyond),
+        })).collect::<Vec<_>>(),
+        "is_converted": of.is_converted,
+        "recruiter": of.recruiter.map(|part| json!({
+            "partner_id": part.partner_id, "percent_bps": part.rate.0,
+            "mode": part.mode.code(), "amount": decimal(part.amount),
+        })),
+        "sums": of.sums.iter().map(|(c, sum)| CounterWire::of_sum(*c, *sum)).collect::<Vec<_>>(),
+        "counts": of.counts.iter().map(CounterWire::of_count).collect::<Vec<_>>(),
+        "total": decimal(of.total),
+        "currency": of.total.currency.code(),
+        "sentence": of.sentence(),
+    })
+}
+
+/// Reads what was stored; none for a form without inputs, and for one that this release does not
+/// know.
+pub fn from_wire(stored: &Value) -> Option<Stored> {
+    let wire = StoredWire::deserialize(stored).ok().filter(|wire| wire.v == VERSION)?;
+    let sums: Option<Vec<_>> = wire.sums.iter().map(CounterWire::sum).collect();
+    let counts: Option<Vec<_>> = wire.counts.iter().map(CounterWire::count).collect();
+    let inputs = Inputs { split: wire.split, ..wire.inputs.read()? };
+    Some(Stored { inputs, sums: sums?, counts: counts?, rule_index: wire.rule })
+}
+
+/// Reads the split alone, which every form has had.
+pub fn split(stored: &Value) -> Option<Split> {
+    Split::deserialize(stored.get("split")?).ok()
+}
+
+/// Tells whether the figure depends on what else its period held.
+pub fn is_counted(stored: &Value) -> bool {
+    let has_sums = stored.get("sums").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
+    has_sums || stored.get("is_counted").and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// Writes why a recruiter earns from the commission of a recruited partner.
+pub fn recruiter_wire(of: CommissionId, from: &Calculation) -> Option<Value> {
+    let part = from.recruiter?;
+    let sentence = format!(
+        "{} of the commission of the recruited partner; commission {}.",
+        part.rate, part.amount
+    );
+    Some(json!({
+        "v": VERSION, "recruiter_of": of, "percent_bps": part.rate.0, "mode": part.mode.code(),
+        "total": part.amount.to_decimal_string(), "currency": part.amount.currency.code(),
+        "sentence": sentence,
+    }))
+}
+
+/// Returns new arithmetic for a row that may be a correction: then it says of what.
+pub fn corrected(row: &Value, mut arithmetic: Value) -> Value {
+    for name in ["corrects", "cause"] {
+        if let Some(value) = row.get(name) {
+            arithmetic[name] = value.clone();
+        }
+    }
+    arithmetic
+}
+
+/// Prices the stored inputs again by the edition that is named there.
+///
+/// `None`: stored by an older release without its inputs.
+pub fn recompute(stored: &Value, terms: &PlanTerms) -> Option<Result<Calculation, NoCommission>> {
+    let Stored { inputs, sums, .. } = from_wire(stored)?;
+    Some(price(terms, &inputs, |counter| read_sum(&sums, counter)))
+}
+
+/// Finds what a counter said.
+pub fn read_sum(sums: &[(Counter, Sum)], counter: Counter) -> Sum {
+    sums.iter().find(|(known, _)| *known == counter).map(|(_, sum)| *sum).unwrap_or_default()
+}
+
+impl InputsWire {
+    fn of(inputs: &Inputs) -> Self {
+        let Inputs { facts, around, refunded, rate, .. } = inputs;
+        let minor = |money: Option<Money>| money.map(|m| m.minor);
+        Self {
+            event: facts.event.code().into(),
+            occurred_at: around.occurred_at,
+            partner_id: around.partner_id,
+            amounts: AmountsWire {
+                currency: facts.amount.map(|m| m.currency.code().into()),
+                amount_minor: minor(facts.amount),
+                tax_minor: minor(facts.tax),
+                shipping_minor: minor(facts.shipping),
+                discount_minor: minor(facts.discount),
+                refunded_minor: minor(*refunded),
+            },
+            rank: around.rank.clone(),
+            group: around.group.clone(),
+            placement: around.placement.clone(),
+            category: around.category.clone(),
+            country: around.country.clone(),
+            customer: around.customer.map(|kind| kind.code().into()),
+            customer_since: around.customer_since,
+            recruiter: around.recruiter,
+            fx: rate.as_ref().map(|rate| FxWire {
+                from: rate.from.code().into(),
+                to: rate.to.code().into(),
+                rate_nano: rate.rate_nano,
+                source: Arc::clone(&rate.source),
+                at: rate.at,
+            }),
+        }
+    }
+
+    fn read(self) -> Option<Inputs> {
+        let currency = match &self.amounts.currency {
+            Some(code) => Some(code.parse::<Currency>().ok()?),
+            None => None,
+        };
+        let money = |minor: Option<i64>| Some(Money::new(minor?, currency?));
+        let customer = match self.customer.as_deref() {
+            Some(code) => Some(CustomerKind::ALL.into_iter().find(|kind| kind.code() == code)?),
+            None => None,
+        };
+        let facts = PriceFacts {
+            event: EventKind::from_code(&self.event)?,
+            amount: money(self.amounts.amount_minor),
+            tax: money(self.amounts.tax_minor),
+            shipping: money(self.amounts.shipping_minor),
+            discount: money(self.amounts.discount_minor),
+        };
+        let around = Circumstances {
+            occurred_at: self.occurred_at,
+            partner_id: self.partner_id,
+            rank: self.rank,
+            group: self.group,
+            placement: self.placement,
+            category: self.category,
+            country: self.country,
+            customer,
+            customer_since: self.customer_since,
+            recruiter: self.recruiter,
+        };
+        let rate = match self.fx {
+            Some(fx) => Some(FxRate {
+                from: fx.from.parse().ok()?,
+                to: fx.to.parse().ok()?,
+                rate_nano: fx.rate_nano,
+                source: fx.source,
+                at: fx.at,
+            }),
+            None => None,
+        };
+        let refunded = money(self.amounts.refunded_minor);
+        Some(Inputs { facts, around, split: None, refunded, rate })
+    }
+}
+
+impl CounterWire {
+    fn of(counter: Counter, volume: Volume, earned_minor: i64) -> Self {
+        Self {
+            scope: counter.scope.0,
+            owner: counter.owner.code().into(),
+            period: counter.period.code().into(),
+            n: volume.n,
+            amount_minor: volume.amount_minor,
+            earned_minor,
+            whole_n: None,
+            whole_minor: None,
+        }
+    }
+
+    fn of_sum(counter: Counter, sum: Sum) -> Self {
+        Self {
+            whole_n: Some(sum.whole.n),
+            whole_minor: Some(sum.whole.amount_minor),
+            ..Self::of(counter, sum.before, sum.earned_minor)
+        }
+    }
+
+    fn of_count(count: &Count) -> Self {
+        Self::of(count.counter, count.volume, count.earned_minor)
+    }
+
+    fn counter(&self) -> Option<Counter> {
+        let owner = Owner::from_code(&self.owner)?;
+        let period = Period::from_code(&self.period)?;
+        Some(Counter { scope: Scope(self.scope), owner, period })
+    }
+
+    fn volume(&self) -> Volume {
+        Volume { n: self.n, amount_minor: self.amount_minor }
+    }
+
+    fn sum(&self) -> Option<(Counter, Sum)> {
+        let whole = Volume {
+            n: self.whole_n.unwrap_or_default(),
+            amount_minor: self.whole_minor.unwrap_or_default(),
+        };
+        let sum = Sum { before: self.volume(), whole, earned_minor: self.earned_minor };
+        Some((self.counter()?, sum))
+    }
+
+    fn count(&self) -> Option<Count> {
+        let (volume, earned_minor) = (self.volume(), self.earned_minor);
+        Some(Count { counter: self.counter()?, volume, earned_minor })
+    }
+}

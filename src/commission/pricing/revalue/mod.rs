@@ -1,0 +1,245 @@
+//! Reckoning periods again, in the order of time: what tiers and caps would have said had every
+//! message come when it happened.
+//!
+//! A commission is compared with what its own arithmetic says by the sums that it was priced with;
+//! the difference to what it says by the sums of now is posted. So what somebody took back by hand
+//! stays taken back. Pending commissions are amended; approved ones get a row of their own: a
+//! `true_up` where a tier was reached, an `adjustment` where less is due.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+
+use super::{SumKey, SumState, sum_key};
+use crate::clock::Timestamp;
+use crate::commission::plan::{
+    Calculation, Count, Counter, Inputs, PlanVersion, Sum, Volume, price, wire,
+};
+use crate::commission::refund::{Refund, left};
+use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step};
+use crate::commission::state::{Action, CommissionKind, CommissionState};
+use crate::ids::{PlanVersionId, ProgramId};
+use crate::money::Money;
+
+/// A commission with what has happened to it.
+#[derive(Clone, Debug)]
+pub struct Earned {
+    /// The commission.
+    pub commission: Commission,
+    /// Its corrections and its recruiter's commission with theirs.
+    pub followers: Vec<Commission>,
+    /// The name of its conversion: of two at the same time the lesser comes first, in whatever
+    /// order they arrived.
+    pub name: String,
+    /// All refunds together.
+    pub refund: Option<Refund>,
+}
+
+/// What reckoning again needs to know.
+pub struct Terms<'a> {
+    /// The program.
+    pub program_id: ProgramId,
+    /// Every edition of its plan.
+    pub versions: &'a [PlanVersion],
+    /// Its time zone.
+    pub zone: Tz,
+    /// What happened before is counted and not changed.
+    pub fixed_until: Option<Timestamp>,
+    /// The time of this reckoning.
+    pub now: Timestamp,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Revalued {
+    /// What is to be posted.
+    pub steps: Vec<Step>,
+    /// What the sums are.
+    pub sums: BTreeMap<SumKey, SumState>,
+}
+
+/// One commission on its way through.
+struct Item<'a> {
+    earned: &'a Earned,
+    version: &'a PlanVersion,
+    /// What it is priced from, refunds in it; none when nothing is left.
+    inputs: Option<Inputs>,
+    /// By the sums that it was priced with.
+    old: Option<Calculation>,
+}
+
+impl Terms<'_> {
+    /// Returns from when on commissions must be known to reckon again what a mark at `at` touches.
+    pub fn floor(&self, at: Timestamp) -> NaiveDate {
+        let day = at.with_timezone(&self.zone).date_naive();
+        self.counters().map(|counter| counter.period.start(at, self.zone)).min().unwrap_or(day)
+    }
+
+    /// Returns whether anything is counted for all partners together.
+    pub fn counts_whole_program(&self) -> bool {
+        use crate::commission::plan::Owner;
+        self.counters().any(|counter| counter.owner == Owner::Program)
+    }
+
+    fn counters(&self) -> impl Iterator<Item = Counter> {
+        self.versions.iter().flat_map(|version| version.terms.counters())
+    }
+
+    /// Reckons what was earned since `floor` again.
+    pub fn revalue(&self, earned: &[Earned], floor: NaiveDate) -> Result<Revalued, NoStep> {
+        let by_id: HashMap<PlanVersionId, &PlanVersion> =
+            self.versions.iter().map(|version| (version.id, version)).collect();
+        let mut items: Vec<Item<'_>> =
+            earned.iter().filter_map(|earned| item(earned, &by_id)).collect();
+        items.sort_by(|a, b| a.order().cmp(&b.order()));
+        let whole = self.whole(&items);
+        let mut done = Revalued::default();
+        for item in &items {
+            let Some(inputs) = &item.inputs else { continue };
+            let occurred_at = inputs.around.occurred_at;
+            let key = |counter| self.key(inputs, counter);
+            let read = |counter| {
+                let key = key(counter);
+                let before = done.sums.get(&key).copied().unwrap_or_default();
+                let whole = whole.get(&key).copied().unwrap_or_default();
+                Sum { before: before.volume, whole, earned_minor: before.earned_minor }
+            };
+            let new = price(&item.version.terms, inputs, read).ok();
+            // A period that began before what is known here cannot be reckoned, only counted.
+            let is_whole = new
+                .as_ref()
+                .is_none_or(|new| new.counts.iter().all(|count| key(count.counter).start >= floor));
+            let is_fixed = self.fixed_until.is_some_and(|until| occurred_at < until);
+            let stands = if is_whole && !is_fixed { &new } else { &item.old };
+            if let (true, false, Some(new), Some(old)) = (is_whole, is_fixed, &new, &item.old) {
+                done.steps.extend(self.steps(item, old, new)?);
+            }
+            for count in stands.iter().flat_map(|stands| &stands.counts) {
+                let state = done.sums.entry(key(count.counter)).or_default();
+                state.volume = state.volume.plus(count.volume);
+                state.earned_minor = state.earned_minor.saturating_add(count.earned_minor);
+                state.last_at = state.last_at.max(Some(occurred_at));
+            }
+        }
+        done.sums.retain(|key, _| key.start >= floor);
+        Ok(done)
+    }
+
+    fn key(&self, inputs: &Inputs, counter: Counter) -> SumKey {
+        let around = &inputs.around;
+        sum_key(self.program_id, around.partner_id, around.occurred_at, counter, self.zone)
+    }
+
+    /// Returns what each period holds in all: volumes do not depend on what is earned.
+    fn whole(&self, items: &[Item<'_>]) -> HashMap<SumKey, Volume> {
+        let mut whole: HashMap<SumKey, Volume> = HashMap::new();
+        for item in items {
+            let (Some(inputs), Some(old)) = (&item.inputs, &item.old) else { continue };
+            for Count { counter, volume, .. } in &old.counts {
+                let sum = whole.entry(self.key(inputs, *counter)).or_default();
+                *sum = sum.plus(*volume);
+            }
+        }
+        whole
+    }
+
+    /// Posts the difference of a commission and of its recruiter's.
+    fn steps(
+        &self,
+        item: &Item<'_>,
+        old: &Calculation,
+        new: &Calculation,
+    ) -> Result<Vec<Step>, NoStep> {
+        let mut steps = Vec::new();
+        let commission = &item.earned.commission;
+        let by = new.total.checked_sub(old.total)?;
+        if !by.is_zero() {
+            let n_corrections = item.corrections(commission).count();
+            let wire = wire::to_wire(new, item.version.id, &item.version.terms);
+            steps.extend(self.step(commission, by, n_corrections, Some(wire))?);
+        }
+        let recruiter =
+            item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
+        if let (Some(row), Some(old), Some(new)) = (recruiter, old.recruiter, new.recruiter) {
+            let by = new.amount.checked_sub(old.amount)?;
+            if !by.is_zero() {
+                let n_corrections = item.corrections(row).count();
+                steps.extend(self.step(row, by, n_corrections, None)?);
+            }
+        }
+        Ok(steps)
+    }
+
+    fn step(
+        &self,
+        of: &Commission,
+        by: Money,
+        n_corrections: usize,
+        wire: Option<serde_json::Value>,
+    ) -> Result<Option<Step>, NoStep> {
+        let hand = Hand { actor: "system".into(), rule: REVALUED, note: None, at: self.now };
+        let mut step = match of.state {
+            CommissionState::Pending | CommissionState::OnHold => {
+                let to = of.amount.checked_add(by)?;
+                if to.minor < 0 {
+                    return Ok(None);
+                }
+                of.amend(Action::Amend, to, by, hand)?
+            }
+            CommissionState::Approved | CommissionState::Paid => {
+                let is_more = by.is_positive();
+                let kind =
+                    if is_more { CommissionKind::TrueUp } else { CommissionKind::Adjustment };
+                let cause = format!("period:{}:{n_corrections}", of.commission_id);
+                of.correct(kind, by, cause, None, hand)?
+            }
+            CommissionState::Rejected | CommissionState::Reversed => return Ok(None),
+        };
+        if let Some(wire) = wire {
+            step.after.calculation = wire::corrected(&step.after.calculation, wire);
+        }
+        Ok(Some(step))
+    }
+}
+
+impl Item<'_> {
+    fn order(&self) -> (Timestamp, &str) {
+        (self.earned.commission.occurred_at, &self.earned.name)
+    }
+
+    fn corrections(&self, of: &Commission) -> impl Iterator<Item = &Commission> {
+        let id = of.commission_id;
+        let rows = self.earned.followers.iter();
+        rows.filter(move |row| row.corrects_id == Some(id) && !row.kind.is_earned())
+    }
+}
+
+fn item<'a>(
+    earned: &'a Earned,
+    versions: &HashMap<PlanVersionId, &'a PlanVersion>,
+) -> Option<Item<'a>> {
+    let commission = &earned.commission;
+    let version = *versions.get(&commission.plan_version_id?)?;
+    let latest = earned
+        .followers
+        .iter()
+        .filter(|row| row.corrects_id == Some(commission.commission_id) && !row.kind.is_earned())
+        .filter(|row| row.calculation.get("inputs").is_some())
+        .max_by_key(|row| row.commission_id);
+    let stored = wire::from_wire(latest.map_or(&commission.calculation, |row| &row.calculation))?;
+    if stored.sums.is_empty() {
+        return None;
+    }
+    let inputs = Inputs { refunded: None, ..stored.inputs };
+    let gross =
+        price(&version.terms, &inputs, |counter| wire::read_sum(&stored.sums, counter)).ok()?;
+    let old = left(&gross, &earned.refund).ok()?;
+    let inputs = old.as_ref().map(|old| old.inputs.clone());
+    Some(Item { earned, version, inputs, old })
+}
+
+#[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What settlement would do with messages now: decided on facts of this moment, nothing written.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::DbTx;
+use crate::ids::{PlanVersionId, ReceiptId};
+use crate::settlement::decide::decide_all;
+use crate::settlement::facts_store::load_facts;
+use crate::settlement::{Decided, Decision, Message, Verdict};
+
+/// What settlement would say of one message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Foreseen {
+    /// `conversion.created` and so on.
+    #[schema(value_type = String)]
+    pub r#type: &'static str,
+    /// `settled`, `duplicate`, `conflict`, `rejected` or `waiting` (for its conversion).
+    #[schema(value_type = String)]
+    pub verdict: &'static str,
+    /// Why, or why nothing would be earned.
+    pub reason: Option<String>,
+    /// `click`, or why it would be attributed to nobody; null where no conversion would be made.
+    pub attribution: Option<String>,
+    /// The commissions that it would open or move.
+    pub commissions: Vec<ForeseenCommission>,
+}
+
+/// A commission as it would stand.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ForeseenCommission {
+    /// Whose.
+    pub partner_id: String,
+    /// `pending` and so on.
+    pub status: String,
+    /// In major units.
+    pub amount: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The edition of the plan that prices it.
+    #[schema(value_type = Option<String>)]
+    pub plan_version_id: Option<PlanVersionId>,
+    /// When its hold would be over.
+    #[schema(value_type = String)]
+    pub hold_until: Timestamp,
+    /// Inputs and every step of the arithmetic.
+    #[schema(value_type = Object)]
+    pub calculation: serde_json::Value,
+}
+
+/// Asks what settlement would do with the messages, in their order. The transaction must be rolled
+/// back: it holds locks that settlement waits for, and nothing to keep.
+pub async fn foresee(
+    app: &App,
+    db: &mut DbTx,
+    messages: Vec<Message>,
+) -> Result<Vec<Foreseen>, sqlx::Error> {
+    let now = app.clock.now();
+    let receipts: Vec<ReceiptId> = messages.iter().map(|m| m.receipt_id).collect();
+    let keys = (&app.config.click_keys, &app.customer_key);
+    let mut facts = load_facts(db, &messages, keys, now).await?;
+    let decided = decide_all(&mut facts, messages);
+    Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided)).collect())
+}
+
+fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
+    let mut own = decided.iter().filter(|d| d.message.receipt_id == receipt).peekable();
+    let kind = own.peek()?.message.report.message_type.as_str();
+    let mut told = Foreseen {
+        r#type: kind,
+        verdict: Verdict::Settled.as_str(),
+        reason: None,
+        attribution: None,
+        commissions: Vec::new(),
+    };
+    for one in own {
+        match &one.decision {
+            Decision::Record(new) => {
+                told.attribution = Some(new.attribution.as_str().to_owned());
+                told.reason = told.reason.or_else(|| new.no_commission.clone());
+            }
+            Decision::Commission(step) => told.commissions.push(ForeseenCommission {
+                partner_id: step.after.partner_id.to_string(),
+                status: step.after.state.code().to_owned(),
+                amount: step.after.amount.to_decimal_string(),
+                currency: step.after.amount.currency.code().to_owned(),
+                plan_version_id: step.after.plan_version_id,
+                hold_until: step.after.hold_until,
+                calculation: step.after.calculation.clone(),
+            }),
+            Decision::Verdict { verdict, reason, .. } => {
+                told.verdict = verdict.as_str();
+                told.reason = reason.clone().or(told.reason);
+            }
+            // What else is written follows from these.
+            Decision::Refund { .. }
+            | Decision::Restate { .. }
+            | Decision::Flag(_)
+            | Decision::Wait(_)
+            | Decision::Admit(_) => {}
+        }
+    }
+    Some(told)
+}

@@ -1,0 +1,368 @@
+//! `POST /v1/webhooks/{source_id}`: conversions, signed by Standard Webhooks 1.0.0.
+//!
+//! Order of checks: length, source, headers, timestamp, signature over the raw bytes, JSON,
+//! fields; nothing is parsed before the signature has been verified. The answer 202 means that
+//! the message is durable and must not be sent again; 200 that it was known.
+
+#![expect(unused_qualifications, reason = "utoipa repeats the type of a query")]
+
+use std::time::Duration;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse, post};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::app::App;
+use crate::click::click_id::ClickId;
+use crate::clock::Timestamp;
+use crate::conversion::http::ReceiptBody;
+use crate::conversion::signature::{
+    Freshness, HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, SignatureError, SignedMessage,
+    WebhookHeaders, WebhookSecret, verify,
+};
+use crate::conversion::webhook::{WebhookMessage, read_report};
+use crate::conversion::{MessageType, Report};
+use crate::ids::{ConversionId, ReceiptId, SourceId};
+use crate::intake::known::{Known, Makes, Question};
+use crate::intake::sending::Sending;
+use crate::intake::trial::{Foreseen, foresee};
+use crate::intake::webhook::wait_http::verdicts;
+use crate::metrics as metric;
+use crate::settlement::settler;
+use crate::snapshot::SourceTerms;
+use crate::stream::ConversionRecord;
+use crate::stream::batcher::Batcher;
+use crate::web::body::{check_json, parse_json, read};
+use crate::web::fields::Mistakes;
+use crate::web::{Code, Problem, detached};
+
+/// Live secrets of a source, at most.
+const SECRETS_MAX: usize = 2;
+
+/// How long a sender waits for the verdict if it does not say, and at most.
+const WAIT_MS_DEFAULT: u64 = 2_000;
+const WAIT_MS_MAX: u64 = 5_000;
+
+/// Adds the routes.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(receive_webhook);
+}
+
+/// What became of a message so far.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Accepted {
+    /// `accepted`: durable, will be settled. `duplicate`: known, nothing changes.
+    #[schema(example = "accepted")]
+    pub status: &'static str,
+    /// Asks `GET /v1/receipts/{receipt}` what became of it.
+    #[schema(value_type = String)]
+    pub receipt: ReceiptId,
+    /// The conversion, where it is known already.
+    #[schema(value_type = Option<String>)]
+    pub conversion_id: Option<ConversionId>,
+}
+
+/// How to answer.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HowToAnswer {
+    /// `1`: hold the answer until the message is settled.
+    pub wait: Option<String>,
+    /// How long at most, in milliseconds: 2000 by default, up to 5000.
+    pub wait_ms: Option<u64>,
+    /// `1`: write nothing, and answer what settlement would say now.
+    pub dry_run: Option<String>,
+}
+
+/// How a message is to be answered, once that is read.
+pub(super) struct Wish {
+    /// How long to wait for the verdict.
+    pub(super) wait: Option<Duration>,
+    /// Whether nothing may be written.
+    pub(super) is_dry_run: bool,
+}
+
+impl HowToAnswer {
+    pub(super) fn read(&self) -> Result<Wish, Problem> {
+        let mut wrong = Mistakes::default();
+        let mut is_on = |pointer, text: &Option<String>| match text.as_deref() {
+            Some("1" | "true") => true,
+            None | Some("0" | "false") => false,
+            Some(_) => {
+                wrong.add(pointer, "must be 1 or 0");
+                false
+            }
+        };
+        let (waits, is_dry_run) = (is_on("/wait", &self.wait), is_on("/dry_run", &self.dry_run));
+        let wait_ms = self.wait_ms.unwrap_or(WAIT_MS_DEFAULT);
+        wrong.check(wait_ms <= WAIT_MS_MAX, "/wait_ms", "must be 0 to 5000");
+        wrong.end()?;
+        Ok(Wish { wait: waits.then(|| Duration::from_millis(wait_ms)), is_dry_run })
+    }
+}
+
+/// What settlement would say of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DryRun {
+    /// `dry_run`: nothing was written.
+    #[schema(value_type = String)]
+    pub status: &'static str,
+    /// What settlement would say, and why.
+    pub settlement: Foreseen,
+}
+
+/// Takes a conversion message of a partner site, signed by Standard Webhooks.
+#[utoipa::path(tag = "conversions", request_body = WebhookMessage,
+    params(("source_id" = String, Path, description = "The source; chooses the secrets."),
+        ("webhook-id" = String, Header, description = "Your id of the message; the same for each try."),
+        ("webhook-timestamp" = i64, Header, description = "Seconds since 1970, within 5 minutes."),
+        ("webhook-signature" = String, Header, description = "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`."),
+        HowToAnswer),
+    responses((status = 202, body = Accepted, description = "Durable; do not send again."),
+        (status = 200, body = Accepted, description = "Known, nothing changes; or the verdict of wait or dry_run."),
+        Problem))]
+#[post("/v1/webhooks/{source_id}")]
+async fn receive_webhook(
+    app: Data<App>,
+    batcher: Data<Batcher>,
+    req: HttpRequest,
+    source_id: Path<String>,
+    how: Query<HowToAnswer>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let answer = receive(&app, &batcher, &req, &source_id, &how, payload).await;
+    let result = match &answer {
+        Ok((result, _)) => result,
+        Err(problem) if problem.code() == Code::ConversionConflict => "conflict",
+        Err(_) => "rejected",
+    };
+    metrics::counter!(metric::CONVERSIONS, "channel" => "webhook", "result" => result).increment(1);
+    answer.map(|(_, response)| response)
+}
+
+/// A body whose signature has been verified; nothing of it is parsed yet.
+pub(super) struct Believed {
+    pub(super) source: SourceTerms,
+    pub(super) signed: SignedMessage,
+    pub(super) body: Bytes,
+    pub(super) now: Timestamp,
+}
+
+/// Reads a body of at most `bytes_max` and checks who sent it.
+pub(super) async fn believe(
+    app: &App,
+    req: &HttpRequest,
+    source_id: &str,
+    payload: Payload,
+    bytes_max: usize,
+) -> Result<Believed, Problem> {
+    let body = read(payload, bytes_max).await?;
+    let source = find_source(app, source_id)?;
+    if req.headers().contains_key(CONTENT_ENCODING) || req.headers().contains_key(CONTENT_TYPE) {
+        check_json(req.headers())?;
+    } else {
+        return Err(Problem::new(Code::UnsupportedMediaType));
+    }
+    let now = app.clock.now();
+    let signed = check_signature(app, req, &source, &body, now)?;
+    Ok(Believed { source, signed, body, now })
+}
+
+async fn receive(
+    app: &Data<App>,
+    batcher: &Batcher,
+    req: &HttpRequest,
+    source_id: &str,
+    how: &HowToAnswer,
+    payload: Payload,
+) -> Result<(&'static str, HttpResponse), Problem> {
+    let believed = believe(app, req, source_id, payload, app.config.webhook_max_bytes).await?;
+    let Believed { source, signed, body, now } = believed;
+    let wish = how.read()?;
+    let message: WebhookMessage = parse_json(&body)?;
+    let report = read_report(message, &app.customer_key, now).map_err(|problems| {
+        problems.into_iter().fold(Problem::new(Code::InvalidField), |problem, field| {
+            problem.error(field.pointer, field.detail)
+        })
+    })?;
+    check_attributable(app, &report)?;
+    let body_hash: [u8; 32] = Sha256::digest(&body).into();
+    let record = sending(&source, &signed, now).record(signed.id, body_hash, &report);
+    if wish.is_dry_run {
+        let mut told = foresee_all(app, vec![record]).await?;
+        let settlement = told.pop().ok_or_else(|| Problem::new(Code::Internal))?;
+        return Ok(("dry_run", HttpResponse::Ok().json(DryRun { status: "dry_run", settlement })));
+    }
+    let question = question(&source, &record.message_id, body_hash, &report);
+    if let Some(known) = look_up(app, question).await? {
+        return Ok(("duplicate", HttpResponse::Ok().json(known)));
+    }
+    append(batcher, &record).await?;
+    let receipt = ReceiptId(record.receipt);
+    if let Some(limit) = wish.wait
+        && let Some(row) = verdicts(app, &[receipt], limit).await.remove(&receipt)
+    {
+        return Ok(("accepted", HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?)));
+    }
+    let answer = Accepted { status: "accepted", receipt, conversion_id: None };
+    Ok(("accepted", HttpResponse::Accepted().json(answer)))
+}
+
+/// Returns how the messages of a signed body are sent.
+pub(super) fn sending(source: &SourceTerms, signed: &SignedMessage, now: Timestamp) -> Sending {
+    Sending {
+        program_id: source.program_id,
+        source_id: source.source_id,
+        channel: "webhook",
+        trust: "signed",
+        received_at: now,
+        sent_at: signed.timestamp,
+    }
+}
+
+/// Asks what settlement would do with messages now, and rolls back.
+pub(super) async fn foresee_all(
+    app: &Data<App>,
+    records: Vec<ConversionRecord>,
+) -> Result<Vec<Foreseen>, Problem> {
+    let messages = records
+        .iter()
+        .map(|record| settler::message(record).map_err(Problem::internal))
+        .collect::<Result<Vec<_>, _>>()?;
+    let app = app.clone();
+    detached(async move {
+        let mut db = app.db.begin().await?;
+        let told = foresee(&app, &mut db, messages).await;
+        db.rollback().await?;
+        Ok(told?)
+    })
+    .await
+}
+
+pub(crate) fn find_source(app: &App, text: &str) -> Result<SourceTerms, Problem> {
+    let snapshot = app.snapshot.load();
+    let source = text
+        .parse::<SourceId>()
+        .ok()
+        .and_then(|id| snapshot.source(id))
+        .ok_or_else(|| Problem::new(Code::UnknownSource))?;
+    if source.is_active { Ok(source.clone()) } else { Err(Problem::new(Code::SourceDisabled)) }
+}
+
+fn check_signature(
+    app: &App,
+    req: &HttpRequest,
+    source: &SourceTerms,
+    body: &Bytes,
+    now: Timestamp,
+) -> Result<SignedMessage, Problem> {
+    let secrets: Vec<WebhookSecret> = source
+        .secrets
+        .iter()
+        .filter(|s| s.expires_at.is_none_or(|end| end > now))
+        .take(SECRETS_MAX)
+        .filter_map(|s| {
+            let opened = app.sealer.open(source.source_id.0.as_bytes(), &s.ciphertext);
+            let secret = opened.map(|bytes| WebhookSecret::from_bytes(&bytes));
+            if secret.is_err() {
+                tracing::error!("a secret of {} cannot be opened", source.source_id);
+            }
+            secret.ok()?.ok()
+        })
+        .collect();
+    let values = |name: &'static str| {
+        req.headers().get_all(name).map(|v| v.as_bytes()).collect::<Vec<&[u8]>>()
+    };
+    let (id, timestamp, signature) =
+        (values(HEADER_ID), values(HEADER_TIMESTAMP), values(HEADER_SIGNATURE));
+    let headers = WebhookHeaders { id: &id, timestamp: &timestamp, signature: &signature };
+    let tolerance =
+        TimeDelta::from_std(app.config.webhook_tolerance).unwrap_or(TimeDelta::minutes(5));
+    verify(&secrets, &headers, body, Freshness { now, tolerance }).map_err(|error| {
+        let label = match &error {
+            SignatureError::MissingHeader(_) => "missing_header",
+            SignatureError::OutOfTolerance { .. } => "timestamp",
+            SignatureError::NoMatch => "no_match",
+            SignatureError::DuplicateHeader(_)
+            | SignatureError::BadId
+            | SignatureError::BadTimestamp
+            | SignatureError::TooManySignatures => "malformed",
+        };
+        metrics::counter!(metric::WEBHOOK_VERIFY_FAILURES, "reason" => label).increment(1);
+        let detail = format!("{error}.");
+        if matches!(error, SignatureError::OutOfTolerance { .. }) {
+            Problem::new(Code::TimestampOutOfTolerance)
+                .detail(detail)
+                .with("server_time", now.to_rfc3339())
+        } else {
+            Problem::new(Code::InvalidSignature).detail(detail)
+        }
+    })
+}
+
+/// Refuses a message that nothing could ever be attributed by: no order, and a click id that is
+/// not ours. With an order id it is taken in, so that finance sees it.
+pub(super) fn check_attributable(app: &App, report: &Report) -> Result<(), Problem> {
+    match (&report.order_id, &report.click_id) {
+        (None, Some(text)) => {
+            ClickId::verify(&app.config.click_keys, text).map(drop).map_err(|e| {
+                Problem::new(Code::InvalidField)
+                    .error("/data/click_id", format!("{e}, and there is no order_id to go by"))
+            })
+        }
+        (Some(_), _) | (None, None) => Ok(()),
+    }
+}
+
+/// Returns what names a message and the conversion that it would make.
+pub(super) fn question(
+    source: &SourceTerms,
+    message_id: &str,
+    body_hash: [u8; 32],
+    report: &Report,
+) -> Question {
+    let makes = (report.message_type == MessageType::Created).then(|| Makes {
+        order_namespace: source.order_namespace.clone(),
+        event: report.event.clone(),
+        dedup_ref: report.dedup_ref(),
+        content_hash: report.content_hash(),
+    });
+    Question {
+        program_id: source.program_id,
+        source_id: source.source_id,
+        message_id: message_id.to_owned(),
+        body_hash,
+        makes,
+    }
+}
+
+/// Looks whether the message is known.
+async fn look_up(app: &App, question: Question) -> Result<Option<Accepted>, Problem> {
+    match app.known.ask(question).await {
+        Known::No => Ok(None),
+        Known::Duplicate { receipt_id: receipt, conversion_id } => {
+            Ok(Some(Accepted { status: "duplicate", receipt, conversion_id }))
+        }
+        Known::IdReused => Err(Problem::new(Code::WebhookIdReused)),
+        Known::Conflict { conversion_id } => {
+            Err(Problem::new(Code::ConversionConflict)
+                .with("conversion_id", conversion_id.to_string()))
+        }
+    }
+}
+
+/// Makes a message durable, together with what else comes in this turn of the worker.
+async fn append(batcher: &Batcher, record: &ConversionRecord) -> Result<(), Problem> {
+    let kept = batcher.push(|batch| batch.push_conversion(record)).await;
+    if kept == Ok(true) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Unavailable)
+        .detail("The message could not be stored; send it again with the same webhook-id.")
+        .retry_after(5))
+}

@@ -1,0 +1,6 @@
+//! The signed webhook: one message, or many in one body.
+
+pub mod batch;
+pub mod batch_http;
+pub mod http;
+pub mod wait_http;
