@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, TimeZone as _, Utc};
+use chrono_tz::Tz;
 
 /// A point in time, UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -66,4 +67,16 @@ impl Clock {
 
 fn from_micros(micros: i64) -> Timestamp {
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+/// Returns when a day begins. Where clocks jump over midnight (Beirut, Santiago), it begins with
+/// the first minute that exists.
+pub fn midnight(day: NaiveDate, time_zone: Tz) -> Timestamp {
+    // No zone has ever left out more than a day: Samoa's missing 30 December 2011.
+    let minutes = (0..=25 * 60).map(|m| day.and_time(NaiveTime::MIN) + Duration::minutes(m));
+    let first = minutes.filter_map(|local| time_zone.from_local_datetime(&local).earliest()).next();
+    first.map_or_else(
+        || (day + Days::new(1)).and_time(NaiveTime::MIN).and_utc(),
+        |t| t.with_timezone(&Utc),
+    )
 }

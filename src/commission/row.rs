@@ -165,7 +165,12 @@ impl Commission {
     /// What was earned posts `accrue` while pending and nothing when refused; corrections are
     /// approved at once and post their own code.
     pub fn open(self, by: Hand) -> Result<Step, NoStep> {
-        let of = self.posting_ref(by.at);
+        // What was earned takes effect when it happened, however late it is told.
+        let effective_at = match self.kind {
+            CommissionKind::Earned | CommissionKind::Recruiter => self.occurred_at.min(by.at),
+            CommissionKind::Clawback | CommissionKind::Adjustment | CommissionKind::TrueUp => by.at,
+        };
+        let of = self.posting_ref(effective_at);
         let posting = match (self.kind, self.state) {
             (CommissionKind::Earned | CommissionKind::Recruiter, CommissionState::Rejected) => None,
             // A part of very little, or one that a cap left nothing of, moves no money.

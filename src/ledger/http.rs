@@ -10,7 +10,9 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::account::http::{Caller, scope};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::ids::{PartnerId, ProgramId};
+use crate::ledger::book_store::load_balances_as_of;
 use crate::ledger::store::{self, Balance};
 use crate::partner;
 use crate::web::fields::path_id;
@@ -19,6 +21,8 @@ use crate::web::{Code, Problem, ProblemBody, detached};
 /// Adds the routes of the ledger.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(get_balance);
+    super::book_http::configure(cfg);
+    super::period_http::configure(cfg);
 }
 
 /// Whose book to look into.
@@ -28,6 +32,9 @@ pub struct BalanceFilter {
     /// The program.
     #[param(value_type = String)]
     pub program_id: ProgramId,
+    /// What takes effect before this time, RFC 3339; all of it by default.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub as_of: Option<Timestamp>,
 }
 
 /// What a partner is owed by a program.
@@ -77,6 +84,7 @@ async fn get_balance(
     filter: Query<BalanceFilter>,
 ) -> Result<HttpResponse, Problem> {
     let (partner_id, program_id): (PartnerId, _) = (path_id(&id)?, filter.program_id);
+    let as_of = filter.as_of;
     caller.check_reach(program_id)?;
     let db = app.db.clone();
     let balances = detached(async move {
@@ -84,7 +92,11 @@ async fn get_balance(
         if partner::store::find_enrollment(&mut db, program_id, partner_id).await?.is_none() {
             return Err(Problem::new(Code::NotFound));
         }
-        Ok(store::partner_balances(&mut db, program_id, partner_id).await?)
+        let balances = match as_of {
+            Some(at) => load_balances_as_of(&mut db, program_id, partner_id, at).await,
+            None => store::partner_balances(&mut db, program_id, partner_id).await,
+        };
+        Ok(balances?)
     })
     .await?;
     let balances = balances.into_iter().map(BalanceBody::from).collect();

@@ -2,12 +2,15 @@
 //! clawback stands in its own month and not in that of the sale.
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
+use super::money_cell;
+use super::rows::{PageSize, Rows, Summary, collect};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
-use super::{money_cell, rows_limit};
 use crate::clock::Timestamp;
-use crate::ids::{CommissionId, ConversionId, PartnerId, PayoutId, PlanVersionId};
+use crate::ids::{CommissionId, ConversionId, LinkId, PartnerId, PayoutId, PlanVersionId};
 use crate::money::{Currency, Money};
 
 /// The report.
@@ -23,20 +26,32 @@ const COLUMNS: &[Column] = &[
     Kind::Text.named("event"),
     Kind::Time.named("occurred_at"),
     Kind::Time.named("click_at"),
-    Kind::Time.named("created_at"),
     Kind::Time.named("approved_at"),
     Kind::Time.named("hold_until"),
     Kind::Text.named("partner_id"),
-    Kind::Text.named("partner_name"),
-    Kind::Int.named("link_number"),
+    Kind::Text.named("link_id"),
+    Kind::Text.named("program"),
+    Kind::Text.named("sub1"),
+    Kind::Text.named("sub2"),
+    Kind::Text.named("sub3"),
+    Kind::Text.named("sub4"),
+    Kind::Text.named("sub5"),
     Kind::Money.named("base_amount"),
     Kind::Text.named("base_currency"),
-    Kind::Text.named("plan_version_id"),
+    Kind::Text.named("rate_percent"),
+    Kind::Text.named("flat_amount"),
+    Kind::Text.named("tier"),
     Kind::Money.named("amount"),
     Kind::Text.named("currency"),
+    Kind::Text.named("fx_rate"),
     Kind::Text.named("reason"),
     Kind::Text.named("reverses_id"),
     Kind::Text.named("payout_id"),
+    Kind::Text.named("statement_no"),
+    Kind::Text.named("partner_name"),
+    Kind::Int.named("link_number"),
+    Kind::Text.named("plan_version_id"),
+    Kind::Time.named("created_at"),
 ];
 
 impl Report for Commissions {
@@ -57,20 +72,41 @@ impl Report for Commissions {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
-            let lines = load(db, params).await?;
-            let sum = lines.iter().map(|l| l.amount_minor).try_fold(0i64, i64::checked_add);
-            let sum =
-                sum.ok_or_else(|| ReportError::BadFigure("the total does not fit".to_owned()))?;
-            let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
-            let summary = vec![
-                ("commissions", Cell::Int(count)),
-                ("amount", money_cell(sum, params.currency)),
-            ];
-            let rows: Result<_, _> = lines.into_iter().map(|l| row(l, params.currency)).collect();
-            Ok(Table { rows: rows?, summary })
+            let (mut size, mut after) = (PageSize::first(), None);
+            let (mut n_lines, mut sum) = (0, 0i64);
+            loop {
+                let lines = load(db, params, after, size.rows()).await?;
+                let is_last = size.is_last(lines.len());
+                after = lines.last().map(|l| (l.created_at, l.commission_id.0)).or(after);
+                let mut page = Vec::with_capacity(lines.len());
+                for line in lines {
+                    n_lines += 1;
+                    sum = sum.checked_add(line.amount_minor).ok_or_else(does_not_fit)?;
+                    page.push(row(line, params.currency)?);
+                }
+                rows.take(page).await?;
+                if is_last {
+                    break;
+                }
+            }
+            let sum = money_cell(sum, params.currency);
+            Ok(vec![("commissions", Cell::Int(n_lines)), ("amount", sum)])
         })
     }
+}
+
+fn does_not_fit() -> ReportError {
+    ReportError::BadFigure("the total does not fit".to_owned())
 }
 
 struct Line {
@@ -87,43 +123,50 @@ struct Line {
     hold_until: Timestamp,
     partner_id: PartnerId,
     partner_name: String,
+    program: String,
+    link_id: Option<LinkId>,
     link_number: Option<i64>,
+    sub1: Option<String>,
+    sub2: Option<String>,
+    sub3: Option<String>,
+    sub4: Option<String>,
+    sub5: Option<String>,
     base_minor: Option<i64>,
     base_currency: Option<String>,
+    calculation: Value,
     plan_version_id: Option<PlanVersionId>,
     amount_minor: i64,
     reason: Option<String>,
     corrects_id: Option<CommissionId>,
     payout_id: Option<PayoutId>,
+    statement_no: Option<String>,
 }
 
-async fn load(db: &mut PgConnection, params: &Params) -> Result<Vec<Line>, sqlx::Error> {
-    sqlx::query_as!(
+/// Loads the lines after a place, in the order of their making.
+async fn load(
+    db: &mut PgConnection,
+    params: &Params,
+    after: Option<(Timestamp, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Line>, sqlx::Error> {
+    let (after_at, after_id) = after.unwrap_or((params.window.from, Uuid::nil()));
+    sqlx::query_file_as!(
         Line,
-        r#"select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
-                  c.conversion_id as "conversion_id: ConversionId", v.order_id, v.event,
-                  c.occurred_at, v.click_at, c.created_at, c.approved_at, c.hold_until,
-                  c.partner_id as "partner_id: PartnerId", p.name as partner_name, v.link_number,
-                  v.base_minor, v.currency as base_currency,
-                  c.plan_version_id as "plan_version_id: PlanVersionId", c.amount_minor, c.reason,
-                  c.corrects_id as "corrects_id: CommissionId",
-                  c.payout_id as "payout_id: PayoutId"
-           from commissions c
-           join conversions v
-             on v.program_id = c.program_id and v.conversion_id = c.conversion_id
-           join partners p on p.partner_id = c.partner_id
-           where c.program_id = $1 and c.currency = $2
-             and c.created_at >= $3 and c.created_at < $4
-           order by c.commission_id
-           limit $5"#,
+        "src/report/commissions.sql",
         params.program_id.0,
         params.currency.code(),
-        params.window.from,
+        after_at,
+        after_id,
         params.window.to,
-        rows_limit(),
+        limit,
     )
     .fetch_all(db)
     .await
+}
+
+/// Returns a rate in per cent, without a float: 2050 basis points are `20.50`.
+fn percent(bps: i64) -> String {
+    format!("{}.{:02}", bps / 100, bps % 100)
 }
 
 fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
@@ -134,6 +177,14 @@ fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
         }
         (_, _) => Cell::Empty,
     };
+    let told = |name: &str| match &l.calculation[name] {
+        Value::String(text) => Cell::text(text),
+        Value::Number(number) => Cell::text(number),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Cell::Empty,
+    };
+    let rate =
+        Cell::or_empty(l.calculation["percent_bps"].as_i64(), |bps| Cell::Text(percent(bps)));
+    let (flat, tier, fx_rate) = (told("flat"), told("tier"), told("fx_rate"));
     Ok(vec![
         Cell::text(l.commission_id),
         Cell::Text(l.kind),
@@ -143,19 +194,41 @@ fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
         Cell::Text(l.event),
         Cell::Time(l.occurred_at),
         Cell::or_empty(l.click_at, Cell::Time),
-        Cell::Time(l.created_at),
         Cell::or_empty(l.approved_at, Cell::Time),
         Cell::Time(l.hold_until),
         Cell::text(l.partner_id),
-        Cell::Text(l.partner_name),
-        Cell::or_empty(l.link_number, Cell::Int),
+        Cell::or_empty(l.link_id, Cell::text),
+        Cell::Text(l.program),
+        Cell::or_empty(l.sub1, Cell::Text),
+        Cell::or_empty(l.sub2, Cell::Text),
+        Cell::or_empty(l.sub3, Cell::Text),
+        Cell::or_empty(l.sub4, Cell::Text),
+        Cell::or_empty(l.sub5, Cell::Text),
         base,
         Cell::or_empty(l.base_currency, Cell::Text),
-        Cell::or_empty(l.plan_version_id, Cell::text),
+        rate,
+        flat,
+        tier,
         money_cell(l.amount_minor, currency),
         Cell::text(currency),
+        fx_rate,
         Cell::or_empty(l.reason, Cell::Text),
         Cell::or_empty(l.corrects_id, Cell::text),
         Cell::or_empty(l.payout_id, Cell::text),
+        Cell::or_empty(l.statement_no, Cell::Text),
+        Cell::Text(l.partner_name),
+        Cell::or_empty(l.link_number, Cell::Int),
+        Cell::or_empty(l.plan_version_id, Cell::text),
+        Cell::Time(l.created_at),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_keep_two_decimals() {
+        assert_eq!([percent(2000), percent(5), percent(12_345)], ["20.00", "0.05", "123.45"]);
+    }
 }

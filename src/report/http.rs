@@ -4,14 +4,16 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpResponse, get};
+use actix_web::web::{self, Data, Path, Query};
+use actix_web::{HttpResponse, HttpResponseBuilder, get, rt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{Datelike as _, NaiveDate};
+use chrono::{Datelike as _, NaiveDate, SecondsFormat};
 use chrono_tz::Tz;
+use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -23,17 +25,22 @@ use crate::ids::ProgramId;
 use crate::program::{Program, store as program_store};
 use crate::report::export::Format;
 use crate::report::export::csv::Dialect;
+use crate::report::export::json::Totals;
 use crate::report::period::{BadWindow, Window};
-use crate::report::{self, Params, REGISTRY, Readout, ReportError};
+use crate::report::stream::{self, Piece};
+use crate::report::{self, Params, REGISTRY, ReportError};
+use crate::telemetry;
 use crate::web::{Code, Problem, ProblemBody, detached};
 
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+/// Pieces of an answer that wait for a slow reader.
+const PIECES_WAITING: usize = 2;
 /// What a page or a picture may load: nothing but its own styles.
 pub(crate) const PICTURES_ONLY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Adds the routes of reports.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(list_reports).service(show_report);
+    cfg.service(list_reports).service(show_summary).service(show_report);
     report::decline::picture_http::configure(cfg);
 }
 
@@ -43,9 +50,12 @@ impl From<ReportError> for Problem {
             ReportError::Unknown { .. } => Self::new(Code::NotFound)
                 .detail(format!("{}.", capitalized(&error.to_string())))
                 .with("reports", report::known_names()),
-            ReportError::TooManyRows => Self::new(Code::InvalidField)
-                .error("/to", error.to_string())
-                .with("rows_max", report::ROWS_MAX),
+            ReportError::TooManyRows | ReportError::SheetFull => {
+                Self::new(Code::InvalidField).error("/to", error.to_string())
+            }
+            ReportError::Busy => Self::new(Code::Unavailable)
+                .detail(format!("{}.", capitalized(&error.to_string())))
+                .retry_after(5),
             // Class 57: the statement was canceled because it took too long.
             ReportError::Database(e)
                 if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("57014")) =>
@@ -54,7 +64,10 @@ impl From<ReportError> for Problem {
                     .error("/to", "reading took too long; ask for a shorter time")
             }
             ReportError::Database(e) => e.into(),
-            ReportError::BadFigure(_) => Self::internal(error),
+            ReportError::BadFigure(_)
+            | ReportError::NobodyReads
+            | ReportError::File(_)
+            | ReportError::Workbook(_) => Self::internal(error),
         }
     }
 }
@@ -125,10 +138,13 @@ async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
     HttpResponse::Ok().json(reports.collect::<Vec<_>>())
 }
 
-/// Reads a report; at most 100,000 rows at once.
+/// Reads a report, row by row as it comes.
+///
+/// What is short comes with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
 #[utoipa::path(tag = "reports", params(ReportQuery), responses(
     (status = 200, content_type = "application/json", body = Object),
-    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 503, body = ProblemBody)))]
 #[get("/v1/reports/{name}")]
 async fn show_report(
     app: Data<App>,
@@ -136,7 +152,7 @@ async fn show_report(
     name: Path<String>,
     query: Query<ReportQuery>,
 ) -> Result<HttpResponse, Problem> {
-    report::find(&name)?;
+    let report = report::find(&name)?;
     caller.check_reach(query.program_id)?;
     let query = query.into_inner();
     let (db, now) = (app.db.clone(), app.clock.now());
@@ -144,14 +160,107 @@ async fn show_report(
         return show_page(db, now, name.into_inner(), query).await;
     }
     let format = read_format(&query)?;
-    let (readout, body) = detached(async move {
+    let pool = db.clone();
+    let params = detached(async move { find_params(&pool, &query, now).await }).await?;
+    let (to, mut pieces) = mpsc::channel(PIECES_WAITING);
+    let asked = params.clone();
+    // A task of its own: it ends in its own time when the reader goes away.
+    rt::spawn(async move {
+        if let Err(error) = stream::send(&db, report, &asked, format, &to).await {
+            // Nobody reads: then nobody misses the error either.
+            drop(to.send(Err(error)).await);
+        }
+    });
+    let mut response = head(report.name(), &params, format);
+    match pieces.recv().await {
+        Some(Ok(Piece::Whole { bytes, n_rows })) => {
+            let digest = format!("sha-256={}", STANDARD.encode(Sha256::digest(&bytes)));
+            response.insert_header(("X-Row-Count", n_rows)).insert_header(("Digest", digest));
+            Ok(response.body(bytes))
+        }
+        Some(Ok(Piece::Part(first))) => Ok(response.streaming(rest(first, pieces))),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(Problem::internal(ReportError::NobodyReads)),
+    }
+}
+
+/// Returns the bytes of an answer that is on its way. An error cuts the connection, so that what
+/// was sent is not taken for the whole.
+fn rest(
+    first: web::Bytes,
+    pieces: mpsc::Receiver<Result<Piece, ReportError>>,
+) -> impl Stream<Item = Result<web::Bytes, ReportError>> {
+    let later = futures_util::stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?.map(|piece| match piece {
+            Piece::Whole { bytes, .. } | Piece::Part(bytes) => bytes,
+        });
+        Some((piece.inspect_err(note), pieces))
+    });
+    futures_util::stream::once(std::future::ready(Ok(first))).chain(later)
+}
+
+fn note(error: &ReportError) {
+    tracing::error!("a report ended early: {}", telemetry::with_causes(error));
+}
+
+/// What a report comes to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SummaryBody {
+    /// Its name.
+    pub report: &'static str,
+    /// From when, RFC 3339.
+    pub from: String,
+    /// Until before when.
+    pub to: String,
+    /// Time zone of its days.
+    pub time_zone: &'static str,
+    /// Currency of its amounts.
+    pub currency: &'static str,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Length of the file in the format and dialect asked for; of xlsx, that of the csv.
+    pub bytes: u64,
+    /// SHA-256 of that file, in hexadecimal.
+    pub sha256: String,
+    /// Its totals.
+    #[schema(value_type = Object)]
+    pub summary: serde_json::Value,
+}
+
+/// Tells the totals of a report, the number of its rows, and length and SHA-256 of its file.
+#[utoipa::path(tag = "reports", params(ReportQuery), responses(
+    (status = 200, body = SummaryBody),
+    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[get("/v1/reports/{name}/summary")]
+async fn show_summary(
+    app: Data<App>,
+    caller: Caller<scope::ReportsRead>,
+    name: Path<String>,
+    query: Query<ReportQuery>,
+) -> Result<HttpResponse, Problem> {
+    let report = report::find(&name)?;
+    caller.check_reach(query.program_id)?;
+    let format = read_format(&query)?;
+    let (db, now, query) = (app.db.clone(), app.clock.now(), query.into_inner());
+    let (params, measure) = detached(async move {
         let params = find_params(&db, &query, now).await?;
-        let readout = report::read(&db, &name, params).await?;
-        let body = report::export::write(&readout, format);
-        Ok((readout, body))
+        let measure = stream::measure(&db, report, &params, format).await?;
+        Ok((params, measure))
     })
     .await?;
-    Ok(answer(&readout, format, body))
+    let summary = serde_json::to_value(Totals(&measure.summary)).map_err(Problem::internal)?;
+    let time = |at: Timestamp| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(SummaryBody {
+        report: report.name(),
+        from: time(params.window.from),
+        to: time(params.window.to),
+        time_zone: params.window.time_zone.name(),
+        currency: params.currency.code(),
+        rows: measure.n_rows,
+        bytes: measure.n_bytes,
+        sha256: measure.sha256.iter().map(|b| format!("{b:02x}")).collect(),
+        summary,
+    }))
 }
 
 /// A page has pictures, no scripts, and loads nothing.
@@ -227,13 +336,10 @@ fn read_params(query: &ReportQuery, program: &Program, now: Timestamp) -> Result
     Ok(Params { program_id: query.program_id, window, currency, now })
 }
 
-fn answer(readout: &Readout, format: Format, body: Vec<u8>) -> HttpResponse {
-    let digest = format!("sha-256={}", STANDARD.encode(Sha256::digest(&body)));
+/// Returns the head of an answer, all but what is known only when the report has been read.
+fn head(report: &str, params: &Params, format: Format) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("X-Row-Count", readout.table.rows.len()))
-        .insert_header(("Digest", digest));
+    response.insert_header((CACHE_CONTROL, "no-store"));
     match format {
         Format::Json => response.insert_header((CONTENT_TYPE, "application/json")),
         Format::Ndjson => response.insert_header((CONTENT_TYPE, "application/x-ndjson")),
@@ -241,18 +347,18 @@ fn answer(readout: &Readout, format: Format, body: Vec<u8>) -> HttpResponse {
             let is_safe = if dialect.is_safe_in_spreadsheets() { "1" } else { "0" };
             response
                 .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
-                .insert_header((CONTENT_DISPOSITION, attachment(readout, "csv")))
+                .insert_header((CONTENT_DISPOSITION, attachment(report, params, "csv")))
                 .insert_header(("X-Tributary-Csv-Safe", is_safe))
         }
         Format::Xlsx => response
             .insert_header((CONTENT_TYPE, XLSX))
-            .insert_header((CONTENT_DISPOSITION, attachment(readout, "xlsx"))),
+            .insert_header((CONTENT_DISPOSITION, attachment(report, params, "xlsx"))),
     };
-    response.body(body)
+    response
 }
 
-fn attachment(readout: &Readout, ending: &str) -> String {
-    let (from, to) = readout.params.window.days();
-    let (report, currency) = (readout.report, readout.params.currency);
+fn attachment(report: &str, params: &Params, ending: &str) -> String {
+    let (from, to) = params.window.days();
+    let currency = params.currency;
     format!("attachment; filename=\"tributary_{report}_{from}_{to}_{currency}.{ending}\"")
 }

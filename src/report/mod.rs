@@ -4,6 +4,8 @@
 //! line in [`REGISTRY`]. A report reads one snapshot of the database, so its figures tie out also
 //! while money moves.
 
+pub mod accrual;
+pub mod aged;
 pub mod commissions;
 pub mod decline;
 pub mod export;
@@ -11,6 +13,8 @@ pub mod http;
 pub mod payouts;
 pub mod period;
 pub mod reconciliation;
+pub mod rows;
+pub mod stream;
 pub mod traffic;
 
 use futures_util::future::BoxFuture;
@@ -21,25 +25,30 @@ use crate::db::{Db, DbTx};
 use crate::ids::ProgramId;
 use crate::money::{Currency, Money};
 use crate::report::period::Window;
+use crate::report::rows::{Rows, Summary};
 
 /// Every report, in the order in which they are listed.
 pub static REGISTRY: &[&dyn Report] = &[
     &payouts::Payouts,
     &commissions::Commissions,
     &reconciliation::Reconciliation,
+    &accrual::Accrual,
+    &aged::Aged,
     &traffic::Traffic,
     &decline::table::ActivityDecline,
     &decline::rising_table::ActivityRising,
 ];
 
-/// Rows of one report, at most. Rows are held once as cells and once as the text that is sent;
-/// whoever needs more asks for a shorter time.
+/// Rows of a report that is held as a whole, at most: one that must see everything before its first
+/// row, or that a reader wants to have at once. Reports that stream have no bound.
 pub const ROWS_MAX: usize = 100_000;
 
-/// One moment for all statements, no writing, and at most a minute of reading.
-const READING: [&str; 2] = [
+/// One moment for all statements, no writing, at most a minute for a statement; a reader that takes
+/// nothing for a minute is gone.
+const READING: [&str; 3] = [
     "set transaction isolation level repeatable read read only",
     "set local statement_timeout = '60s'",
+    "set local idle_in_transaction_session_timeout = '60s'",
 ];
 
 /// A report: what its columns are, and how its rows are read.
@@ -53,12 +62,30 @@ pub trait Report: Sync {
     /// Returns its columns; every row has a cell for each.
     fn columns(&self) -> &'static [Column];
 
-    /// Reads it. At most [`ROWS_MAX`] + 1 rows come: the one too many tells that there are more.
+    /// Reads it as a whole: at most [`ROWS_MAX`] rows, or an error.
     fn run<'a>(
         &'a self,
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>>;
+
+    /// Reads it page by page and returns its totals, so that a million rows need the memory of a
+    /// page. A report that must see everything before its first row hands over the whole of it.
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
+        Box::pin(async move {
+            let table = self.run(db, params).await?;
+            if table.rows.len() > ROWS_MAX {
+                return Err(ReportError::TooManyRows);
+            }
+            rows.take(table.rows).await?;
+            Ok(table.summary)
+        })
+    }
 
     /// Reads it as an HTML page for people, where it has one.
     fn page<'a>(
@@ -161,7 +188,7 @@ pub struct Table {
     /// The rows, each with a cell for every column.
     pub rows: Vec<Vec<Cell>>,
     /// Totals by name; never among the rows, where a spreadsheet would add them up again.
-    pub summary: Vec<(&'static str, Cell)>,
+    pub summary: Summary,
 }
 
 /// A report that was read: what the exports write.
@@ -189,6 +216,21 @@ pub enum ReportError {
     /// More than [`ROWS_MAX`] rows.
     #[error("the report has more than {ROWS_MAX} rows; ask for a shorter time")]
     TooManyRows,
+    /// More rows than Excel has.
+    #[error("a sheet of Excel has 1,048,575 rows; ask for a shorter time, or for csv")]
+    SheetFull,
+    /// Too many reports are being read.
+    #[error("too many reports are being read at this moment")]
+    Busy,
+    /// The reader went away.
+    #[error("nobody reads the report any more")]
+    NobodyReads,
+    /// The file of a workbook could not be written.
+    #[error("the workbook could not be written")]
+    File(#[from] std::io::Error),
+    /// The workbook was refused by its own rules.
+    #[error("the workbook could not be made")]
+    Workbook(#[from] rust_xlsxwriter::XlsxError),
     /// A figure does not fit, or a stored text is none that this release knows.
     #[error("a figure of the report cannot be shown: {0}")]
     BadFigure(String),
@@ -249,11 +291,6 @@ fn money_cell(minor: i64, currency: Currency) -> Cell {
     Cell::Money(Money::new(minor, currency))
 }
 
-/// How many rows a query may return.
-fn rows_limit() -> i64 {
-    i64::try_from(ROWS_MAX + 1).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -274,6 +311,6 @@ mod tests {
     #[test]
     fn an_unknown_report_is_answered_with_the_known_ones() {
         let error = find("payout").map(|r| r.name()).unwrap_err().to_string();
-        assert!(error.contains("payouts, commissions, reconciliation, traffic"), "{error}");
+        assert!(error.contains("payouts, commissions, reconciliation, accrual"), "{error}");
     }
 }

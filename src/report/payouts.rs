@@ -9,8 +9,11 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
+use uuid::Uuid;
+
+use super::money_cell;
+use super::rows::{PageSize, Rows, Summary, collect};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
-use super::{money_cell, rows_limit};
 use crate::clock::Timestamp;
 use crate::ids::{LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, UserId};
 
@@ -64,10 +67,40 @@ impl Report for Payouts {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
-            let paid = load_payouts(db, params).await?;
-            let carried = load_carried_forward(db, params).await?;
-            table(paid, carried, params)
+            let mut totals = Totals::default();
+            let (mut size, mut after) = (PageSize::first_of_sums(), (Uuid::nil(), Uuid::nil()));
+            loop {
+                let paid = load_payouts(db, params, after, size.rows()).await?;
+                let is_last = size.is_last(paid.len());
+                after = paid.last().map_or(after, |r| (r.payout_batch_id.0, r.partner_id.0));
+                totals.add(&paid).ok_or_else(does_not_fit)?;
+                rows.take(paid.into_iter().map(|r| payout_row(r, params)).collect()).await?;
+                if is_last {
+                    break;
+                }
+            }
+            let (mut size, mut after) = (PageSize::first(), (Uuid::nil(), Uuid::nil()));
+            loop {
+                let carried = load_carried_forward(db, params, after, size.rows()).await?;
+                let is_last = size.is_last(carried.len());
+                after = carried.last().map_or(after, |c| (c.payout_batch_id.0, c.partner_id.0));
+                totals.n_carried += carried.len();
+                rows.take(carried.into_iter().map(|c| carried_row(c, params)).collect()).await?;
+                if is_last {
+                    break;
+                }
+            }
+            Ok(totals.summary(params))
         })
     }
 }
@@ -106,7 +139,12 @@ impl Row {
     }
 }
 
-async fn load_payouts(db: &mut PgConnection, params: &Params) -> Result<Vec<Row>, sqlx::Error> {
+async fn load_payouts(
+    db: &mut PgConnection,
+    params: &Params,
+    after: (Uuid, Uuid),
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_file_as!(
         Row,
         "src/report/payouts.sql",
@@ -114,7 +152,9 @@ async fn load_payouts(db: &mut PgConnection, params: &Params) -> Result<Vec<Row>
         params.currency.code(),
         params.window.from,
         params.window.to,
-        rows_limit(),
+        after.0,
+        after.1,
+        limit,
     )
     .fetch_all(db)
     .await
@@ -135,6 +175,8 @@ struct Carried {
 async fn load_carried_forward(
     db: &mut PgConnection,
     params: &Params,
+    after: (Uuid, Uuid),
+    limit: i64,
 ) -> Result<Vec<Carried>, sqlx::Error> {
     sqlx::query_as!(
         Carried,
@@ -147,39 +189,63 @@ async fn load_carried_forward(
            join partners n on n.partner_id = f.partner_id
            where b.program_id = $1 and b.currency = $2 and b.status <> 'canceled'
              and b.created_at >= $3 and b.created_at < $4
-           order by b.payout_batch_id, f.partner_id
-           limit $5"#,
+             and (f.payout_batch_id, f.partner_id) > ($5, $6)
+           order by f.payout_batch_id, f.partner_id
+           limit $7"#,
         params.program_id.0,
         params.currency.code(),
         params.window.from,
         params.window.to,
-        rows_limit(),
+        after.0,
+        after.1,
+        limit,
     )
     .fetch_all(db)
     .await
 }
 
-fn table(paid: Vec<Row>, carried: Vec<Carried>, params: &Params) -> Result<Table, ReportError> {
-    let live: Vec<&Row> = paid.iter().filter(|r| r.status != "canceled").collect();
-    let sum = |minor: fn(&Row) -> i64| {
-        let sum = live.iter().map(|r| minor(r)).try_fold(0i64, i64::checked_add);
-        sum.map(|minor| money_cell(minor, params.currency))
-            .ok_or_else(|| ReportError::BadFigure("a total does not fit".to_owned()))
-    };
-    let n_untied = paid.iter().filter(|r| !r.ties_out()).count();
-    let count = |n: usize| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    let summary = vec![
-        ("payouts", count(live.len())),
-        ("net_payable", sum(|r| r.amount_minor)?),
-        ("commissions", sum(|r| r.items_minor)?),
-        ("ledger_reserved", sum(|r| r.ledger_minor)?),
-        ("paid_amount", sum(paid_minor)?),
-        ("untied_payouts", count(n_untied)),
-        ("carried_forward", count(carried.len())),
-    ];
-    let mut rows: Vec<Vec<Cell>> = paid.into_iter().map(|r| payout_row(r, params)).collect();
-    rows.extend(carried.into_iter().map(|c| carried_row(c, params)));
-    Ok(Table { rows, summary })
+fn does_not_fit() -> ReportError {
+    ReportError::BadFigure("a total does not fit".to_owned())
+}
+
+/// What the rows come to; payouts that were called off count for nothing.
+#[derive(Default)]
+struct Totals {
+    n_payouts: usize,
+    net: i64,
+    items: i64,
+    ledger: i64,
+    paid: i64,
+    n_untied: usize,
+    n_carried: usize,
+}
+
+impl Totals {
+    fn add(&mut self, page: &[Row]) -> Option<()> {
+        self.n_untied += page.iter().filter(|r| !r.ties_out()).count();
+        for row in page.iter().filter(|r| r.status != "canceled") {
+            self.n_payouts += 1;
+            self.net = self.net.checked_add(row.amount_minor)?;
+            self.items = self.items.checked_add(row.items_minor)?;
+            self.ledger = self.ledger.checked_add(row.ledger_minor)?;
+            self.paid = self.paid.checked_add(paid_minor(row))?;
+        }
+        Some(())
+    }
+
+    fn summary(&self, params: &Params) -> Summary {
+        let count = |n: usize| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let money = |minor| money_cell(minor, params.currency);
+        vec![
+            ("payouts", count(self.n_payouts)),
+            ("net_payable", money(self.net)),
+            ("commissions", money(self.items)),
+            ("ledger_reserved", money(self.ledger)),
+            ("paid_amount", money(self.paid)),
+            ("untied_payouts", count(self.n_untied)),
+            ("carried_forward", count(self.n_carried)),
+        ]
+    }
 }
 
 /// What the partner has: a payment that came back is none.

@@ -1,6 +1,6 @@
 -- Payouts of the batches made in a time, each with the balance before it, what moved since the
 -- partner's payout before it, and the balance after it.
--- $1 program, $2 currency, $3 from, $4 to, $5 rows at most
+-- $1 program, $2 currency, $3 from, $4 to, $5 $6 after this batch and partner, $7 rows at most
 with chosen as (
     select p.*, b.period, b.approved_by, r.sequence, e.account_id,
            e.amount_minor as ledger_minor
@@ -19,8 +19,9 @@ with chosen as (
      and a.partner_id = p.partner_id
     where b.program_id = $1 and b.currency = $2
       and b.created_at >= $3 and b.created_at < $4
-    order by p.payout_id
-    limit $5)
+      and (p.payout_batch_id, p.partner_id) > ($5, $6)
+    order by p.payout_batch_id, p.partner_id
+    limit $7)
 select c.payout_id as "payout_id: PayoutId",
        c.payout_batch_id as "payout_batch_id: PayoutBatchId", c.period,
        c.partner_id as "partner_id: PartnerId", n.name, n.kind, n.country, c.status,
@@ -73,4 +74,4 @@ cross join lateral (
          and t.ledger_transaction_id = e.ledger_transaction_id
         where e.program_id = c.program_id and e.account_id = c.account_id
           and t.sequence <= c.sequence) v) m
-order by c.payout_id
+order by c.payout_batch_id, c.partner_id

@@ -1,9 +1,9 @@
 //! From when until when a report tells: half-open, in days of a time zone or to the second. Pure.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, midnight};
 
 /// A stretch of time: `from` is in it, `to` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,16 @@ impl Window {
         let day = |at: Timestamp| at.with_timezone(&self.time_zone).date_naive();
         (day(self.from), day(self.to))
     }
+
+    /// Returns its days in their order, the first and the last perhaps cut.
+    pub fn each_day(self) -> impl Iterator<Item = (Timestamp, Timestamp)> + Send {
+        let (first, _) = self.days();
+        let starts = first.iter_days().map(move |day| midnight(day, self.time_zone));
+        let ends = starts.skip(1).take_while(move |end| *end < self.to).chain([self.to]);
+        let mut from = self.from;
+        // A day that never was (Samoa's 30 December 2011) is no stretch of time.
+        ends.map(move |to| (std::mem::replace(&mut from, to), to)).filter(|(from, to)| from < to)
+    }
 }
 
 fn parse_end(text: &str, time_zone: Tz) -> Result<Timestamp, BadWindow> {
@@ -48,18 +58,6 @@ fn parse_end(text: &str, time_zone: Tz) -> Result<Timestamp, BadWindow> {
     let time = DateTime::parse_from_rfc3339(text);
     let not_a_time = || BadWindow::NotATime(text.chars().take(40).collect());
     time.map(|t| t.with_timezone(&Utc)).map_err(|_| not_a_time())
-}
-
-/// Returns when a day begins. Where clocks jump over midnight (Beirut, Santiago), it begins with
-/// the first minute that exists.
-fn midnight(day: NaiveDate, time_zone: Tz) -> Timestamp {
-    // No zone has ever left out more than a day: Samoa's missing 30 December 2011.
-    let minutes = (0..=25 * 60).map(|m| day.and_time(NaiveTime::MIN) + TimeDelta::minutes(m));
-    let first = minutes.filter_map(|local| time_zone.from_local_datetime(&local).earliest()).next();
-    first.map_or_else(
-        || (day + Days::new(1)).and_time(NaiveTime::MIN).and_utc(),
-        |t| t.with_timezone(&Utc),
-    )
 }
 
 #[cfg(test)]
@@ -110,6 +108,19 @@ mod tests {
         assert_eq!(Window::parse("2011-12-30", "2011-12-31", samoa), Err(BadWindow::Empty));
         let next = Window::parse("2011-12-30", "2012-01-01", samoa).unwrap();
         assert_eq!(next.from, at("2011-12-30T10:00:00Z"));
+    }
+
+    #[test]
+    fn a_window_is_the_sum_of_its_days() {
+        let zone = "Europe/Berlin".parse().unwrap();
+        let window = Window::parse("2026-10-24T12:00:00Z", "2026-10-27T05:00:00Z", zone).unwrap();
+        let days: Vec<_> = window.each_day().collect();
+        let ends = ["2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", "2026-10-26T23:00:00Z"];
+        assert_eq!(days.iter().map(|d| d.1).collect::<Vec<_>>()[..3], ends.map(at));
+        assert_eq!((days[0].0, days[3].1, days.len()), (window.from, window.to, 4));
+        assert!(days.windows(2).all(|pair| pair[0].1 == pair[1].0));
+        let samoa = Window::parse("2011-12-29", "2012-01-01", "Pacific/Apia".parse().unwrap());
+        assert_eq!(samoa.unwrap().each_day().count(), 2);
     }
 
     #[test]

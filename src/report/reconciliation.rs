@@ -8,9 +8,11 @@
 
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
+use super::money_cell;
+use super::rows::{PageSize, Rows, Summary, collect};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
-use super::{money_cell, rows_limit};
 use crate::ids::PartnerId;
 
 /// The report.
@@ -58,10 +60,35 @@ impl Report for Reconciliation {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
-            let movements = load(db, params).await?;
+            let mut n_different = 0;
+            let (mut size, mut after) = (PageSize::first_of_sums(), PartnerId(Uuid::nil()));
+            loop {
+                let movements = load(db, params, after, size.rows()).await?;
+                let is_last = size.is_last(movements.len());
+                after = movements.last().map_or(after, |m| m.partner_id);
+                let mut page = Vec::with_capacity(movements.len());
+                for m in movements {
+                    let rolled = roll_forward(&m).ok_or_else(|| does_not_fit(m.partner_id))?;
+                    n_different += i64::from(rolled.difference != 0);
+                    page.push(row(m, rolled, params));
+                }
+                rows.take(page).await?;
+                if is_last {
+                    break;
+                }
+            }
             let checks = load_checks(db, params).await?;
-            table(movements, checks, params)
+            Ok(summary(n_different, &checks, params))
         })
     }
 }
@@ -128,7 +155,12 @@ fn roll_forward(m: &Movements) -> Option<RollForward> {
     Some(RollForward { pending_closing, reserved, closing, difference })
 }
 
-async fn load(db: &mut PgConnection, params: &Params) -> Result<Vec<Movements>, sqlx::Error> {
+async fn load(
+    db: &mut PgConnection,
+    params: &Params,
+    after: PartnerId,
+    limit: i64,
+) -> Result<Vec<Movements>, sqlx::Error> {
     sqlx::query_file_as!(
         Movements,
         "src/report/reconciliation.sql",
@@ -136,7 +168,8 @@ async fn load(db: &mut PgConnection, params: &Params) -> Result<Vec<Movements>, 
         params.currency.code(),
         params.window.from,
         params.window.to,
-        rows_limit(),
+        after.0,
+        limit,
     )
     .fetch_all(db)
     .await
@@ -175,47 +208,46 @@ async fn load_checks(db: &mut PgConnection, params: &Params) -> Result<Checks, s
     .await
 }
 
-fn table(movements: Vec<Movements>, checks: Checks, params: &Params) -> Result<Table, ReportError> {
+fn does_not_fit(partner_id: PartnerId) -> ReportError {
+    ReportError::BadFigure(format!("the balance of {partner_id} does not fit"))
+}
+
+fn row(m: Movements, rolled: RollForward, params: &Params) -> Vec<Cell> {
     let money = |minor| money_cell(minor, params.currency);
-    let mut rows = Vec::with_capacity(movements.len());
-    let mut n_different = 0;
-    for m in movements {
-        let rolled = roll_forward(&m).ok_or_else(|| {
-            ReportError::BadFigure(format!("the balance of {} does not fit", m.partner_id))
-        })?;
-        n_different += i64::from(rolled.difference != 0);
-        rows.push(vec![
-            Cell::text(m.partner_id),
-            Cell::Text(m.name),
-            Cell::text(params.currency),
-            money(m.pending_opening),
-            money(m.accrued),
-            money(m.rejected),
-            money(rolled.pending_closing),
-            money(m.opening),
-            money(m.approved),
-            money(m.bonuses),
-            money(m.adjustments),
-            money(m.reversed),
-            money(m.clawed_back),
-            money(rolled.reserved),
-            money(m.paid),
-            money(m.returned),
-            money(m.written_off),
-            money(rolled.closing),
-            money(m.kept),
-            money(rolled.difference),
-        ]);
-    }
+    vec![
+        Cell::text(m.partner_id),
+        Cell::Text(m.name),
+        Cell::text(params.currency),
+        money(m.pending_opening),
+        money(m.accrued),
+        money(m.rejected),
+        money(rolled.pending_closing),
+        money(m.opening),
+        money(m.approved),
+        money(m.bonuses),
+        money(m.adjustments),
+        money(m.reversed),
+        money(m.clawed_back),
+        money(rolled.reserved),
+        money(m.paid),
+        money(m.returned),
+        money(m.written_off),
+        money(rolled.closing),
+        money(m.kept),
+        money(rolled.difference),
+    ]
+}
+
+fn summary(n_different: i64, checks: &Checks, params: &Params) -> Summary {
+    let money = |minor| money_cell(minor, params.currency);
     // Neither can come near the limits: payouts are sums of amounts that fit twice.
     let residue = checks.in_transit.saturating_sub(checks.open_payouts);
-    let summary = vec![
+    vec![
         ("partners_with_difference", Cell::Int(n_different)),
         ("in_transit", money(checks.in_transit)),
         ("in_transit_residue", money(residue)),
         ("unattributed_conversions", Cell::Int(checks.n_unattributed)),
-    ];
-    Ok(Table { rows, summary })
+    ]
 }
 
 #[cfg(test)]

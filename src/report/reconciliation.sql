@@ -1,6 +1,12 @@
 -- What moved on every partner's accounts, by what it was posted for, and what the ledger keeps.
--- $1 program, $2 currency, $3 from, $4 to, $5 rows at most
-with entries as (
+-- $1 program, $2 currency, $3 from, $4 to, $5 after this partner, $6 partners at most
+with chosen as (
+    select distinct partner_id
+    from ledger_accounts
+    where program_id = $1 and currency = $2 and partner_id > $5
+    order by partner_id
+    limit $6
+), entries as (
     select a.partner_id, a.path like '%:payable' as is_payable, t.code,
            e.amount_minor as minor, t.recorded_at < $3 as is_old,
            t.recorded_at >= $3 and t.recorded_at < $4 as is_in,
@@ -10,7 +16,8 @@ with entries as (
     join ledger_transactions t
       on t.program_id = e.program_id
      and t.ledger_transaction_id = e.ledger_transaction_id
-    where a.program_id = $1 and a.currency = $2 and a.partner_id is not null
+    where a.program_id = $1 and a.currency = $2
+      and a.partner_id in (select partner_id from chosen)
 ), moved as (
     -- Liabilities grow by negative entries.
     select partner_id,
@@ -40,7 +47,8 @@ with entries as (
            sum(-b.balance_minor) filter (where a.path like '%:pending') as pending
     from ledger_accounts a
     join ledger_balances b on b.program_id = a.program_id and b.account_id = a.account_id
-    where a.program_id = $1 and a.currency = $2 and a.partner_id is not null
+    where a.program_id = $1 and a.currency = $2
+      and a.partner_id in (select partner_id from chosen)
     group by a.partner_id
 ), paid as (
     select p.partner_id, sum(p.amount_minor) as minor
@@ -48,6 +56,7 @@ with entries as (
     join ledger_transactions t
       on t.program_id = p.program_id and t.ledger_transaction_id = p.pay_transaction_id
     where p.program_id = $1 and p.currency = $2
+      and p.partner_id in (select partner_id from chosen)
       and t.recorded_at >= $3 and t.recorded_at < $4
     group by p.partner_id)
 select n.partner_id as "partner_id: PartnerId", n.name,
@@ -72,4 +81,3 @@ full join kept k on k.partner_id = m.partner_id
 join partners n on n.partner_id = coalesce(m.partner_id, k.partner_id)
 left join paid d on d.partner_id = n.partner_id
 order by n.partner_id
-limit $5

@@ -5,13 +5,20 @@
 //! in the other zones (India, Nepal) up to 45 minutes fall to the neighboring day.
 
 use chrono::NaiveDate;
+use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use sqlx::PgConnection;
 
+use super::money_cell;
+use super::rows::{Rows, Summary, collect};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
-use super::{money_cell, rows_limit};
 use crate::click::classify::Class;
-use crate::ids::PartnerId;
+use crate::clock::Timestamp;
+use crate::ids::{LinkId, PartnerId};
+
+/// Rows that are handed over at once.
+const PAGE_ROWS: usize = 2_000;
 
 /// The report.
 #[derive(Debug)]
@@ -21,13 +28,20 @@ const COLUMNS: &[Column] = &[
     Kind::Date.named("day"),
     Kind::Text.named("partner_id"),
     Kind::Text.named("partner_name"),
+    Kind::Text.named("link_id"),
     Kind::Int.named("link_number"),
+    Kind::Text.named("program"),
+    Kind::Text.named("sub1"),
     Kind::Int.named("clicks"),
     Kind::Int.named("unique_clicks"),
     Kind::Int.named("bot_requests"),
     Kind::Int.named("conversions"),
+    Kind::Int.named("leads"),
+    Kind::Int.named("sales"),
+    Kind::Text.named("conversion_rate"),
     Kind::Money.named("sale_amount"),
     Kind::Money.named("commission"),
+    Kind::Text.named("epc"),
     Kind::Text.named("currency"),
 ];
 
@@ -49,17 +63,36 @@ impl Report for Traffic {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
-            let rows = load(db, params).await?;
-            let count = |f: fn(&Row) -> i64| Cell::Int(rows.iter().map(f).sum());
-            let summary = vec![
-                ("clicks", count(|r| r.n_clicks)),
-                ("unique_clicks", count(|r| r.n_unique)),
-                ("bot_requests", count(|r| r.n_bots)),
-                ("conversions", count(|r| r.n_conversions)),
-            ];
-            let rows = rows.into_iter().map(|r| row(r, params)).collect();
-            Ok(Table { rows, summary })
+            let mut totals = [0i64; 4];
+            // Day by day: the first one is there before the last one is summed.
+            for (from, to) in params.window.each_day() {
+                let mut found = load(db, params, from, to);
+                let mut page = Vec::with_capacity(PAGE_ROWS);
+                while let Some(r) = found.try_next().await? {
+                    let counts = [r.n_clicks, r.n_unique, r.n_bots, r.n_conversions];
+                    for (total, n) in totals.iter_mut().zip(counts) {
+                        *total += n;
+                    }
+                    page.push(row(r, params));
+                    if page.len() == PAGE_ROWS {
+                        let full = std::mem::replace(&mut page, Vec::with_capacity(PAGE_ROWS));
+                        rows.take(full).await?;
+                    }
+                }
+                rows.take(page).await?;
+            }
+            let names = ["clicks", "unique_clicks", "bot_requests", "conversions"];
+            Ok(names.into_iter().zip(totals.map(Cell::Int)).collect())
         })
     }
 }
@@ -69,6 +102,11 @@ struct Row {
     partner_id: PartnerId,
     name: String,
     link_number: Option<i64>,
+    link_id: Option<LinkId>,
+    sub1: Option<String>,
+    program: String,
+    n_leads: i64,
+    n_sales: i64,
     n_clicks: i64,
     n_unique: i64,
     n_bots: i64,
@@ -77,73 +115,90 @@ struct Row {
     commission_minor: i64,
 }
 
+/// Sums one day, or the part of it that is asked for.
+///
 /// Commissions that were refused or taken back wholly earn nothing; clawbacks count with their sign,
 /// on the day of their sale.
-async fn load(db: &mut PgConnection, params: &Params) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
+fn load<'a>(
+    db: &'a mut PgConnection,
+    params: &Params,
+    from: Timestamp,
+    to: Timestamp,
+) -> BoxStream<'a, Result<Row, sqlx::Error>> {
+    sqlx::query_file_as!(
         Row,
-        r#"with parts as (
-               select (h.hour at time zone $3)::date as day, h.partner_id, h.link_number,
-                      case when h.class = $7 then h.n_clicks else 0 end as n_clicks,
-                      case when h.class = $7 then h.n_unique else 0 end as n_unique,
-                      case when h.class = $8 then h.n_clicks else 0 end as n_bots,
-                      0::bigint as n_conversions, 0::bigint as sale_minor,
-                      0::bigint as commission_minor
-               from click_hours h
-               where h.program_id = $1 and h.hour >= $4 and h.hour < $5
-               union all
-               select (v.occurred_at at time zone $3)::date, v.partner_id, v.link_number, 0, 0, 0,
-                      1, case when v.currency = $2 then v.amount_minor else 0 end, 0
-               from conversions v
-               where v.program_id = $1 and v.partner_id is not null and not v.is_test
-                 and v.attribution = 'click'
-                 and v.occurred_at >= $4 and v.occurred_at < $5
-               union all
-               select (v.occurred_at at time zone $3)::date, c.partner_id, v.link_number, 0, 0, 0,
-                      0, 0, c.amount_minor
-               from conversions v
-               join commissions c
-                 on c.program_id = v.program_id and c.conversion_id = v.conversion_id
-               where v.program_id = $1 and not v.is_test and c.currency = $2
-                 and c.state not in ('rejected', 'reversed')
-                 and v.occurred_at >= $4 and v.occurred_at < $5)
-           select s.day as "day!", s.partner_id as "partner_id!: PartnerId", n.name,
-                  s.link_number as "link_number?",
-                  sum(s.n_clicks)::bigint as "n_clicks!", sum(s.n_unique)::bigint as "n_unique!",
-                  sum(s.n_bots)::bigint as "n_bots!",
-                  sum(s.n_conversions)::bigint as "n_conversions!",
-                  sum(s.sale_minor)::bigint as "sale_minor!",
-                  sum(s.commission_minor)::bigint as "commission_minor!"
-           from parts s
-           join partners n on n.partner_id = s.partner_id
-           group by s.day, s.partner_id, n.name, s.link_number
-           order by s.day, s.partner_id, s.link_number
-           limit $6"#,
+        "src/report/traffic.sql",
         params.program_id.0,
         params.currency.code(),
         params.window.time_zone.name(),
-        params.window.from,
-        params.window.to,
-        rows_limit(),
+        from,
+        to,
         i16::from(Class::Human.code()),
         i16::from(Class::Bot.code()),
     )
-    .fetch_all(db)
-    .await
+    .fetch(db)
+}
+
+/// Returns a quotient with so many decimals, rounded half up, without a float; none by nothing.
+fn ratio(part: i64, whole: i64, decimals: u32) -> Option<String> {
+    let scale = 10i128.pow(decimals);
+    let (part, whole) = (i128::from(part), i128::from(whole));
+    if whole <= 0 {
+        return None;
+    }
+    let scaled = (part.abs() * scale * 2 + whole) / (whole * 2);
+    let sign = if part < 0 && scaled != 0 { "-" } else { "" };
+    let (whole, rest) = (scaled / scale, scaled % scale);
+    Some(format!("{sign}{whole}.{rest:0width$}", width = decimals as usize))
 }
 
 fn row(r: Row, params: &Params) -> Vec<Cell> {
+    let epc = earned_per_click(&r, params);
     vec![
         Cell::Date(r.day),
         Cell::text(r.partner_id),
         Cell::Text(r.name),
+        Cell::or_empty(r.link_id, Cell::text),
         Cell::or_empty(r.link_number, Cell::Int),
+        Cell::Text(r.program),
+        Cell::or_empty(r.sub1, Cell::Text),
         Cell::Int(r.n_clicks),
         Cell::Int(r.n_unique),
         Cell::Int(r.n_bots),
         Cell::Int(r.n_conversions),
+        Cell::Int(r.n_leads),
+        Cell::Int(r.n_sales),
+        Cell::or_empty(ratio(r.n_conversions, r.n_clicks, 4), Cell::Text),
         money_cell(r.sale_minor, params.currency),
         money_cell(r.commission_minor, params.currency),
+        Cell::or_empty(epc, Cell::Text),
         Cell::text(params.currency),
     ]
+}
+
+/// Returns what a click earned, in major units, with two decimals more than the currency has.
+fn earned_per_click(r: &Row, params: &Params) -> Option<String> {
+    let exponent = params.currency.exponent();
+    let unit = 10i64.checked_pow(exponent)?;
+    ratio(r.commission_minor, r.n_clicks.checked_mul(unit)?, exponent + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_rounded_half_up_and_never_of_nothing() {
+        for (part, whole, decimals, expected) in [
+            (1, 3, 4, Some("0.3333")),
+            (1, 8, 2, Some("0.13")),
+            (-1, 8, 2, Some("-0.13")),
+            (0, 5, 4, Some("0.0000")),
+            (-1, 100_000, 2, Some("0.00")),
+            (2_998, 700, 4, Some("4.2829")),
+            (1, 0, 4, None),
+        ] {
+            assert_eq!(ratio(part, whole, decimals).as_deref(), expected, "{part} / {whole}");
+        }
+    }
 }

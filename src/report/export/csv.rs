@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use csv::{Terminator, WriterBuilder};
+use csv::{Terminator, Writer, WriterBuilder};
 
 use super::{rfc3339, starts_formula};
 use crate::report::{Cell, Column};
@@ -66,24 +66,43 @@ impl FromStr for Dialect {
     }
 }
 
+const IN_MEMORY: &str = "writing to memory cannot fail";
+
 /// Writes the header and the rows.
 pub fn write(columns: &[Column], rows: &[Vec<Cell>], dialect: Dialect) -> String {
-    const IN_MEMORY: &str = "writing to memory cannot fail";
-    let mark = if dialect.is_safe_in_spreadsheets() { "\u{feff}" } else { "" };
-    let mut out = WriterBuilder::new()
+    let mut out = Vec::new();
+    write_header(columns, dialect, &mut out);
+    write_rows(rows, dialect, &mut out);
+    String::from_utf8(out).expect("fields are UTF-8 and the rest is ASCII")
+}
+
+/// Writes the header, behind a byte order mark where the dialect has one.
+pub(super) fn write_header(columns: &[Column], dialect: Dialect, out: &mut Vec<u8>) {
+    if dialect.is_safe_in_spreadsheets() {
+        out.extend("\u{feff}".as_bytes());
+    }
+    let mut lines = lines(dialect, out);
+    lines.write_record(columns.iter().map(|c| c.name)).expect(IN_MEMORY);
+    lines.flush().expect(IN_MEMORY);
+}
+
+/// Writes rows.
+pub(super) fn write_rows(rows: &[Vec<Cell>], dialect: Dialect, out: &mut Vec<u8>) {
+    let mut lines = lines(dialect, out);
+    for row in rows {
+        for cell in row {
+            lines.write_field(field(cell, dialect).as_bytes()).expect(IN_MEMORY);
+        }
+        lines.write_record(None::<&[u8]>).expect(IN_MEMORY);
+    }
+    lines.flush().expect(IN_MEMORY);
+}
+
+fn lines(dialect: Dialect, out: &mut Vec<u8>) -> Writer<&mut Vec<u8>> {
+    WriterBuilder::new()
         .delimiter(dialect.delimiter())
         .terminator(Terminator::CRLF)
-        .from_writer(mark.as_bytes().to_vec());
-    out.write_record(columns.iter().map(|c| c.name)).expect(IN_MEMORY);
-    for row in rows {
-        let fields = row.iter().map(|cell| field(cell, dialect));
-        for field in fields {
-            out.write_field(field.as_bytes()).expect(IN_MEMORY);
-        }
-        out.write_record(None::<&[u8]>).expect(IN_MEMORY);
-    }
-    let bytes = out.into_inner().expect(IN_MEMORY);
-    String::from_utf8(bytes).expect("fields are UTF-8 and the rest is ASCII")
+        .from_writer(out)
 }
 
 fn field(cell: &Cell, dialect: Dialect) -> Cow<'_, str> {

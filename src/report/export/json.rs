@@ -1,43 +1,51 @@
 //! A report as one JSON document. Amounts are decimal strings: a JSON number is read as a float.
 
-use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
 use super::rfc3339;
-use crate::report::{Cell, Column, Readout};
+use crate::report::{Cell, Column, Params};
 
-/// Writes the report with its totals.
-pub fn write(readout: &Readout) -> String {
-    serde_json::to_string(&Document(readout)).expect("cells are plain values with string keys")
-}
+const PLAIN: &str = "cells are plain values with string keys";
 
-struct Document<'a>(&'a Readout);
-
-impl Serialize for Document<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Readout { report, params, columns, table } = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("report", report)?;
-        map.serialize_entry("from", &rfc3339(params.window.from))?;
-        map.serialize_entry("to", &rfc3339(params.window.to))?;
-        map.serialize_entry("time_zone", params.window.time_zone.name())?;
-        map.serialize_entry("currency", params.currency.code())?;
-        map.serialize_entry("rows", &Rows(columns, &table.rows))?;
-        map.serialize_entry("summary", &Summary(&table.summary))?;
-        map.end()
+/// Opens the document: what was asked for, and the list of rows.
+pub(super) fn write_head(report: &str, params: &Params, out: &mut Vec<u8>) {
+    let asked = [
+        ("report", report.to_owned()),
+        ("from", rfc3339(params.window.from)),
+        ("to", rfc3339(params.window.to)),
+        ("time_zone", params.window.time_zone.name().to_owned()),
+        ("currency", params.currency.code().to_owned()),
+    ];
+    out.push(b'{');
+    for (name, value) in asked {
+        serde_json::to_writer(&mut *out, name).expect(PLAIN);
+        out.push(b':');
+        serde_json::to_writer(&mut *out, &value).expect(PLAIN);
+        out.push(b',');
     }
+    out.extend(b"\"rows\":[");
 }
 
-struct Rows<'a>(&'a [Column], &'a [Vec<Cell>]);
-
-impl Serialize for Rows<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut seq = serializer.serialize_seq(Some(self.1.len()))?;
-        for row in self.1 {
-            seq.serialize_element(&Row(self.0, row))?;
+/// Writes rows; `is_first` when none came before.
+pub(super) fn write_rows(
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    mut is_first: bool,
+    out: &mut Vec<u8>,
+) {
+    for row in rows {
+        if !std::mem::take(&mut is_first) {
+            out.push(b',');
         }
-        seq.end()
+        serde_json::to_writer(&mut *out, &Row(columns, row)).expect(PLAIN);
     }
+}
+
+/// Closes the list and the document, the totals in between.
+pub(super) fn write_tail(summary: &[(&'static str, Cell)], out: &mut Vec<u8>) {
+    out.extend(b"],\"summary\":");
+    serde_json::to_writer(&mut *out, &Totals(summary)).expect(PLAIN);
+    out.push(b'}');
 }
 
 /// One row as an object, its columns in their order.
@@ -50,9 +58,10 @@ impl Serialize for Row<'_> {
     }
 }
 
-struct Summary<'a>(&'a [(&'static str, Cell)]);
+/// Totals as an object.
+pub struct Totals<'a>(pub &'a [(&'static str, Cell)]);
 
-impl Serialize for Summary<'_> {
+impl Serialize for Totals<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, cell)| (name, Value(cell))))
     }

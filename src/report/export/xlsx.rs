@@ -5,40 +5,130 @@
 //! begins like a formula also carries Excel's own mark for that, the quote prefix, which holds when
 //! somebody edits the cell. The text itself stays as it was.
 
+use std::fs::File;
+use std::io::{BufWriter, Seek as _};
+
 use chrono::{Datelike as _, NaiveDate};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use super::{rfc3339, starts_formula};
 use crate::clock::Timestamp;
 use crate::money::Money;
-use crate::report::{Cell, Column, Readout};
+use crate::report::{Cell, Column, Params, Readout, ReportError};
 
 /// Excel keeps 15 digits of a number; what has more is written as text, never rounded.
 const DIGITS_MAX: usize = 15;
 /// Characters that Excel allows in a cell.
 const TEXT_MAX: usize = 32_767;
+/// Rows of a sheet, less the header.
+const ROWS_MAX: u32 = 1_048_575;
 /// Bounds of a column's width, in characters.
 const WIDTH: (usize, usize) = (8, 60);
 /// Rows that the widths are taken from: enough to see what a column holds.
 const MEASURED_ROWS: usize = 1_000;
 
-/// Writes the report and its totals.
+/// Writes a report that was read and its totals.
 pub fn write(readout: &Readout) -> Vec<u8> {
     // The limits of the format (rows, lengths, years) are kept before each cell is written.
-    workbook(readout).expect("every cell is within the limits of the format")
+    const WITHIN: &str = "every cell is within the limits of the format";
+    let Readout { report, params, columns, table } = readout;
+    let mut book = Book::new(report, params, columns).expect(WITHIN);
+    book.page(&table.rows).expect(WITHIN);
+    book.put_summary(&table.summary).expect(WITHIN);
+    book.workbook.save_to_buffer().expect(WITHIN)
 }
 
-fn workbook(readout: &Readout) -> Result<Vec<u8>, XlsxError> {
-    let mut book = Workbook::new();
-    let made = ExcelDateTime::from_timestamp(readout.params.now.timestamp())?;
-    book.set_properties(&DocProperties::new().set_creation_datetime(&made));
-    let styles = Styles::new();
-    let sheet = book.add_worksheet();
-    // Excel allows 31 characters; names of reports are shorter.
-    sheet.set_name(readout.report)?;
-    write_rows(sheet, readout.columns, &readout.table.rows, &styles)?;
-    write_summary(book.add_worksheet(), readout, &styles)?;
-    book.save_to_buffer()
+/// A workbook that grows on disk: one row is in memory, whatever their number.
+pub struct Book {
+    workbook: Workbook,
+    styles: Styles,
+    report: &'static str,
+    columns: &'static [Column],
+    params: Params,
+    n_rows: u32,
+}
+
+impl Book {
+    /// Begins a workbook with the header of its first sheet.
+    pub fn new(
+        report: &'static str,
+        params: &Params,
+        columns: &'static [Column],
+    ) -> Result<Self, XlsxError> {
+        let mut workbook = Workbook::new();
+        let made = ExcelDateTime::from_timestamp(params.now.timestamp())?;
+        workbook.set_properties(&DocProperties::new().set_creation_datetime(&made));
+        let styles = Styles::new();
+        let sheet = workbook.add_worksheet_with_constant_memory()?;
+        // Excel allows 31 characters; names of reports are shorter.
+        sheet.set_name(report)?;
+        sheet.set_freeze_panes(1, 0)?;
+        for (at, column) in (0..).zip(columns) {
+            sheet.write_string_with_format(0, at, column.name, &styles.header)?;
+        }
+        Ok(Self { workbook, styles, report, columns, params: params.clone(), n_rows: 0 })
+    }
+
+    /// Returns how many rows were written.
+    pub fn n_rows(&self) -> u64 {
+        self.n_rows.into()
+    }
+
+    /// Writes rows; the widths of the columns are those of the first page.
+    pub fn page(&mut self, rows: &[Vec<Cell>]) -> Result<(), ReportError> {
+        let n_rows = u32::try_from(rows.len()).ok().and_then(|n| n.checked_add(self.n_rows));
+        let n_rows = n_rows.filter(|n| *n <= ROWS_MAX).ok_or(ReportError::SheetFull)?;
+        let sheet = self.workbook.worksheet_from_index(0)?;
+        if self.n_rows == 0 {
+            for (at, column) in (0..).zip(self.columns) {
+                let shown = rows.iter().take(MEASURED_ROWS);
+                let shown = shown.filter_map(|row| row.get(usize::from(at)));
+                sheet.set_column_width(at, width(column, shown))?;
+            }
+        }
+        for (at, row) in (self.n_rows + 1..).zip(rows) {
+            for (column, cell) in (0..).zip(row) {
+                write_cell(sheet, (at, column), cell, &self.styles)?;
+            }
+        }
+        self.n_rows = n_rows;
+        Ok(())
+    }
+
+    /// Ends the workbook with the sheet of totals; returns its file, which has no name and goes
+    /// when it is closed.
+    pub fn finish(mut self, summary: &[(&'static str, Cell)]) -> Result<File, ReportError> {
+        self.put_summary(summary)?;
+        let mut file = tempfile::tempfile()?;
+        self.workbook.save_to_writer(BufWriter::new(&mut file))?;
+        file.rewind()?;
+        Ok(file)
+    }
+
+    /// Totals stand on a sheet of their own: among the rows a spreadsheet would add them up again.
+    fn put_summary(&mut self, summary: &[(&'static str, Cell)]) -> Result<(), XlsxError> {
+        let sheet = self.workbook.worksheet_from_index(0)?;
+        if let Ok(width @ 1..) = u16::try_from(self.columns.len()) {
+            sheet.autofilter(0, 0, self.n_rows, width - 1)?;
+        }
+        let sheet = self.workbook.add_worksheet();
+        sheet.set_name("summary")?;
+        let window = self.params.window;
+        let asked = [
+            ("report", Cell::text(self.report)),
+            ("from", Cell::Time(window.from)),
+            ("to", Cell::Time(window.to)),
+            ("time_zone", Cell::text(window.time_zone.name())),
+            ("currency", Cell::text(self.params.currency)),
+        ];
+        for (row, (name, cell)) in (0..).zip(asked.iter().chain(summary)) {
+            sheet.write_string_with_format(row, 0, *name, &self.styles.header)?;
+            write_cell(sheet, (row, 1), cell, &self.styles)?;
+        }
+        sheet.set_column_width(0, 26)?;
+        sheet.set_column_width(1, 40)?;
+        Ok(())
+    }
 }
 
 struct Styles {
@@ -61,56 +151,6 @@ impl Styles {
                 .map(|decimals| Format::new().set_num_format(decimals)),
         }
     }
-}
-
-fn write_rows(
-    sheet: &mut Worksheet,
-    columns: &[Column],
-    rows: &[Vec<Cell>],
-    styles: &Styles,
-) -> Result<(), XlsxError> {
-    for (at, column) in (0..).zip(columns) {
-        sheet.write_string_with_format(0, at, column.name, &styles.header)?;
-        let shown = rows.iter().take(MEASURED_ROWS).filter_map(|row| row.get(usize::from(at)));
-        sheet.set_column_width(at, width(column, shown))?;
-    }
-    sheet.set_freeze_panes(1, 0)?;
-    for (at, row) in (1..).zip(rows) {
-        for (column, cell) in (0..).zip(row) {
-            write_cell(sheet, (at, column), cell, styles)?;
-        }
-    }
-    if let (Ok(last), Ok(width)) = (u32::try_from(rows.len()), u16::try_from(columns.len()))
-        && width > 0
-    {
-        sheet.autofilter(0, 0, last, width - 1)?;
-    }
-    Ok(())
-}
-
-/// Totals stand on a sheet of their own: among the rows a spreadsheet would add them up again.
-fn write_summary(
-    sheet: &mut Worksheet,
-    readout: &Readout,
-    styles: &Styles,
-) -> Result<(), XlsxError> {
-    sheet.set_name("summary")?;
-    let window = readout.params.window;
-    let asked = [
-        ("report", Cell::text(readout.report)),
-        ("from", Cell::Time(window.from)),
-        ("to", Cell::Time(window.to)),
-        ("time_zone", Cell::text(window.time_zone.name())),
-        ("currency", Cell::text(readout.params.currency)),
-    ];
-    let lines = asked.iter().chain(&readout.table.summary);
-    for (row, (name, cell)) in (0..).zip(lines) {
-        sheet.write_string_with_format(row, 0, *name, &styles.header)?;
-        write_cell(sheet, (row, 1), cell, styles)?;
-    }
-    sheet.set_column_width(0, 26)?;
-    sheet.set_column_width(1, 40)?;
-    Ok(())
 }
 
 fn write_cell(

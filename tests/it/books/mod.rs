@@ -1,5 +1,9 @@
 //! The books as finance meets them: reports, months that are closed, statements, the audit.
 
+mod closing;
+mod reading;
+mod year;
+
 use std::process::Output;
 
 use crate::harness::{Sale, TestApp};

@@ -1,0 +1,50 @@
+-- Commissions after a place in the order of their making, a page at a time, each with what is known
+-- of its click and the statement in which it became payable.
+-- $1 program, $2 currency, $3 $4 after this time and id, $5 to, $6 rows at most
+select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
+       c.conversion_id as "conversion_id: ConversionId", v.order_id, v.event, c.occurred_at,
+       v.click_at, c.created_at, c.approved_at, c.hold_until,
+       c.partner_id as "partner_id: PartnerId", p.name as partner_name, g.slug as program,
+       l.link_id as "link_id?: LinkId", v.link_number, k.sub1 as "sub1?", k.sub2 as "sub2?",
+       k.sub3 as "sub3?", k.sub4 as "sub4?", k.sub5 as "sub5?", v.base_minor,
+       v.currency as base_currency, c.calculation,
+       c.plan_version_id as "plan_version_id: PlanVersionId", c.amount_minor, c.reason,
+       c.corrects_id as "corrects_id: CommissionId", c.payout_id as "payout_id: PayoutId",
+       n.number as "statement_no?"
+from (
+    select *
+    from commissions
+    where program_id = $1 and currency = $2
+      and (created_at, commission_id) > ($3, $4) and created_at < $5
+    order by created_at, commission_id
+    limit $6) c
+join conversions v on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+join partners p on p.partner_id = c.partner_id
+join programs g on g.program_id = c.program_id
+left join links l
+  on l.program_id = v.program_id and l.partner_id = v.partner_id and l.number = v.link_number
+-- The click itself: its time is that of the click id, to the millisecond.
+left join lateral (
+    select sub1, sub2, sub3, sub4, sub5
+    from clicks
+    where program_id = v.program_id and partner_id = v.partner_id and at = v.click_at
+      and day = (v.click_at at time zone 'UTC')::date and link_number = v.link_number
+    order by click_id
+    limit 1) k on true
+left join lateral (
+    select s.number
+    from commission_history h
+    join ledger_transactions t
+      on t.program_id = h.program_id and t.ledger_transaction_id = h.ledger_transaction_id
+    join closed_periods q
+      on q.program_id = t.program_id
+     and t.sequence <= q.last_sequence and t.effective_at < q.ends_at
+     and not (t.sequence <= q.after_sequence and t.effective_at < q.starts_at)
+    join statements s
+      on s.program_id = c.program_id and s.period = q.period
+     and s.partner_id = c.partner_id and s.currency = c.currency
+    where h.program_id = c.program_id and h.commission_id = c.commission_id
+      and h.to_state = 'approved' and (h.from_state is null or h.from_state = 'pending')
+    order by h.revision
+    limit 1) n on true
+order by c.created_at, c.commission_id

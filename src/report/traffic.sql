@@ -1,0 +1,48 @@
+-- Clicks, conversions and earnings of one day by partner and link.
+-- $1 program, $2 currency, $3 time zone, $4 from, $5 to, $6 class of people, $7 class of bots
+with parts as (
+    select (h.hour at time zone $3)::date as day, h.partner_id, h.link_number,
+           case when h.class = $6 then h.n_clicks else 0 end as n_clicks,
+           case when h.class = $6 then h.n_unique else 0 end as n_unique,
+           case when h.class = $7 then h.n_clicks else 0 end as n_bots,
+           0::bigint as n_conversions, 0::bigint as n_leads, 0::bigint as n_sales,
+           0::bigint as sale_minor, 0::bigint as commission_minor
+    from click_hours h
+    where h.program_id = $1 and h.hour >= $4 and h.hour < $5
+    union all
+    select (v.occurred_at at time zone $3)::date, v.partner_id, v.link_number, 0, 0, 0, 1,
+           case when v.event = 'lead' then 1 else 0 end,
+           case when v.event in ('sale', 'renewal') then 1 else 0 end,
+           case when v.currency = $2 then v.amount_minor else 0 end, 0
+    from conversions v
+    where v.program_id = $1 and v.partner_id is not null and not v.is_test
+      and v.attribution = 'click'
+      and v.occurred_at >= $4 and v.occurred_at < $5
+    union all
+    select (v.occurred_at at time zone $3)::date, c.partner_id, v.link_number, 0, 0, 0, 0, 0, 0, 0,
+           c.amount_minor
+    from conversions v
+    join commissions c on c.program_id = v.program_id and c.conversion_id = v.conversion_id
+    where v.program_id = $1 and not v.is_test and c.currency = $2
+      and c.state not in ('rejected', 'reversed')
+      and v.occurred_at >= $4 and v.occurred_at < $5
+), summed as (
+    select day, partner_id, link_number, sum(n_clicks)::bigint as n_clicks,
+           sum(n_unique)::bigint as n_unique, sum(n_bots)::bigint as n_bots,
+           sum(n_conversions)::bigint as n_conversions, sum(n_leads)::bigint as n_leads,
+           sum(n_sales)::bigint as n_sales, sum(sale_minor)::bigint as sale_minor,
+           sum(commission_minor)::bigint as commission_minor
+    from parts
+    group by day, partner_id, link_number)
+select s.day as "day!", s.partner_id as "partner_id!: PartnerId", n.name,
+       s.link_number as "link_number?", l.link_id as "link_id?: LinkId", l.sub1 as "sub1?",
+       g.slug as program, s.n_leads as "n_leads!", s.n_sales as "n_sales!",
+       s.n_clicks as "n_clicks!", s.n_unique as "n_unique!", s.n_bots as "n_bots!",
+       s.n_conversions as "n_conversions!", s.sale_minor as "sale_minor!",
+       s.commission_minor as "commission_minor!"
+from summed s
+join partners n on n.partner_id = s.partner_id
+join programs g on g.program_id = $1
+left join links l
+  on l.program_id = g.program_id and l.partner_id = s.partner_id and l.number = s.link_number
+order by s.day, s.partner_id, s.link_number
