@@ -291,7 +291,10 @@ fn refused(id: CommissionId, error: IllegalTransition, standing: Standing) -> Pr
 }
 
 /// Loads everything about one commission.
-async fn show(db: &mut PgConnection, commission: Commission) -> Result<CommissionBody, Problem> {
+pub(super) async fn show(
+    db: &mut PgConnection,
+    commission: Commission,
+) -> Result<CommissionBody, Problem> {
     let (program_id, id) = (commission.program_id, commission.commission_id);
     let conversions = [commission.conversion_id];
     let orders = store::load_orders(db, program_id, &conversions).await?;

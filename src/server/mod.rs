@@ -70,6 +70,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::intake::manual_http::configure(cfg);
     crate::conversion::http::configure(cfg);
     crate::commission::http::configure(cfg);
+    crate::commission::explain::http::configure(cfg);
     crate::fraud::http::configure(cfg);
     crate::claim::http::configure(cfg);
     crate::ledger::http::configure(cfg);

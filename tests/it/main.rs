@@ -13,6 +13,7 @@ mod decline_cases;
 mod decline_pictures;
 mod documents;
 mod engines;
+mod explanations;
 mod fraud;
 mod harness;
 mod imports;

@@ -40,6 +40,8 @@ async fn a_key_of_one_program_finds_nothing_of_another() {
         format!("/v1/conversions?program_id={program}"),
         format!("/v1/receipts/{receipt}"),
         format!("/v1/commissions/{commission}"),
+        format!("/v1/commissions/{commission}/explanation"),
+        format!("/v1/conversions/{conversion}/explanation"),
         format!("/v1/commissions?program_id={program}"),
         format!("/v1/partners/{partner}/balance?program_id={program}"),
         format!("/v1/partners/{partner}/balance?program_id={}", own.program_id),

@@ -1,0 +1,258 @@
+//! The routes of explanations: why a conversion earned what it did, or nothing.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, get};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::{Brought, correction, nothing_because, recomputed, rivals, rule, sentences};
+use crate::account::http::{Caller, scope};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::commission::http::{CommissionBody, show};
+use crate::commission::store::{self, Filter};
+use crate::commission::{Commission, PlanVersion};
+use crate::conversion;
+use crate::conversion::http::ConversionBody;
+use crate::conversion::store::ConversionRow;
+use crate::ids::{CommissionId, ConversionId, PlanVersionId};
+use crate::program;
+use crate::web::fields::path_id;
+use crate::web::{Code, Problem, ProblemBody, detached};
+
+/// Most commissions that one answer explains.
+const COMMISSIONS_MAX: i64 = 1000;
+
+/// Adds the routes of explanations.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(explain_commission).service(explain_conversion);
+}
+
+/// Why a conversion earned what it did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplanationBody {
+    /// The conversion, with its attribution.
+    pub conversion: ConversionBody,
+    /// For how many days a click of the program counts, as it is set now.
+    pub attribution_window_days: i32,
+    /// What became of its message: `settled` and so on; null when it came without one.
+    pub message_status: Option<String>,
+    /// What settlement said when nothing was earned.
+    pub nothing_because: Option<String>,
+    /// Each commission that it earned; the one asked for alone.
+    pub commissions: Vec<ExplainedBody>,
+    /// Whose it is and why nothing was earned, in sentences.
+    pub sentences: Vec<String>,
+}
+
+/// Why a commission is what it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplainedBody {
+    /// The commission: inputs, tiers, caps and steps in `calculation`, flags, history.
+    pub commission: CommissionBody,
+    /// The edition of the plan that priced it, and the rule.
+    pub plan: Option<PricedByBody>,
+    /// Whether its stored inputs come to the same again; null where none are stored.
+    pub recomputed: Option<bool>,
+    /// Why it comes to nothing.
+    pub nothing_because: Option<String>,
+    /// Clawbacks, adjustments and what the recruiter has of it.
+    pub followed_by: Vec<FollowerBody>,
+    /// All of it in sentences.
+    pub sentences: Vec<String>,
+}
+
+/// By what a commission was priced.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PricedByBody {
+    /// The edition.
+    #[schema(value_type = String)]
+    pub id: PlanVersionId,
+    /// Since when it is in force.
+    #[schema(value_type = String)]
+    pub effective_from: Timestamp,
+    /// The number of the rule, from 1.
+    pub rule: Option<u64>,
+    /// The rule in words.
+    pub words: Option<String>,
+    /// Why each other rule did not price it.
+    pub over: Vec<RivalBody>,
+}
+
+/// A rule that did not price it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RivalBody {
+    /// Its number, from 1.
+    pub rule: u64,
+    /// `not_met`, `not_in_force`, `less_specific`, `older` or `after`.
+    pub because: String,
+    /// The condition that decided, where one did.
+    pub what: Option<String>,
+    /// The same in a sentence.
+    pub sentence: String,
+}
+
+/// What came after a commission.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FollowerBody {
+    /// The row.
+    #[schema(value_type = String)]
+    pub id: CommissionId,
+    /// `clawback`, `adjustment`, `true_up` or `recruiter`.
+    pub kind: String,
+    /// In major units; below zero for what is taken back.
+    pub amount: String,
+    /// The refund or message behind it.
+    pub cause: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// The same in a sentence.
+    pub sentence: String,
+}
+
+impl PricedByBody {
+    fn of(version: &PlanVersion, stored: &serde_json::Value) -> Self {
+        let (number, words) = rule(stored, version).unzip();
+        let over = rivals(stored).into_iter().map(|rival| RivalBody {
+            sentence: rival.sentence(),
+            rule: rival.rule,
+            because: rival.because,
+            what: rival.what,
+        });
+        let (id, effective_from) = (version.id, version.effective_from);
+        Self { id, effective_from, rule: number, words, over: over.collect() }
+    }
+}
+
+impl From<&Commission> for FollowerBody {
+    fn from(row: &Commission) -> Self {
+        Self {
+            id: row.commission_id,
+            kind: row.kind.code().to_owned(),
+            amount: row.amount.to_decimal_string(),
+            cause: row.cause.clone(),
+            at: row.created_at,
+            sentence: correction(row),
+        }
+    }
+}
+
+async fn explained(
+    db: &mut PgConnection,
+    of: Commission,
+    plans: &[PlanVersion],
+) -> Result<ExplainedBody, Problem> {
+    let following = store::load_following(db, of.program_id, &[of.commission_id]).await?;
+    let version = plans.iter().find(|version| Some(version.id) == of.plan_version_id);
+    let followed_by: Vec<_> = following.iter().map(FollowerBody::from).collect();
+    let plan = version.map(|version| PricedByBody::of(version, &of.calculation));
+    let recomputed = version.and_then(|version| recomputed(&of.calculation, version));
+    let nothing_because = nothing_because(&of);
+    let mut sentences = sentences(&of, version);
+    let commission = show(db, of).await?;
+    sentences.extend(commission.flags.iter().map(|flag| flag.sentence.clone()));
+    sentences.extend(followed_by.iter().map(|row| row.sentence.clone()));
+    Ok(ExplainedBody { commission, plan, recomputed, nothing_because, followed_by, sentences })
+}
+
+/// Explains a conversion by these of its commissions.
+async fn explain(
+    db: &mut PgConnection,
+    row: ConversionRow,
+    commissions: Vec<Commission>,
+) -> Result<ExplanationBody, Problem> {
+    let program_id = row.program_id;
+    let program = program::store::find_program(db, program_id).await?;
+    let window_days = program.map_or(0, |program| program.attribution_window_days);
+    let message = conversion::store::find_receipt(db, row.receipt_id).await?;
+    let (message_status, reason) = message.map(|m| (m.status, m.reason)).unzip();
+    let brought = Brought {
+        attribution: row.attribution.clone(),
+        partner_id: row.partner_id,
+        link_number: row.link_number,
+        click_at: row.click_at,
+        occurred_at: row.occurred_at,
+        window_days,
+    };
+    let mut sentences = vec![brought.sentence()];
+    let nothing_because = reason.flatten().filter(|_| commissions.is_empty());
+    match &nothing_because {
+        Some(reason) => sentences.push(format!("Nothing was earned: {reason}.")),
+        None if commissions.is_empty() => sentences.push("Nothing was earned.".to_owned()),
+        None => {}
+    }
+    let plans = store::load_plans(db, &[program_id]).await?;
+    let plans: Vec<PlanVersion> = plans.into_iter().map(|(_, version)| version).collect();
+    let mut all = Vec::with_capacity(commissions.len());
+    for commission in commissions {
+        all.push(explained(db, commission, &plans).await?);
+    }
+    let conversion = ConversionBody::try_from(row)?;
+    Ok(ExplanationBody {
+        conversion,
+        attribution_window_days: window_days,
+        message_status,
+        nothing_because,
+        commissions: all,
+        sentences,
+    })
+}
+
+/// Explains a commission: whose click, which rule and why, each step, what came after.
+#[utoipa::path(tag = "commissions", responses(
+    (status = 200, body = ExplanationBody), (status = 404, body = ProblemBody)))]
+#[get("/v1/commissions/{id}/explanation")]
+async fn explain_commission(
+    app: Data<App>,
+    caller: Caller<scope::CommissionsRead>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id: CommissionId = path_id(&id)?;
+    let db = app.db.clone();
+    let answer = detached(async move {
+        let mut db = db.acquire().await?;
+        let found = store::find_commission(&mut db, id).await?;
+        let commission = found
+            .filter(|c| caller.reaches(c.program_id))
+            .ok_or_else(|| Problem::new(Code::NotFound))?;
+        let of = conversion::store::find_conversion(&mut db, commission.conversion_id).await?;
+        let row = of.ok_or_else(|| Problem::new(Code::NotFound))?;
+        explain(&mut db, row, vec![commission]).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Explains a conversion: whose it is, and what it earned, or why nothing.
+#[utoipa::path(tag = "conversions", responses(
+    (status = 200, body = ExplanationBody), (status = 404, body = ProblemBody)))]
+#[get("/v1/conversions/{id}/explanation")]
+async fn explain_conversion(
+    app: Data<App>,
+    caller: Caller<scope::CommissionsRead>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id: ConversionId = path_id(&id)?;
+    let db = app.db.clone();
+    let answer = detached(async move {
+        let mut db = db.acquire().await?;
+        let found = conversion::store::find_conversion(&mut db, id).await?;
+        let row = found
+            .filter(|row| caller.reaches(row.program_id))
+            .ok_or_else(|| Problem::new(Code::NotFound))?;
+        let (programs, conversions) = ([row.program_id], [id]);
+        let filter = Filter {
+            programs: Some(&programs),
+            conversions: Some(&conversions),
+            ..Filter::default()
+        };
+        let mut commissions = store::load(&mut db, filter, COMMISSIONS_MAX).await?;
+        commissions.retain(|row| row.corrects_id.is_none());
+        explain(&mut db, row, commissions).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(answer))
+}

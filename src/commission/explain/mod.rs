@@ -1,0 +1,281 @@
+//! Why a commission is what it is, in sentences made from what is stored.
+//!
+//! Nothing is decided again here: the attribution, the edition, the rule that won and the steps
+//! are read from the rows that settlement wrote. [`recomputed`] alone reckons, to compare.
+
+use serde_json::Value;
+
+use super::plan::{Approval, Language, PlanVersion, wire};
+use super::{Commission, CommissionKind, CommissionState};
+use crate::clock::Timestamp;
+use crate::ids::PartnerId;
+
+pub mod http;
+
+/// Who brought a conversion, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// `click`, or why it is nobody's.
+    pub attribution: String,
+    /// Who.
+    pub partner_id: Option<PartnerId>,
+    /// By which link.
+    pub link_number: Option<i64>,
+    /// When that was clicked.
+    pub click_at: Option<Timestamp>,
+    /// When the conversion happened.
+    pub occurred_at: Timestamp,
+    /// For how many days a click of the program counts.
+    pub window_days: i32,
+}
+
+/// A rule that could have priced the conversion and did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its number in the plan, from 1.
+    pub rule: u64,
+    /// `not_met`, `not_in_force`, `less_specific`, `older` or `after`.
+    pub because: String,
+    /// The condition that decided, where one did.
+    pub what: Option<String>,
+}
+
+impl Brought {
+    /// Says whose conversion it is, or why it is nobody's.
+    pub fn sentence(&self) -> String {
+        let Self { occurred_at, window_days, .. } = self;
+        let link = self.link_number.map_or_else(|| "a link".to_owned(), |n| format!("link {n}"));
+        let clicked = self.click_at.map(|at| format!("{link} was clicked at {}", time(at)));
+        let clicked = clicked.unwrap_or_else(|| format!("{link} was clicked"));
+        let who = self.partner_id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
+        match (self.attribution.as_str(), self.click_at) {
+            ("click", Some(at)) => format!(
+                "{who} brought it: {clicked}, {} before it happened, within the {window_days} days \
+                 for which a click counts.",
+                span(at, *occurred_at),
+            ),
+            ("no_click", _) => "It is nobody's: it came without a click id.".to_owned(),
+            ("bad_click_id", _) => {
+                "It is nobody's: its click id is none that this service signed.".to_owned()
+            }
+            ("outside_window", Some(at)) => format!(
+                "It is nobody's: {clicked}, {} before it happened, and a click counts for \
+                 {window_days} days.",
+                span(at, *occurred_at),
+            ),
+            ("before_click", _) => format!(
+                "It is nobody's: {clicked}, after it had happened at {}.",
+                time(*occurred_at)
+            ),
+            ("other_program", _) => "It is nobody's: the click was for another program.".to_owned(),
+            ("not_enrolled", _) => {
+                "It is nobody's: whose link was clicked takes no part in the program.".to_owned()
+            }
+            (code, _) if self.partner_id.is_some() => {
+                format!("{who} brought it: attributed by {code}.")
+            }
+            (code, _) => format!("It is nobody's: {code}."),
+        }
+    }
+}
+
+impl Rival {
+    /// Says why it lost.
+    pub fn sentence(&self) -> String {
+        let Self { rule, because, what } = self;
+        let what = what.as_deref().unwrap_or("its conditions");
+        match because.as_str() {
+            "not_met" => format!("Rule {rule} did not apply: {what} does not fit."),
+            "not_in_force" => format!("Rule {rule} was not in force at that time."),
+            "less_specific" => format!("Rule {rule} fits, too, but does not name {what}."),
+            "older" => format!("Rule {rule} fits as well, but began earlier."),
+            "after" => format!("Rule {rule} fits as well, but stands after it."),
+            other => format!("Rule {rule} lost: {other}."),
+        }
+    }
+}
+
+/// Reads why the other rules lost; none for what recruiters have and for corrections.
+pub fn rivals(stored: &Value) -> Vec<Rival> {
+    let over = stored.get("over").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rival = |one: &Value| {
+        Some(Rival {
+            rule: one.get("rule")?.as_u64()? + 1,
+            because: text(one, "because")?.to_owned(),
+            what: text(one, "what").map(str::to_owned),
+        })
+    };
+    over.iter().filter_map(rival).collect()
+}
+
+/// Reads which rule priced it, from 1, with its words.
+pub fn rule(stored: &Value, version: &PlanVersion) -> Option<(u64, String)> {
+    let index = stored.get("rule")?.as_u64()?;
+    let words = version.terms.words(Language::En);
+    Some((index + 1, words.get(usize::try_from(index).ok()?)?.clone()))
+}
+
+/// Reckons it again from the stored inputs alone and tells whether it comes to the same; `None`
+/// where no inputs are stored.
+pub fn recomputed(stored: &Value, version: &PlanVersion) -> Option<bool> {
+    let again = wire::recompute(stored, &version.terms)?;
+    let Ok(again) = again else { return Some(false) };
+    let again = wire::to_wire(&again, version.id, &version.terms);
+    let steps = ["rule", "base", "slices", "flat", "limit", "whole", "caps", "total", "currency"];
+    Some(steps.iter().all(|name| stored.get(name) == again.get(name)))
+}
+
+/// Says why it comes to nothing; none for one that earns or takes back.
+pub fn nothing_because(of: &Commission) -> Option<String> {
+    if of.state == CommissionState::Rejected || of.state == CommissionState::Reversed {
+        let why = of.reason.as_deref().unwrap_or("no reason was given");
+        return Some(format!("Nothing is paid: it is {} ({why}).", of.state.code()));
+    }
+    if !of.amount.is_zero() {
+        return None;
+    }
+    let caps = of.calculation.get("caps").and_then(Value::as_array);
+    let full = caps.into_iter().flatten().find(|cap| {
+        let is_cut = text(cap, "within") != text(cap, "found");
+        is_cut && cap.get("before") == cap.get("amount")
+    });
+    let reason = match full {
+        Some(cap) => format!(
+            "the cap of {} a {} ({}) was used up before it",
+            text(cap, "amount").unwrap_or_default(),
+            text(cap, "period").unwrap_or_default(),
+            text(cap, "per").unwrap_or_default(),
+        ),
+        None if of.calculation.get("split").is_some_and(|split| !split.is_null()) => {
+            "its part of the shared conversion is less than the smallest unit".to_owned()
+        }
+        None => "its arithmetic comes to 0, step by step as told above".to_owned(),
+    };
+    Some(format!("It is 0: {reason}."))
+}
+
+/// Says what it was reckoned from, where it stands and when its hold is over.
+pub fn sentences(of: &Commission, version: Option<&PlanVersion>) -> Vec<String> {
+    let stored = &of.calculation;
+    let mut said = Vec::new();
+    if let Some(version) = version {
+        let since = time(version.effective_from);
+        said.push(format!("The plan {} of {since} was in force when it happened.", version.id));
+        if let Some((number, words)) = rule(stored, version) {
+            said.push(format!("Rule {number} priced it: {words}"));
+        }
+    }
+    said.extend(rivals(stored).iter().map(Rival::sentence));
+    match (text(stored, "sentence"), of.kind) {
+        (Some(sentence), _) => said.push(sentence.to_owned()),
+        (None, kind) if !kind.is_earned() => said.push(correction(of)),
+        (None, _) => {}
+    }
+    if let Some(rounding) = text(stored, "rounding") {
+        said.push(format!("Each amount is rounded once, {rounding}."));
+    }
+    said.extend(nothing_because(of));
+    said.push(standing(of));
+    said
+}
+
+/// Says what a clawback or an adjustment changes.
+pub fn correction(of: &Commission) -> String {
+    let what = match of.kind {
+        CommissionKind::Clawback => "taken back",
+        CommissionKind::TrueUp => "corrected when its period was reckoned again",
+        CommissionKind::Adjustment => "adjusted",
+        CommissionKind::Recruiter => "earned by the recruiter",
+        CommissionKind::Earned => "earned",
+    };
+    let reason = of.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let cause = if of.cause.is_empty() { String::new() } else { format!(", by {}", of.cause) };
+    format!("{} {what}{reason}{cause}, at {}.", of.amount, time(of.created_at))
+}
+
+fn standing(of: &Commission) -> String {
+    let until = time(of.hold_until);
+    let approval = match of.approval {
+        Approval::Auto => "it is approved by itself then",
+        Approval::Manual => "a person or the shop approves it",
+    };
+    let because = of.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    match (of.state, of.approved_at) {
+        (CommissionState::Pending, _) => format!("It is held until {until}; {approval}."),
+        (CommissionState::OnHold, _) => {
+            format!("It is under review{because}; its hold ends at {until}.")
+        }
+        (state, Some(at)) => {
+            format!("It is {}; it was approved at {}.", state.code(), time(at))
+        }
+        (state, None) => format!("It is {}{because}.", state.code()),
+    }
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
+    of.get(name).and_then(Value::as_str)
+}
+
+fn time(at: Timestamp) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn span(from: Timestamp, to: Timestamp) -> String {
+    let minutes = (to - from).num_minutes().max(0);
+    match (minutes / 1440, minutes / 60, minutes) {
+        (days @ 2.., _, _) => format!("{days} days"),
+        (_, hours @ 2.., _) => format!("{hours} hours"),
+        (_, _, 1) => "1 minute".to_owned(),
+        (_, _, minutes) => format!("{minutes} minutes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_attribution_says_whose_it_is_or_why_nobodys() {
+        let click_at: Timestamp = "2026-10-01T10:00:00Z".parse().unwrap();
+        let brought = |attribution: &str, days: i64| Brought {
+            attribution: attribution.to_owned(),
+            partner_id: (attribution == "click").then(PartnerId::new),
+            link_number: Some(7),
+            click_at: Some(click_at),
+            occurred_at: click_at + TimeDelta::days(days),
+            window_days: 30,
+        };
+        for (attribution, days, expected) in [
+            ("click", 3, "link 7 was clicked at 2026-10-01 10:00:00 UTC, 3 days before"),
+            ("outside_window", 31, "31 days before it happened, and a click counts for 30 days"),
+            ("before_click", -1, "after it had happened at 2026-09-30 10:00:00 UTC"),
+            ("no_click", 0, "without a click id"),
+            ("bad_click_id", 0, "none that this service signed"),
+            ("other_program", 0, "for another program"),
+            ("not_enrolled", 0, "takes no part"),
+            ("something_new", 0, "nobody's: something_new"),
+        ] {
+            let sentence = brought(attribution, days).sentence();
+            assert!(sentence.contains(expected), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn rivals_are_numbered_as_people_count() {
+        let stored = json!({"over": [
+            {"rule": 0, "because": "less_specific", "what": "customer"},
+            {"rule": 2, "because": "not_in_force", "what": null}]});
+        let said: Vec<String> = rivals(&stored).iter().map(Rival::sentence).collect();
+        assert_eq!(
+            said,
+            [
+                "Rule 1 fits, too, but does not name customer.",
+                "Rule 3 was not in force at that time."
+            ]
+        );
+        assert_eq!(rivals(&json!({})), []);
+    }
+}
