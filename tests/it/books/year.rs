@@ -188,7 +188,7 @@ impl Business {
                 }
             }
         }
-        assert!(n_late > 3, "the year had its late items: {n_late}");
+        assert!(n_late > 0, "the year had no late item");
         // Nothing but the story of January came after: the last statements are the ledger's balances.
         let partners: std::collections::BTreeSet<_> =
             balances.keys().map(|key| key.split(' ').next().unwrap().trim_matches('"')).collect();
