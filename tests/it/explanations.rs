@@ -27,7 +27,7 @@ async fn a_commission_says_whose_click_which_rule_and_why_and_what_came_after() 
     let plan = json!({"v": 1, "hold_days": 0, "approval": "manual", "rules": [
         {"event": "sale", "kind": "percent", "percent_bps": 1000},
         {"event": "sale", "kind": "percent", "percent_bps": 2000, "currency": "EUR"},
-        {"event": "lead", "kind": "flat", "amount": "5.00", "currency": "EUR"}],
+        {"event": "lead", "kind": "flat", "flat": "5.00", "currency": "EUR"}],
         "caps": [{"period": "day", "per": "partner", "amount": "30.00", "currency": "EUR"}]});
     let scene = app.scene_with(plan).await;
     let click_id = app.click_id(&scene.link).await;
@@ -55,19 +55,20 @@ async fn a_commission_says_whose_click_which_rule_and_why_and_what_came_after() 
 
     let approved = json!({"event": "sale", "order_id": "A"});
     app.webhook(&scene, "ok", "conversion.approved", approved).await.expect(202);
-    let back = json!({"event": "sale", "order_id": "A", "refund_id": "R-7"});
+    let back = json!({"event": "sale", "order_id": "A", "refund_id": "R-7",
+        "refund_amount": "50.00", "currency": "EUR"});
     app.webhook(&scene, "back", "conversion.refunded", back).await.expect(202);
     app.settle(&scene).await;
     let told = explanation(&app, "commissions", &first["commission"]["id"]).await;
     let one = &told["commissions"][0];
     assert_eq!(one["followed_by"][0]["kind"], "clawback");
-    says(one, "-20.00 EUR taken back");
+    says(one, "-10.00 EUR taken back");
 }
 
 #[actix_web::test]
 async fn a_conversion_that_earned_nothing_says_why() {
     let app = TestApp::start().await;
-    let plan = json!({"v": 1, "rules": [{"event": "lead", "kind": "flat", "amount": "5.00",
+    let plan = json!({"v": 1, "rules": [{"event": "lead", "kind": "flat", "flat": "5.00",
         "currency": "EUR"}]});
     let scene = app.scene_with(plan).await;
     let nobodys = sale(&app, &scene, "A", None).await;
