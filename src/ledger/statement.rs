@@ -282,7 +282,7 @@ pub fn to_html(document: &str, sha256_hex: &str) -> Option<String> {
         )
         .ok()?;
     }
-    write!(out, "</table><p><small>SHA-256 {sha256_hex}</small></p></html>\n").ok()?;
+    writeln!(out, "</table><p><small>SHA-256 {sha256_hex}</small></p></html>").ok()?;
     Some(out)
 }
 
