@@ -1,4 +1,4 @@
-//! The books as finance meets them: reports, months that are closed, statements, the audit.
+//! The books as finance meets them: reports, months that are closed, statements.
 
 mod closing;
 mod reading;
