@@ -25,7 +25,7 @@ use crate::snapshot::keeper::Keeper;
 use crate::stream::durable::{DurableLog, DurableOptions};
 use crate::stream::redis::{OnUnsafe, RedisLog, RedisOptions};
 use crate::stream::spool::{Spool, SpoolOptions};
-use crate::stream::{Shard, StreamStats};
+use crate::stream::{NotDurable, PackedBatch, Shard, StreamStats, Where};
 
 /// Connections of the tasks behind the scenes; handlers have a pool of their own.
 const BACKGROUND_CONNECTIONS: u32 = 4;
@@ -156,6 +156,11 @@ impl App {
         };
         let post = Post::new(url.expose_secret(), from.clone())?;
         Ok(Some(Mailer { db: self.background_db.clone(), clock: self.clock.clone(), post }))
+    }
+
+    /// Appends a batch to any shard: in the log within the time that Redis has, else in the spool.
+    pub async fn append(&self, batch: &PackedBatch) -> Result<Where, NotDurable> {
+        self.log.append(self.shard_of(rand::random()), batch, self.config.redis_timeout).await
     }
 
     /// Returns the shard that an event goes to; any will do, the random bits spread them.

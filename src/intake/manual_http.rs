@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::conversion::webhook::{ConversionData, WebhookMessage, read_report};
 use crate::conversion::{MessageType, Report};
 use crate::ids::{ReceiptId, SourceId};
+use crate::intake::append_http::append;
 use crate::intake::sending::Sending;
 use crate::intake::trial::{Foreseen, foresee};
 use crate::metrics as metric;
@@ -29,6 +30,8 @@ use crate::snapshot::SourceTerms;
 use crate::stream::{ConversionRecord, PackedBatch};
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX};
 use crate::web::{Code, Problem, ProblemBody, detached};
+
+const NOT_STORED: &str = "The conversion could not be stored; send it again with the same key.";
 
 /// Adds the route.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -112,7 +115,9 @@ async fn enter_conversion(
     let answer = once(&app, &req, &caller, KeyRule::Required, &body.bytes, async move |db| {
         audit_store::record(db, audit, now).await?;
         // Last: if the commit fails, the next try has the same message id and settles once.
-        append(&shared, &record).await?;
+        let mut batch = PackedBatch::new();
+        batch.push_conversion(&record);
+        append(&shared, &batch, NOT_STORED).await?;
         let receipt = Some(ReceiptId(record.receipt));
         let body = ManualAnswer { status: "accepted", receipt, settlement: None };
         Ok(Answer { status: StatusCode::ACCEPTED, ..Answer::ok(body) })
@@ -182,16 +187,4 @@ async fn foreseen(app: &Data<App>, record: &ConversionRecord) -> Result<HttpResp
     let settlement = told.into_iter().next();
     let body = ManualAnswer { status: "dry_run", receipt: None, settlement };
     Ok(HttpResponse::Ok().json(body))
-}
-
-async fn append(app: &App, record: &ConversionRecord) -> Result<(), Problem> {
-    let mut batch = PackedBatch::new();
-    batch.push_conversion(record);
-    let shard = app.shard_of(rand::random());
-    app.log.append(shard, &batch, app.config.redis_timeout).await.map(drop).map_err(|error| {
-        tracing::error!("an entry by hand could not be kept: {error}");
-        Problem::new(Code::Unavailable)
-            .detail("The conversion could not be stored; send it again with the same key.")
-            .retry_after(5)
-    })
 }

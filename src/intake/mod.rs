@@ -4,6 +4,7 @@
 //! looks, if PostgreSQL answers in time, whether the message is [`known`], and appends it to the
 //! stream. It answers when the event is durable; what it earns is for settlement to say.
 
+mod append_http;
 pub mod imports;
 pub mod known;
 pub mod letters;

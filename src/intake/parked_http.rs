@@ -20,6 +20,7 @@ use crate::conversion::parked_store::{self as store, Parked};
 use crate::conversion::{EVENTS, MessageType, wire};
 use crate::db::DbTx;
 use crate::ids::{ParkedId, ProgramId, ReceiptId, SourceId};
+use crate::intake::append_http::append;
 use crate::program::{postback_store, source_store};
 use crate::stream::{ConversionRecord, PackedBatch};
 use crate::web::fields::{Mistakes, path_id};
@@ -27,6 +28,7 @@ use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detach
 
 const STATUSES: [&str; 3] = ["parked", "released", "discarded"];
 const REASON_MAX: usize = 200;
+const NOT_STORED: &str = "The message could not be stored; release it again.";
 
 /// Adds the routes; before that of one conversion, whose address would take them.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -198,7 +200,9 @@ async fn release_parked(
         audit_store::record(db, entry, now).await?;
         // Last: if this fails nothing is decided, and if the commit fails, releasing again sends
         // the same message, which settles once.
-        append(&shared, &record).await?;
+        let mut batch = PackedBatch::new();
+        batch.push_conversion(&record);
+        append(&shared, &batch, NOT_STORED).await?;
         Ok(parked)
     })
     .await?;
@@ -246,18 +250,6 @@ async fn remember_name(
     let mut terms = postback_store::find_terms(db, &source).await?;
     terms.event_map.insert(parked.event_name.clone(), event.to_owned());
     Ok(postback_store::set_terms(db, &source, &terms, now).await?)
-}
-
-async fn append(app: &App, record: &ConversionRecord) -> Result<(), Problem> {
-    let mut batch = PackedBatch::new();
-    batch.push_conversion(record);
-    let shard = app.shard_of(rand::random());
-    app.log.append(shard, &batch, app.config.redis_timeout).await.map(drop).map_err(|error| {
-        tracing::error!("a released message could not be kept: {error}");
-        Problem::new(Code::Unavailable)
-            .detail("The message could not be stored; release it again.")
-            .retry_after(5)
-    })
 }
 
 /// Puts a message aside for good, with a reason.

@@ -21,11 +21,10 @@ use crate::conversion::MessageType;
 use crate::conversion::postback::{
     Belief, EventName, Planned, Postback, Refusal, plan, read as read_parameters, signature,
 };
-use crate::conversion::signature::WebhookSecret;
 use crate::ids::ReceiptId;
 use crate::intake::known::{Known, Makes, Question};
 use crate::intake::sending::Sending;
-use crate::intake::webhook::http::find_source;
+use crate::intake::webhook::http::{find_source, live_secrets};
 use crate::metrics as metric;
 use crate::snapshot::SourceTerms;
 use crate::stream::batcher::Batcher;
@@ -222,16 +221,6 @@ pub(super) fn believe(
     } else {
         Err(unauthorized("key: is not a key of this source; take it from its settings".to_owned()))
     }
-}
-
-fn live_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> Vec<WebhookSecret> {
-    source
-        .secrets
-        .iter()
-        .filter(|s| s.expires_at.is_none_or(|end| end > now))
-        .filter_map(|s| app.sealer.open(source.source_id.0.as_bytes(), &s.ciphertext).ok())
-        .filter_map(|bytes| WebhookSecret::from_bytes(&bytes).ok())
-        .collect()
 }
 
 /// Refuses what nothing could ever be attributed by, as the webhook does.

@@ -55,8 +55,7 @@ pub async fn send_some(app: &App) -> Result<usize, SendError> {
         let record = sending(&import, now).record(message_id, report.content_hash(), &report);
         batch.push_conversion(&record);
     }
-    let shard = app.shard_of(rand::random());
-    app.log.append(shard, &batch, app.config.redis_timeout).await?;
+    app.append(&batch).await?;
     let numbers: Vec<i32> = lines.iter().map(|(line, _)| *line).collect();
     store::mark_sent(&mut db, &import, &numbers, now).await?;
     db.commit().await?;

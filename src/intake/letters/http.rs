@@ -17,12 +17,14 @@ use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::ids::DeadLetterId;
+use crate::intake::append_http::append;
 use crate::intake::letters::store::{self, Letter};
 use crate::stream::{PackedBatch, StreamEvent, unpack};
 use crate::web::fields::{Mistakes, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact};
 
 const STATUSES: [&str; 2] = ["waiting", "replayed"];
+const NOT_STORED: &str = "The event could not be stored; replay it again.";
 
 /// Adds the routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -184,21 +186,11 @@ async fn replay_letter(
         audit_store::record(db, entry, now).await?;
         // Last: if this fails nothing is marked, and if the commit fails, the next replay sends the
         // same event, which settles once.
-        append(&shared, &letter.bytes).await?;
+        let event = PackedBatch::from_bytes(letter.bytes.clone(), 1);
+        append(&shared, &event, NOT_STORED).await?;
         (letter.replayed_at, letter.replayed_by) = (Some(now), Some(actor));
         Ok(letter)
     })
     .await?;
     Ok(HttpResponse::Ok().json(LetterBody::whole(letter)))
-}
-
-async fn append(app: &App, bytes: &[u8]) -> Result<(), Problem> {
-    let shard = app.shard_of(rand::random());
-    let batch = PackedBatch::from_bytes(bytes.to_vec(), 1);
-    app.log.append(shard, &batch, app.config.redis_timeout).await.map(drop).map_err(|error| {
-        tracing::error!("a dead letter could not be kept: {error}");
-        Problem::new(Code::Unavailable)
-            .detail("The event could not be stored; replay it again.")
-            .retry_after(5)
-    })
 }

@@ -16,6 +16,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::app::App;
 use crate::conversion::http::ReceiptBody;
 use crate::ids::{ConversionId, ReceiptId};
+use crate::intake::append_http::append;
 use crate::intake::known::Known;
 use crate::intake::trial::Foreseen;
 use crate::intake::webhook::batch::{Echo, ITEMS_MAX, Item, Reported, WebhookBatch, read_item};
@@ -31,6 +32,9 @@ use crate::web::{Code, Problem};
 
 /// Body of a batch, at most.
 const BATCH_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+const NOT_STORED: &str =
+    "No message could be stored; send the batch again with the same webhook-id.";
 
 /// Adds the route.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -230,7 +234,7 @@ async fn take_in(
     for (index, echo) in echoes {
         answers[index] = answer_to_echo(echo, index, answers);
     }
-    append(app, &batch).await?;
+    append(app, &batch, NOT_STORED).await?;
     Ok(receipts)
 }
 
@@ -272,19 +276,6 @@ fn answer_to_echo(echo: Echo, index: usize, answers: &[ItemAnswer]) -> ItemAnswe
             ItemAnswer::wrong(index, "conflict", "/data/order_id", &detail)
         }
     }
-}
-
-async fn append(app: &App, batch: &PackedBatch) -> Result<(), Problem> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let shard = app.shard_of(rand::random());
-    app.log.append(shard, batch, app.config.redis_timeout).await.map(drop).map_err(|error| {
-        tracing::error!("a batch of messages could not be kept: {error}");
-        Problem::new(Code::Unavailable)
-            .detail("No message could be stored; send the batch again with the same webhook-id.")
-            .retry_after(5)
-    })
 }
 
 /// Waits for the verdicts; says whether all have come.

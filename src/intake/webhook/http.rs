@@ -28,6 +28,7 @@ use crate::conversion::signature::{
 use crate::conversion::webhook::{WebhookMessage, read_report};
 use crate::conversion::{MessageType, Report};
 use crate::ids::{ConversionId, ReceiptId, SourceId};
+use crate::intake::append_http::come_again;
 use crate::intake::known::{Known, Makes, Question};
 use crate::intake::sending::Sending;
 use crate::intake::trial::{Foreseen, foresee};
@@ -254,18 +255,10 @@ pub(crate) fn find_source(app: &App, text: &str) -> Result<SourceTerms, Problem>
     if source.is_active { Ok(source.clone()) } else { Err(Problem::new(Code::SourceDisabled)) }
 }
 
-fn check_signature(
-    app: &App,
-    req: &HttpRequest,
-    source: &SourceTerms,
-    body: &Bytes,
-    now: Timestamp,
-) -> Result<SignedMessage, Problem> {
-    let secrets: Vec<WebhookSecret> = source
-        .secrets
-        .iter()
-        .filter(|s| s.expires_at.is_none_or(|end| end > now))
-        .take(SECRETS_MAX)
+/// Returns the secrets that a source may sign with now.
+pub(crate) fn live_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> Vec<WebhookSecret> {
+    let live = source.secrets.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
+    live.take(SECRETS_MAX)
         .filter_map(|s| {
             let opened = app.sealer.open(source.source_id.0.as_bytes(), &s.ciphertext);
             let secret = opened.map(|bytes| WebhookSecret::from_bytes(&bytes));
@@ -274,7 +267,17 @@ fn check_signature(
             }
             secret.ok()?.ok()
         })
-        .collect();
+        .collect()
+}
+
+fn check_signature(
+    app: &App,
+    req: &HttpRequest,
+    source: &SourceTerms,
+    body: &Bytes,
+    now: Timestamp,
+) -> Result<SignedMessage, Problem> {
+    let secrets = live_secrets(app, source, now);
     let values = |name: &'static str| {
         req.headers().get_all(name).map(|v| v.as_bytes()).collect::<Vec<&[u8]>>()
     };
@@ -362,7 +365,5 @@ async fn append(batcher: &Batcher, record: &ConversionRecord) -> Result<(), Prob
     if kept == Ok(true) {
         return Ok(());
     }
-    Err(Problem::new(Code::Unavailable)
-        .detail("The message could not be stored; send it again with the same webhook-id.")
-        .retry_after(5))
+    Err(come_again("The message could not be stored; send it again with the same webhook-id."))
 }
