@@ -1,6 +1,7 @@
 //! The real service on free ports, with a clock that is moved by hand, and a client for it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use awc::http::Method;
@@ -379,10 +380,16 @@ impl TestApp {
         commission
     }
 
-    /// Stops the service in order, as SIGTERM does.
+    /// Stops the service in order, as SIGTERM does, and waits until its last thread has let go of
+    /// what a process would let go by ending: the lock of the spool above all.
     pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
+        let Some(running) = self.running.take() else { return };
+        let app = Arc::downgrade(&running.app.clone().into_inner());
+        running.stop().await;
+        let until = Instant::now() + PATIENCE;
+        while app.strong_count() > 0 {
+            assert!(Instant::now() < until, "the service has stopped and is still held");
+            tokio::time::sleep(POLL).await;
         }
     }
 
