@@ -28,7 +28,7 @@ use crate::metrics as metric;
 use crate::stream::PackedBatch;
 use crate::web::body::parse_json;
 use crate::web::fields::Mistakes;
-use crate::web::{Code, Problem};
+use crate::web::Problem;
 
 /// Body of a batch, at most.
 const BATCH_MAX_BYTES: usize = 2 * 1024 * 1024;
