@@ -26,9 +26,9 @@ use crate::intake::webhook::http::{
 use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::stream::PackedBatch;
+use crate::web::Problem;
 use crate::web::body::parse_json;
 use crate::web::fields::Mistakes;
-use crate::web::Problem;
 
 /// Body of a batch, at most.
 const BATCH_MAX_BYTES: usize = 2 * 1024 * 1024;
