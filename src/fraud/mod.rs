@@ -1,6 +1,6 @@
 //! Suspicion: what looks wrong about a commission, said with figures, and left to a person.
 //!
-//! A [`Policy`] says which rules a program wants; [`judge`] turns facts into [`Flag`]s. A flag never
+//! A [`Policy`] says which rules a program wants; [`mod@judge`] turns facts into [`Flag`]s. A flag never
 //! refuses anything: it opens the commission `on_hold`, or puts it there before time approves it. A
 //! person releases it, and it pays what it would have paid, or rejects it with a reason.
 //!

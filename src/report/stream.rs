@@ -1,6 +1,6 @@
 //! A report on its way to its reader: bytes leave while rows are read, a page of them in memory.
 //!
-//! What fits into [`HELD_BYTES`] leaves as a whole, with the number of its rows and its digest in
+//! What fits into `HELD_BYTES` leaves as a whole, with the number of its rows and its digest in
 //! the head of the answer. What does not is sent as it comes; its number of rows, its length and
 //! its digest are what [`measure`] tells, for whoever needs them.
 
