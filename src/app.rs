@@ -19,6 +19,7 @@ use crate::outbound::mail::{Mailer, Post};
 use crate::outbound::sender::Sender;
 use crate::sealing::Sealer;
 use crate::settlement::settler::Settler;
+use crate::settlement::waiting::Bounds;
 use crate::signing::{Key, tag};
 use crate::snapshot::SnapshotCell;
 use crate::snapshot::keeper::Keeper;
@@ -131,7 +132,14 @@ impl App {
             customer_key: self.customer_key.clone(),
             prefix: self.config.stream_prefix.clone(),
             entries_max: self.config.settle_batch_max,
+            waiting_max: self.config.waiting_room_max,
         }
+    }
+
+    /// Returns how long messages wait for their conversion, and how many.
+    pub fn waiting_room(&self) -> Bounds {
+        let (hours, places) = (self.config.waiting_room_hours, self.config.waiting_room_max);
+        Bounds { hours, places }
     }
 
     /// Returns the deliverer of this process.

@@ -86,6 +86,9 @@ metrics! {
     REDIS_UP = "tributary_redis_up", Gauge, Count, [], "1 while Redis answers and is safe, else 0.";
     POSTGRES_UP = "tributary_postgres_up", Gauge, Count, [], "1 while PostgreSQL answers, else 0.";
     DB_POOL_CONNECTIONS = "tributary_db_pool_connections", Gauge, Count, ["state"], "Connections to PostgreSQL, idle and used.";
+    WAITING_ROOM_MESSAGES = "tributary_waiting_room_messages", Gauge, Count, [], "Messages that wait for their conversion.";
+    WAITING_ROOM_OLDEST = "tributary_waiting_room_oldest_seconds", Gauge, Seconds, [], "How long the oldest of them waits.";
+    WAITING_ROOM_VERDICTS = "tributary_waiting_room_verdicts_total", Counter, Count, ["result"], "Messages that wait no longer: admitted (the conversion came), given_up (it did not), turned_away (no place).";
     DEAD_LETTERS = "tributary_dead_letters", Gauge, Count, [], "Events that could not be settled and wait for a person.";
     DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";

@@ -24,7 +24,8 @@ use crate::intake::imports;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
 use crate::server::{self, admin_http};
-use crate::settlement::{click_store, offset_store};
+use crate::settlement::waiting::store::Crowd;
+use crate::settlement::{click_store, offset_store, waiting};
 use crate::stream::redis::Safety;
 use crate::stream::{EventLog as _, Offset, Shard};
 use crate::{account, claim, config, ledger, outbound, telemetry};
@@ -275,8 +276,9 @@ async fn send_imports(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 }
 
 async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let (mut trouble, mut revaluing, mut closing) =
-        (Trouble::default(), Trouble::default(), Trouble::default());
+    let (mut trouble, mut revaluing, mut closing, mut giving_up) =
+        (Trouble::default(), Trouble::default(), Trouble::default(), Trouble::default());
+    let bounds = app.waiting_room();
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
@@ -285,6 +287,8 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
         let keys = (&app.config.click_keys, &app.customer_key);
         let closed = claim::due::close_due(&app.background_db, keys, app.clock.now()).await;
         closing.note("closing due claims", closed);
+        let given_up = waiting::give_up_due(&app.background_db, bounds, app.clock.now()).await;
+        giving_up.note("giving up what waited too long", given_up);
     }
 }
 
@@ -407,15 +411,19 @@ async fn set_gauges(app: &App) {
     }
     let asked = ask_postgres(app).await;
     metrics::gauge!(metric::POSTGRES_UP).set(if asked.is_ok() { 1.0 } else { 0.0 });
-    if let Ok((n_dead, n_faults)) = asked {
+    if let Ok((n_dead, n_faults, crowd)) = asked {
         metrics::gauge!(metric::DEAD_LETTERS).set(n_dead as f64);
         metrics::gauge!(metric::LEDGER_IMBALANCE).set(n_faults as f64);
+        metrics::gauge!(metric::WAITING_ROOM_MESSAGES).set(crowd.n_waiting as f64);
+        let oldest = crowd.oldest_since.map_or(0, |since| (app.clock.now() - since).num_seconds());
+        metrics::gauge!(metric::WAITING_ROOM_OLDEST).set(oldest as f64);
     }
 }
 
-async fn ask_postgres(app: &App) -> Result<(i64, i64), sqlx::Error> {
+async fn ask_postgres(app: &App) -> Result<(i64, i64, Crowd), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let n_dead = offset_store::count_dead_letters(&mut db).await?;
     let n_faults = ledger::store::count_unbalanced(&mut db).await?;
-    Ok((n_dead, n_faults))
+    let crowd = waiting::store::measure(&mut db).await?;
+    Ok((n_dead, n_faults, crowd))
 }

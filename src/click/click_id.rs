@@ -116,6 +116,17 @@ impl ClickId {
         Ok(Self::from_payload(payload))
     }
 
+    /// Returns what a text says if it has the form of a click id, whoever signed it: evidence for
+    /// people, never a reason to pay.
+    pub fn unverified(text: impl AsRef<[u8]>) -> Option<Self> {
+        let mut bytes = [0; BYTES];
+        match URL_SAFE_NO_PAD.decode_slice(text.as_ref(), &mut bytes) {
+            Ok(BYTES) if bytes[0] >> 5 == VERSION => {}
+            Ok(_) | Err(_) => return None,
+        }
+        Some(Self::from_payload(bytes[1..].first_chunk()?))
+    }
+
     /// Returns the 21 bytes that identify the click: time 5, program 3, partner 4, link 4, random 5.
     pub fn payload(&self) -> [u8; PAYLOAD_LEN] {
         let since = self.at.timestamp_millis() - EPOCH_MS;

@@ -84,6 +84,10 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests that may wait for their verdict at one time.
     pub wait_max: usize,
+    /// How long a message waits for its conversion, in hours.
+    pub waiting_room_hours: u64,
+    /// Messages of one program that may wait for their conversion.
+    pub waiting_room_max: i64,
     /// Ranges that webhook endpoints may lie in though they are not public.
     pub outbound_allow: Vec<Network>,
     /// Mail server of the daily digest.
@@ -201,6 +205,8 @@ impl Config {
             webhook_max_bytes: r
                 .read("TRIBUTARY_WEBHOOK_MAX_BYTES", parse::number(1024..=1_048_576)),
             wait_max: r.read("TRIBUTARY_WAIT_MAX", parse::number(0..=100_000)),
+            waiting_room_hours: r.read("TRIBUTARY_WAITING_ROOM_H", parse::number(1..=8760)),
+            waiting_room_max: r.read("TRIBUTARY_WAITING_ROOM_MAX", parse::number(0..=100_000_000)),
             trusted_proxies: r
                 .read_optional("TRIBUTARY_TRUSTED_PROXIES", parse::networks)
                 .unwrap_or_default(),

@@ -130,7 +130,8 @@ pub struct ReceiptBody {
     /// The receipt.
     #[schema(value_type = String)]
     pub receipt: ReceiptId,
-    /// `settled`, `duplicate`, `conflict`, `rejected` or `waiting` (for its conversion).
+    /// `settled`, `duplicate`, `conflict`, `rejected`, `waiting` (for its conversion) or
+    /// `dead_letter` (its conversion did not come in time; it can be replayed).
     pub status: String,
     /// Why, or why nothing was earned.
     pub reason: Option<String>,

@@ -32,22 +32,37 @@ pub struct Parked {
     pub note: Option<String>,
 }
 
-/// Parks a message; returns 1, or 0 if it is there. The same message again changes nothing.
-pub async fn park(db: &mut PgConnection, record: &ConversionRecord) -> Result<u64, sqlx::Error> {
-    let event_name = record.report["event"].as_str().unwrap_or_default();
-    let bytes = serde_json::to_value(record).map_err(|e| sqlx::Error::Encode(e.into()))?;
+/// Parks messages; returns how many were not there yet. The same message again changes nothing.
+pub async fn park(
+    db: &mut PgConnection,
+    records: &[&ConversionRecord],
+) -> Result<u64, sqlx::Error> {
+    if records.is_empty() {
+        return Ok(0);
+    }
+    let event_name =
+        |r: &&ConversionRecord| r.report["event"].as_str().unwrap_or_default().to_owned();
+    let whole = records
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| sqlx::Error::Encode(e.into()))?;
     sqlx::query!(
         "insert into parked_messages
              (program_id, parked_id, source_id, message_id, event_name, record, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7)
+         select n.program_id, n.parked_id, n.source_id, n.message_id, n.event_name, n.record,
+                n.received_at
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[],
+                     $7::timestamptz[])
+             as n (program_id, parked_id, source_id, message_id, event_name, record, received_at)
          on conflict on constraint parked_messages_once do nothing",
-        record.program_id,
-        ParkedId::new().0,
-        record.source_id,
-        record.message_id,
-        event_name,
-        bytes,
-        record.received_at,
+        &records.iter().map(|r| r.program_id).collect::<Vec<_>>(),
+        &records.iter().map(|_| ParkedId::new().0).collect::<Vec<_>>(),
+        &records.iter().map(|r| r.source_id).collect::<Vec<_>>(),
+        &records.iter().map(|r| r.message_id.clone()).collect::<Vec<_>>(),
+        &records.iter().map(event_name).collect::<Vec<_>>(),
+        &whole,
+        &records.iter().map(|r| r.received_at).collect::<Vec<_>>(),
     )
     .execute(db)
     .await

@@ -125,7 +125,7 @@ pub async fn find_conversion(
 pub struct ReceiptRow {
     /// The program.
     pub program_id: ProgramId,
-    /// `settled`, `duplicate`, `conflict`, `rejected` or `waiting`.
+    /// `settled`, `duplicate`, `conflict`, `rejected`, `waiting` or `dead_letter`.
     pub status: String,
     /// Why, or why nothing was earned.
     pub reason: Option<String>,

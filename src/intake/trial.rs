@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::db::DbTx;
 use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
-use crate::settlement::facts_store::load_facts;
+use crate::settlement::facts_store::{load_facts, load_rooms};
 use crate::settlement::{Decided, Decision, Message, Verdict};
 
 /// What settlement would say of one message.
@@ -17,7 +17,8 @@ pub struct Foreseen {
     /// `conversion.created` and so on.
     #[schema(value_type = String)]
     pub r#type: &'static str,
-    /// `settled`, `duplicate`, `conflict`, `rejected` or `waiting` (for its conversion).
+    /// `settled`, `duplicate`, `conflict`, `rejected`, `waiting` (for its conversion) or
+    /// `dead_letter`.
     #[schema(value_type = String)]
     pub verdict: &'static str,
     /// Why, or why nothing would be earned.
@@ -61,6 +62,7 @@ pub async fn foresee(
     let receipts: Vec<ReceiptId> = messages.iter().map(|m| m.receipt_id).collect();
     let keys = (&app.config.click_keys, &app.customer_key);
     let mut facts = load_facts(db, &messages, keys, now).await?;
+    load_rooms(db, &mut facts, &messages, app.config.waiting_room_max).await?;
     let decided = decide_all(&mut facts, messages);
     Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided)).collect())
 }
@@ -99,6 +101,7 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
             | Decision::Restate { .. }
             | Decision::Flag(_)
             | Decision::Wait(_)
+            | Decision::TurnAway(_)
             | Decision::Admit(_) => {}
         }
     }

@@ -16,6 +16,7 @@ pub mod reconciliation;
 pub mod rows;
 pub mod stream;
 pub mod traffic;
+pub mod unattributed;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Executor as _, PgConnection};
@@ -35,6 +36,7 @@ pub static REGISTRY: &[&dyn Report] = &[
     &accrual::Accrual,
     &aged::Aged,
     &traffic::Traffic,
+    &unattributed::Unattributed,
     &decline::table::ActivityDecline,
     &decline::rising_table::ActivityRising,
 ];

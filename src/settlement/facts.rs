@@ -13,6 +13,7 @@ use crate::ids::{
     CommissionId, ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
+use crate::settlement::waiting::Room;
 use crate::settlement::{Decision, Earner, Message, OrderKey};
 use crate::signing::KeyRing;
 
@@ -39,6 +40,8 @@ pub struct Facts {
     pub pricing: PricingFacts,
     /// Messages that wait for a conversion, by what names it.
     pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
+    /// How full the waiting rooms are, of programs in which a message may have to wait.
+    pub rooms: HashMap<ProgramId, Room>,
     /// What suspicion looks at.
     pub fraud: FraudFacts,
 }
@@ -178,8 +181,18 @@ impl Facts {
             }
             Decision::Wait(key) => {
                 self.waiting.entry(key.clone()).or_default().push(Arc::clone(message));
+                if let Some(room) = self.rooms.get_mut(&key.program_id) {
+                    room.n_waiting += 1;
+                }
             }
-            Decision::Admit(key) => drop(self.waiting.remove(key)),
+            // It never waited.
+            Decision::TurnAway(_) => {}
+            Decision::Admit(key) => {
+                let n_admitted = self.waiting.remove(key).map_or(0, |admitted| admitted.len());
+                if let Some(room) = self.rooms.get_mut(&key.program_id) {
+                    room.n_waiting -= i64::try_from(n_admitted).unwrap_or(0);
+                }
+            }
         }
     }
 

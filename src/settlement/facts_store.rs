@@ -13,7 +13,7 @@ use crate::commission::pricing::{self, Needs, PricingFacts, SumKey};
 use crate::commission::refund::Refund;
 use crate::commission::store::Filter;
 use crate::commission::{self, Commission};
-use crate::conversion::wire;
+use crate::conversion::{MessageType, wire};
 use crate::fraud;
 use crate::fraud::facts::hour_of;
 use crate::fraud::store::Named;
@@ -22,6 +22,7 @@ use crate::money::Money;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::settler::{self, Undecodable};
+use crate::settlement::waiting::{self, Room};
 use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
 use crate::signing::{Key, KeyRing};
 
@@ -45,6 +46,7 @@ pub async fn load_facts(
         messages: HashMap::new(),
         receipts: Default::default(),
         waiting: HashMap::new(),
+        rooms: HashMap::new(),
         fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
     };
     load_known_messages(db, messages, &mut facts).await?;
@@ -110,6 +112,7 @@ pub async fn load_sums(
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
+            | Decision::TurnAway(_)
             | Decision::Admit(_) => None,
         })
         .flatten()
@@ -234,7 +237,10 @@ async fn load_known_messages(
 /// Puts settlers of different shards in line where they meet on an order: a refund that looked for
 /// its conversion while that was being written would wait for it for ever. Always in one order, so
 /// two batches cannot lock each other out.
-async fn lock_orders(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
+pub(super) async fn lock_orders(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+) -> Result<(), sqlx::Error> {
     let names: Vec<String> = keys
         .iter()
         .map(|k| {
@@ -295,6 +301,30 @@ async fn load_waiting(
         waiting.entry(key).or_default().push(Arc::new(message));
     }
     Ok(waiting)
+}
+
+/// Looks how full the waiting rooms are, of those programs that a message of the batch may have to
+/// wait in: it moves an order that is not there.
+pub async fn load_rooms(
+    db: &mut PgConnection,
+    facts: &mut Facts,
+    messages: &[Message],
+    places: i64,
+) -> Result<(), sqlx::Error> {
+    let may_wait = |m: &&Message| {
+        m.report.message_type != MessageType::Created
+            && !facts.conversions.contains_key(&facts.order_key(m))
+    };
+    let programs: BTreeSet<ProgramId> =
+        messages.iter().filter(may_wait).map(|m| m.program_id).collect();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<ProgramId> = programs.into_iter().collect();
+    let counted = waiting::store::count_waiting(db, &programs, places).await?;
+    let room = |(program_id, n_waiting)| (program_id, Room { n_waiting, places });
+    facts.rooms = counted.into_iter().map(room).collect();
+    Ok(())
 }
 
 async fn load_conversions(

@@ -50,6 +50,7 @@ pub async fn grant(
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
+            | Decision::TurnAway(_)
             | Decision::Admit(_) => None,
         })
         .ok_or_else(|| nothing("its plan pays nothing for it"))?;

@@ -18,6 +18,8 @@ pub mod grant;
 pub mod offset_store;
 pub mod settler;
 pub mod store;
+mod tally;
+pub mod waiting;
 
 use crate::clock::Timestamp;
 use crate::commission::Step;
@@ -110,6 +112,8 @@ pub enum Verdict {
     Rejected,
     /// Its conversion has not come yet.
     Waiting,
+    /// It could not wait for its conversion, or not any longer; it can be replayed.
+    DeadLetter,
 }
 
 impl Verdict {
@@ -121,6 +125,7 @@ impl Verdict {
             Self::Conflict => "conflict",
             Self::Rejected => "rejected",
             Self::Waiting => "waiting",
+            Self::DeadLetter => "dead_letter",
         }
     }
 }
@@ -163,6 +168,8 @@ pub enum Decision {
     },
     /// Keep the message until its conversion comes.
     Wait(OrderKey),
+    /// Keep the message as a dead letter, for this reason: too many wait already.
+    TurnAway(String),
     /// The conversion of waiting messages has come: they wait no longer.
     Admit(OrderKey),
 }

@@ -141,27 +141,36 @@ pub async fn insert_dead_letters(
     letters: &[DeadLetter],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    for letter in letters {
-        sqlx::query!(
-            "insert into dead_letters
-                 (dead_letter_id, prefix, shard, ms, seq, record, kind, bytes, error, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             on conflict on constraint dead_letters_once do nothing",
-            Uuid::now_v7(),
-            prefix,
-            i32::from(letter.shard.0),
-            i64::try_from(letter.offset.ms).unwrap_or(i64::MAX),
-            i64::try_from(letter.offset.seq).unwrap_or(i64::MAX),
-            i32::try_from(letter.position).unwrap_or(i32::MAX),
-            letter.kind.map_or_else(|| "entry".to_owned(), |k| k.to_string()),
-            letter.bytes,
-            letter.reason,
-            now,
-        )
-        .execute(&mut *db)
-        .await?;
+    if letters.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let kind = |letter: &DeadLetter| {
+        letter.kind.map_or_else(|| "entry".to_owned(), |kind| kind.to_string())
+    };
+    let place = |letter: &DeadLetter| i32::try_from(letter.position).unwrap_or(i32::MAX);
+    sqlx::query!(
+        "insert into dead_letters
+             (dead_letter_id, prefix, shard, ms, seq, record, kind, bytes, error, created_at)
+         select n.dead_letter_id, $1, n.shard, n.ms, n.seq, n.record, n.kind, n.bytes, n.error, $2
+         from unnest($3::uuid[], $4::integer[], $5::bigint[], $6::bigint[], $7::integer[],
+                     $8::text[], $9::bytea[], $10::text[])
+             as n (dead_letter_id, shard, ms, seq, record, kind, bytes, error)
+         on conflict on constraint dead_letters_once do nothing",
+        prefix,
+        now,
+        &letters.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>(),
+        &letters.iter().map(|l| i32::from(l.shard.0)).collect::<Vec<_>>(),
+        &letters.iter().map(|l| whole(l.offset.ms)).collect::<Vec<_>>(),
+        &letters.iter().map(|l| whole(l.offset.seq)).collect::<Vec<_>>(),
+        &letters.iter().map(place).collect::<Vec<_>>(),
+        &letters.iter().map(kind).collect::<Vec<_>>(),
+        &letters.iter().map(|l| l.bytes.clone()).collect::<Vec<_>>(),
+        &letters.iter().map(|l| l.reason.clone()).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Counts the dead letters that were not replayed.

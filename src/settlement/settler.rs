@@ -18,6 +18,7 @@ use crate::link::mint_store;
 use crate::metrics as metric;
 use crate::settlement::click::{self, Click};
 use crate::settlement::offset_store::{self, Counts, Position};
+use crate::settlement::tally::Tally;
 use crate::settlement::{Message, click_store, decide, facts_store, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
@@ -44,6 +45,8 @@ pub struct Settler {
     pub prefix: String,
     /// Entries read at once.
     pub entries_max: usize,
+    /// Messages of one program that may wait for their conversion.
+    pub waiting_max: i64,
 }
 
 /// Why settlement cannot go on now. Nothing of the batch was written.
@@ -76,6 +79,12 @@ struct Item {
     entry: usize,
     position: u32,
     event: Event,
+}
+
+/// What a batch wrote: how many of its events were new, and what is to be counted once it holds.
+struct Written {
+    n_new: u64,
+    tally: Tally,
 }
 
 enum Event {
@@ -212,7 +221,7 @@ impl Settler {
         let now = self.clock.now();
         let mut db = self.db.begin().await?;
         offset_store::lock_position(&mut db, &self.prefix, shard, to.generation, now).await?;
-        let n_new = self.write(&mut db, items.iter()).await?;
+        let Written { n_new, tally } = self.write(&mut db, items.iter()).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
             n_settled: items.len() as u64,
@@ -221,36 +230,40 @@ impl Settler {
         };
         offset_store::move_position(&mut db, &self.prefix, shard, to, counts, now).await?;
         db.commit().await?;
+        tally.count();
         if !dead.is_empty() {
             tracing::error!("{} events went to the dead letters", dead.len());
         }
         Ok(counts)
     }
 
-    /// Writes clicks, then conversions; returns how many events were new.
+    /// Writes clicks, then conversions.
     async fn write<'a>(
         &self,
         db: &mut DbTx,
         items: impl Iterator<Item = &'a Item>,
-    ) -> Result<u64, ApplyError> {
+    ) -> Result<Written, ApplyError> {
         let now = self.clock.now();
         let mut clicks = Vec::new();
         let mut messages = Vec::new();
-        let mut n_parked = 0;
+        let mut parked = Vec::new();
         for item in items {
             match &item.event {
-                Event::Parked(record) => n_parked += parked_store::park(db, record).await?,
+                Event::Parked(record) => parked.push(&**record),
                 Event::Click(click) => clicks.push((**click).clone()),
                 Event::Conversion(message) => messages.push((**message).clone()),
             }
         }
+        let n_parked = parked_store::park(db, &parked).await?;
         let n_clicks = click_store::insert_clicks(db, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
-            return Ok(n_clicks + n_parked);
+            return Ok(Written { n_new: n_clicks + n_parked, tally: Tally::default() });
         }
         let keys = (&self.click_keys, &self.customer_key);
         let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
+        facts_store::load_rooms(db, &mut facts, &messages, self.waiting_max).await?;
+        let receipts = messages.iter().map(|m| m.receipt_id).collect();
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
         let counts = facts.programs.values().any(|program| program.has_counters());
@@ -262,8 +275,9 @@ impl Settler {
         } else {
             decide::decide_all(&mut facts, messages)
         };
+        let tally = Tally::of(&decided, receipts);
         store::apply(db, decided, now).await?;
-        Ok(n_clicks + n_parked + n_messages)
+        Ok(Written { n_new: n_clicks + n_parked + n_messages, tally })
     }
 
     /// Settles messages outside of any stream: the demo program comes this way.
@@ -273,8 +287,10 @@ impl Settler {
             .map(|m| Item { entry: 0, position: 0, event: Event::Conversion(Box::new(m)) })
             .collect();
         let mut db = self.db.begin().await?;
-        self.write(&mut db, items.iter()).await?;
-        Ok(db.commit().await?)
+        let written = self.write(&mut db, items.iter()).await?;
+        db.commit().await?;
+        written.tally.count();
+        Ok(())
     }
 
     /// Settles clicks outside of any stream: the demo program comes this way.

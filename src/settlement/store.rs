@@ -14,8 +14,8 @@ use crate::db::DbTx;
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
-use crate::settlement::facts_store::columns;
-use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, settler};
+use crate::settlement::{Decided, Decision, Message, NewConversion, settler, waiting};
+use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
 pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Result<(), ApplyError> {
@@ -25,7 +25,8 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     let mut steps = Vec::new();
     let mut flags = Vec::new();
     let mut verdicts = Vec::new();
-    let mut waiting = Vec::new();
+    let mut waiting_now = Vec::new();
+    let mut turned_away: BTreeMap<String, Vec<ConversionRecord>> = BTreeMap::new();
     let mut admitted = Vec::new();
     for Decided { message, decision } in decided {
         match decision {
@@ -41,7 +42,10 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
             Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
                 verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
             }
-            Decision::Wait(key) => waiting.push((message, key)),
+            Decision::Wait(key) => waiting_now.push((message, key)),
+            Decision::TurnAway(why) => {
+                turned_away.entry(why).or_default().push(settler::record(&message));
+            }
             Decision::Admit(key) => admitted.push(key),
         }
     }
@@ -52,8 +56,11 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     }
     commission::store::apply(db, steps, now).await?;
     fraud::store::insert_flags(db, &flags, now).await?;
-    insert_waiting(db, &waiting).await?;
-    delete_admitted(db, &admitted).await?;
+    waiting::store::insert_waiting(db, &waiting_now, now).await?;
+    waiting::store::delete_admitted(db, &admitted).await?;
+    for (why, records) in turned_away {
+        waiting::store::insert_letters(db, &records, &why, now).await?;
+    }
     insert_verdicts(db, verdicts, now).await?;
     Ok(())
 }
@@ -226,53 +233,6 @@ async fn restate(
         wire::to_wire(report),
         message.sent_at,
         message.message_id,
-    )
-    .execute(db)
-    .await
-    .map(drop)
-}
-
-async fn insert_waiting(
-    db: &mut PgConnection,
-    waiting: &[(Arc<Message>, OrderKey)],
-) -> Result<(), sqlx::Error> {
-    for (message, key) in waiting {
-        let record = serde_json::to_value(settler::record(message))
-            .map_err(|e| sqlx::Error::Encode(e.into()))?;
-        sqlx::query!(
-            "insert into waiting_messages
-                 (program_id, order_namespace, event, dedup_ref, source_id, webhook_id, record,
-                  received_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)
-             on conflict on constraint waiting_messages_pkey do nothing",
-            key.program_id.0,
-            key.order_namespace,
-            key.event,
-            key.dedup_ref,
-            message.source_id.0,
-            message.message_id,
-            record,
-            message.received_at,
-        )
-        .execute(&mut *db)
-        .await?;
-    }
-    Ok(())
-}
-
-async fn delete_admitted(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let (programs, namespaces, events, refs) = columns(keys);
-    sqlx::query!(
-        "delete from waiting_messages w
-         where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))",
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
     )
     .execute(db)
     .await

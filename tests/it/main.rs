@@ -30,4 +30,6 @@ mod senders;
 mod service;
 mod settles_once;
 mod tidy;
+mod unattributed;
+mod waiting_room;
 mod webhooks;

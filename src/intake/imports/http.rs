@@ -35,8 +35,17 @@ use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact
 const TRIAL_ROWS_MAX: usize = 1_000;
 /// Lines of a download read at once.
 const DOWNLOAD_AT_ONCE: i64 = 2_000;
-const VERDICTS: [&str; 8] =
-    ["to_send", "sent", "refused", "settled", "duplicate", "conflict", "rejected", "waiting"];
+const VERDICTS: [&str; 9] = [
+    "to_send",
+    "sent",
+    "refused",
+    "settled",
+    "duplicate",
+    "conflict",
+    "rejected",
+    "waiting",
+    "dead_letter",
+];
 
 /// Adds the routes; before that of one conversion, whose address would take them.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -114,7 +123,7 @@ pub struct RowBody {
     /// Its number in the file; the header is line 1.
     pub line: i32,
     /// `to_send`, `sent`, `refused`, or what settlement said: `settled`, `duplicate`, `conflict`,
-    /// `rejected`, `waiting`.
+    /// `rejected`, `waiting`, `dead_letter`.
     pub verdict: String,
     /// The order that it names.
     pub order_id: Option<String>,
@@ -402,8 +411,8 @@ async fn get_import(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RowFilter {
-    /// Only these: `to_send`, `sent`, `refused`, `settled`, `duplicate`, `conflict`, `rejected` or
-    /// `waiting`.
+    /// Only these: `to_send`, `sent`, `refused`, `settled`, `duplicate`, `conflict`, `rejected`,
+    /// `waiting` or `dead_letter`.
     pub verdict: Option<String>,
     /// `json`, a page at a time, or `csv`, all of them.
     pub format: Option<String>,

@@ -16,14 +16,17 @@ use crate::account::audit_store::{self, Entry};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::ids::DeadLetterId;
+use crate::ids::{DeadLetterId, ReceiptId};
 use crate::intake::append_http::append;
 use crate::intake::letters::store::{self, Letter};
+use crate::settlement::waiting;
 use crate::stream::{PackedBatch, StreamEvent, unpack};
 use crate::web::fields::{Mistakes, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact};
 
 const STATUSES: [&str; 2] = ["waiting", "replayed"];
+/// What a letter without a place in the stream came from.
+const WAITING_ROOM: &str = "waiting room";
 const NOT_STORED: &str = "The event could not be stored; replay it again.";
 
 /// Adds the routes.
@@ -53,7 +56,7 @@ pub struct LetterBody {
     pub kind: &'static str,
     /// Why it could not be settled.
     pub error: String,
-    /// Where it came from: stream, entry, place within the entry.
+    /// Where it came from: stream, entry, place within the entry; or `waiting room`.
     #[schema(example = "trb:{0}:events 1795342504000-0 record 0")]
     pub position: String,
     /// When that was found.
@@ -81,12 +84,12 @@ impl LetterBody {
             Some(Ok(StreamEvent::Parked(_))) => "parked",
             Some(Err(_)) | None => "unknown",
         };
-        let Letter { prefix, shard, ms, seq, record, .. } = &letter;
+        let position = position(&letter).unwrap_or_else(|| WAITING_ROOM.to_owned());
         Self {
             id: letter.dead_letter_id,
             status: STATUSES[usize::from(letter.replayed_at.is_some())],
             kind,
-            position: format!("{prefix}:{{{shard}}}:events {ms}-{seq} record {record}"),
+            position,
             error: letter.error,
             created_at: letter.created_at,
             replayed_at: letter.replayed_at,
@@ -106,6 +109,14 @@ impl LetterBody {
         let bytes = Some(STANDARD.encode(&letter.bytes));
         Self { record, bytes, ..Self::new(letter) }
     }
+}
+
+/// Returns where in the stream a letter came from.
+fn position(letter: &Letter) -> Option<String> {
+    let Letter { prefix, shard, ms, seq, record, .. } = letter;
+    let (prefix, shard, ms) = (prefix.as_ref()?, (*shard)?, (*ms)?);
+    let (seq, record) = ((*seq)?, (*record)?);
+    Some(format!("{prefix}:{{{shard}}}:events {ms}-{seq} record {record}"))
 }
 
 /// Refuses a key of some programs: a dead letter may be of any.
@@ -159,6 +170,20 @@ async fn get_letter(
     Ok(HttpResponse::Ok().json(LetterBody::whole(letter)))
 }
 
+/// Forgets that the message was given up. This holds before the event is sent: settlement would
+/// take it for one that is answered. Where sending fails, the letter is still there to be replayed.
+async fn reopen(app: &App, id: DeadLetterId) -> Result<(), Problem> {
+    transact(&app.db, async move |db| {
+        let found = store::lock(db, id).await?;
+        let Some(letter) = found.filter(|l| l.replayed_at.is_none()) else { return Ok(()) };
+        if let Some(Ok(StreamEvent::Conversion(record))) = unpack(&letter.bytes).next() {
+            waiting::store::reopen(db, ReceiptId(record.receipt)).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Sends an event to settlement again, after what was wrong is mended. Asking twice sends it once.
 #[utoipa::path(tag = "conversions", responses(
     (status = 200, body = LetterBody), (status = 404, body = ProblemBody),
@@ -171,6 +196,7 @@ async fn replay_letter(
 ) -> Result<HttpResponse, Problem> {
     check_reach(&caller)?;
     let id: DeadLetterId = path_id(&id)?;
+    reopen(&app, id).await?;
     let (now, shared) = (app.clock.now(), app.clone());
     let letter = transact(&app.db, async move |db| {
         let found = store::lock(db, id).await?;

@@ -10,16 +10,16 @@ use crate::ids::DeadLetterId;
 pub struct Letter {
     /// Key of the row.
     pub dead_letter_id: DeadLetterId,
-    /// First part of the keys of the stream it came from.
-    pub prefix: String,
+    /// First part of the keys of the stream it came from; none for what waited for its conversion.
+    pub prefix: Option<String>,
     /// Which part of that stream.
-    pub shard: i32,
+    pub shard: Option<i32>,
     /// The entry that it came in: milliseconds of its id.
-    pub ms: i64,
+    pub ms: Option<i64>,
     /// The entry that it came in: number within that millisecond.
-    pub seq: i64,
+    pub seq: Option<i64>,
     /// Its place within the entry.
-    pub record: i32,
+    pub record: Option<i32>,
     /// A whole entry that holds this event alone.
     pub bytes: Vec<u8>,
     /// Why it could not be settled.

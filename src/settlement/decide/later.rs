@@ -11,7 +11,8 @@ use crate::conversion::MessageType;
 use crate::money::Money;
 use crate::settlement::decide::{hand, price_facts, verdict};
 use crate::settlement::facts::{ConversionFacts, Facts};
-use crate::settlement::{Decision, Message, Verdict};
+use crate::settlement::waiting::Room;
+use crate::settlement::{Decision, Message, OrderKey, Verdict};
 
 /// Why a message about a known conversion has no effect.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,7 @@ enum NoEffect {
 pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
     let key = facts.order_key(message);
     let Some(conversion) = facts.conversions.get(&key) else {
-        let reason = Some("its conversion has not come yet".to_owned());
-        return vec![Decision::Wait(key), verdict(Verdict::Waiting, reason, None, false)];
+        return wait(facts, key);
     };
     let id = Some(conversion.conversion_id);
     let effect = match message.report.message_type {
@@ -55,6 +55,16 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         }
         Err(e) => vec![verdict(Verdict::Rejected, Some(e.to_string()), id, false)],
     }
+}
+
+/// Lets a message wait, or turns it away where no place is left.
+fn wait(facts: &Facts, key: OrderKey) -> Vec<Decision> {
+    if let Some(why) = facts.rooms.get(&key.program_id).and_then(Room::refusal) {
+        let told = verdict(Verdict::DeadLetter, Some(why.clone()), None, false);
+        return vec![Decision::TurnAway(why), told];
+    }
+    let reason = Some("its conversion has not come yet".to_owned());
+    vec![Decision::Wait(key), verdict(Verdict::Waiting, reason, None, false)]
 }
 
 /// Returns the reason code that a shop named; its own words stay in the history.

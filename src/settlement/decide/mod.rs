@@ -60,7 +60,8 @@ fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) 
             | Decision::Commission(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
-            | Decision::Wait(_) => None,
+            | Decision::Wait(_)
+            | Decision::TurnAway(_) => None,
         })
         .flatten()
         .collect();

@@ -82,6 +82,7 @@ impl Shop {
             messages: HashMap::new(),
             receipts: HashSet::new(),
             waiting: HashMap::new(),
+            rooms: HashMap::new(),
             pricing: PricingFacts::default(),
             fraud: FraudFacts::new(Key([5; 32])),
         }

@@ -69,6 +69,9 @@ impl Answer {
     }
 }
 
+/// Settings that a story changes.
+type Settings = &'static [(&'static str, &'static str)];
+
 /// The service under test, with a key for each role.
 pub struct TestApp {
     running: Option<Running>,
@@ -81,6 +84,7 @@ pub struct TestApp {
     pub finance_key: ApiKey,
     pub approver_key: ApiKey,
     expected_dead_letters: i64,
+    settings: Settings,
     redis: Wire,
     postgres: Wire,
     client: awc::Client,
@@ -118,11 +122,20 @@ impl TestApp {
         Self::start_on(database, tempfile::tempdir().unwrap()).await
     }
 
+    /// Starts with settings other than the usual ones.
+    pub async fn start_with(settings: Settings) -> Self {
+        Self::build(create_database().await, tempfile::tempdir().unwrap(), settings).await
+    }
+
     /// Starts on a database and a folder that an earlier app may have left.
     pub async fn start_on(database: Database, dir: TempDir) -> Self {
+        Self::build(database, dir, &[]).await
+    }
+
+    async fn build(database: Database, dir: TempDir, settings: Settings) -> Self {
         let (redis, postgres) = (redis_wire(), postgres_wire(&database));
         let clock = Clock::manual("2026-11-22T10:00:00Z".parse().unwrap());
-        let config = config(&database, &redis, &postgres, dir.path().to_owned());
+        let config = config(&database, &redis, &postgres, dir.path().to_owned(), settings);
         let app = App::build(config, clock.clone()).unwrap();
         let mut keys = Vec::new();
         for role in [Role::Admin, Role::Manager, Role::Finance, Role::Approver] {
@@ -142,6 +155,7 @@ impl TestApp {
             finance_key: next_key(),
             approver_key: next_key(),
             expected_dead_letters: 0,
+            settings,
             redis,
             postgres,
             client: awc::Client::builder().disable_redirects().timeout(PATIENCE).finish(),
@@ -397,7 +411,7 @@ impl TestApp {
     pub async fn start_again(&mut self) {
         assert!(self.running.is_none(), "it runs");
         let dir = self.dir.path().to_owned();
-        let config = config(&self.database, &self.redis, &self.postgres, dir);
+        let config = config(&self.database, &self.redis, &self.postgres, dir, self.settings);
         let app = App::build(config, self.clock.clone()).unwrap();
         let running = roles::start(app).await.unwrap();
         self.base = address(running.public_address);
@@ -428,7 +442,13 @@ fn postgres_wire(database: &Database) -> Wire {
     Wire::to(&PathBuf::from(host).join(&name), &name)
 }
 
-fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> Config {
+fn config(
+    database: &Database,
+    redis: &Wire,
+    postgres: &Wire,
+    dir: PathBuf,
+    settings: Settings,
+) -> Config {
     let mut service_url = Url::parse(&database.service_url).unwrap();
     service_url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
     // A service that starts again on its database finds its stream.
@@ -452,7 +472,7 @@ fn config(database: &Database, redis: &Wire, postgres: &Wire, dir: PathBuf) -> C
             "TRIBUTARY_SECRETS_KEY" => DEV_SECRETS_KEY.to_owned(),
             "TRIBUTARY_WORKERS" => "1".to_owned(),
             "TRIBUTARY_DB_POOL" => "8".to_owned(),
-            _ => return None,
+            _ => return settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()),
         })
     })
     .unwrap()

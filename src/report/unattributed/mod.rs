@@ -1,0 +1,337 @@
+//! `unattributed`: conversions that are nobody's, why, and what came closest.
+//!
+//! What a row calls nearest is evidence, not a verdict: a click that was too old, one that a damaged
+//! click id names, or the partner who brought the same customer before. Trial runs are left out;
+//! an order that a claim gave to somebody is no longer nobody's.
+
+mod miss;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use self::miss::Miss;
+use super::money_cell;
+use super::rows::{PageSize, Rows, Summary, collect};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use crate::click::click_id::ClickId;
+use crate::clock::Timestamp;
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ReceiptId, SourceId};
+
+/// The report.
+#[derive(Debug)]
+pub struct Unattributed;
+
+/// Attributions that name somebody; every other one is a reason why nobody is named.
+const SOMEBODYS: [&str; 3] = ["click", "coupon", "customer"];
+
+const COLUMNS: &[Column] = &[
+    Kind::Text.named("conversion_id"),
+    Kind::Text.named("event"),
+    Kind::Text.named("order_id"),
+    Kind::Time.named("occurred_at"),
+    Kind::Time.named("received_at"),
+    Kind::Text.named("source_id"),
+    Kind::Text.named("source_name"),
+    Kind::Text.named("channel"),
+    Kind::Text.named("trust"),
+    Kind::Money.named("amount"),
+    Kind::Money.named("amount_refunded"),
+    Kind::Money.named("lost_value"),
+    Kind::Text.named("currency"),
+    Kind::Text.named("reason"),
+    Kind::Text.named("explanation"),
+    Kind::Text.named("nearest"),
+    Kind::Text.named("nearest_partner_id"),
+    Kind::Text.named("nearest_partner_name"),
+    Kind::Int.named("nearest_link_number"),
+    Kind::Time.named("clicked_at"),
+    Kind::Int.named("days_too_late"),
+    Kind::Text.named("coupon_code"),
+    Kind::Text.named("receipt_id"),
+];
+
+/// Reasons with totals of their own: the code, and the names of count and value. What has another
+/// code is in the last line.
+const REASONS: &[(&str, &str, &str)] = &[
+    ("no_click", "no_click", "no_click_value"),
+    ("bad_click_id", "bad_click_id", "bad_click_id_value"),
+    ("outside_window", "outside_window", "outside_window_value"),
+    ("before_click", "before_click", "before_click_value"),
+    ("not_enrolled", "not_enrolled", "not_enrolled_value"),
+    ("other_program", "other_program", "other_program_value"),
+    ("", "other_reason", "other_reason_value"),
+];
+
+/// Messages that had no effect: what became of them, and the name of their total.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("rejected", "messages_rejected"),
+    ("conflict", "messages_in_conflict"),
+    ("waiting", "messages_waiting"),
+    ("dead_letter", "messages_given_up"),
+];
+
+impl Report for Unattributed {
+    fn name(&self) -> &'static str {
+        "unattributed"
+    }
+
+    fn description(&self) -> &'static str {
+        "Conversions that are nobody's, why, and what came closest."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
+        Box::pin(async move {
+            let window_days = load_window(db, params).await?;
+            let (mut size, mut after) = (PageSize::first(), (params.window.from, Uuid::nil()));
+            let mut totals = Totals::default();
+            loop {
+                let found = load(db, params, after, size.rows()).await?;
+                let is_last = size.is_last(found.len());
+                after = found.last().map_or(after, |r| (r.occurred_at, r.conversion_id.0));
+                let near = load_near(db, params, &found).await?;
+                let mut page = Vec::with_capacity(found.len());
+                for one in found {
+                    totals.add(&one)?;
+                    page.push(row(one, &near, window_days, params));
+                }
+                rows.take(page).await?;
+                if is_last {
+                    break;
+                }
+            }
+            Ok(totals.summary(&load_without_effect(db, params).await?, params))
+        })
+    }
+}
+
+struct Row {
+    conversion_id: ConversionId,
+    event: String,
+    order_id: Option<String>,
+    occurred_at: Timestamp,
+    received_at: Timestamp,
+    source_id: SourceId,
+    source_name: String,
+    channel: String,
+    trust: String,
+    amount_minor: Option<i64>,
+    refunded_minor: i64,
+    attribution: String,
+    click_id: Option<String>,
+    coupon_code: Option<String>,
+    partner_id: Option<PartnerId>,
+    link_number: Option<i64>,
+    click_at: Option<Timestamp>,
+    receipt_id: ReceiptId,
+    customer_of: Option<PartnerId>,
+    customer_since: Option<Timestamp>,
+}
+
+impl Row {
+    /// Returns what the customer paid and kept.
+    fn lost(&self) -> Option<i64> {
+        Some(self.amount_minor?.saturating_sub(self.refunded_minor).max(0))
+    }
+
+    /// Returns what its click id says, whoever signed it.
+    fn claimed(&self) -> Option<ClickId> {
+        self.click_id.as_deref().and_then(ClickId::unverified)
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    n_rows: i64,
+    lost_minor: i64,
+    by_reason: [(i64, i64); REASONS.len()],
+}
+
+impl Totals {
+    fn add(&mut self, row: &Row) -> Result<(), ReportError> {
+        let does_not_fit = || ReportError::BadFigure("a total does not fit".to_owned());
+        let lost = row.lost().unwrap_or(0);
+        let place = REASONS.iter().position(|(code, ..)| *code == row.attribution);
+        let (n, minor) = &mut self.by_reason[place.unwrap_or(REASONS.len() - 1)];
+        (self.n_rows, *n) = (self.n_rows + 1, *n + 1);
+        *minor = minor.checked_add(lost).ok_or_else(does_not_fit)?;
+        self.lost_minor = self.lost_minor.checked_add(lost).ok_or_else(does_not_fit)?;
+        Ok(())
+    }
+
+    fn summary(&self, without_effect: &HashMap<String, i64>, params: &Params) -> Summary {
+        let money = |minor| money_cell(minor, params.currency);
+        let mut told =
+            vec![("conversions", Cell::Int(self.n_rows)), ("lost_value", money(self.lost_minor))];
+        for ((_, count, value), (n, minor)) in REASONS.iter().zip(self.by_reason) {
+            told.extend([(*count, Cell::Int(n)), (*value, money(minor))]);
+        }
+        let n_of = |status| Cell::Int(without_effect.get(status).copied().unwrap_or(0));
+        told.extend(WITHOUT_EFFECT.map(|(status, name)| (name, n_of(status))));
+        told
+    }
+}
+
+async fn load_window(db: &mut PgConnection, params: &Params) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select attribution_window_days from programs where program_id = $1",
+        params.program_id.0,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Loads the rows after a place, in the order in which they happened.
+async fn load(
+    db: &mut PgConnection,
+    params: &Params,
+    (after_at, after_id): (Timestamp, Uuid),
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_file_as!(
+        Row,
+        "src/report/unattributed/rows.sql",
+        params.program_id.0,
+        params.currency.code(),
+        after_at,
+        after_id,
+        params.window.to,
+        limit,
+        &SOMEBODYS.map(str::to_owned)[..],
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// What the rows of a page come close to.
+struct Near {
+    names: BTreeMap<PartnerId, String>,
+    numbers: HashMap<PartnerNo, PartnerId>,
+    /// Clicks on record.
+    clicks: HashSet<Uuid>,
+}
+
+async fn load_near(
+    db: &mut PgConnection,
+    params: &Params,
+    rows: &[Row],
+) -> Result<Near, sqlx::Error> {
+    let claimed: Vec<ClickId> = rows.iter().filter_map(Row::claimed).collect();
+    let partners: Vec<Uuid> =
+        rows.iter().flat_map(|r| [r.partner_id, r.customer_of]).flatten().map(|p| p.0).collect();
+    let numbers: Vec<i64> = claimed.iter().map(|c| i64::from(c.partner.0)).collect();
+    let found = sqlx::query!(
+        r#"select partner_id as "partner_id: PartnerId", number, name
+           from partners
+           where partner_id = any($1) or number = any($2)"#,
+        &partners,
+        &numbers,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let clicks = sqlx::query_scalar!(
+        r#"select c.click_id
+           from unnest($2::date[], $3::uuid[]) as n (day, click_id)
+           join clicks c on c.program_id = $1 and c.day = n.day and c.click_id = n.click_id"#,
+        params.program_id.0,
+        &claimed.iter().map(ClickId::day).collect::<Vec<_>>(),
+        &claimed.iter().map(ClickId::to_uuid).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let no = |number| PartnerNo(u32::try_from(number).unwrap_or(0));
+    Ok(Near {
+        numbers: found.iter().map(|r| (no(r.number), r.partner_id)).collect(),
+        names: found.into_iter().map(|r| (r.partner_id, r.name)).collect(),
+        clicks: clicks.into_iter().collect(),
+    })
+}
+
+/// Counts the messages of the time that had no effect, by what became of them.
+async fn load_without_effect(
+    db: &mut PgConnection,
+    params: &Params,
+) -> Result<HashMap<String, i64>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select status, count(*) as "n!"
+           from webhook_messages
+           where program_id = $1 and received_at >= $2 and received_at < $3
+             and status in ('rejected', 'conflict', 'waiting', 'dead_letter')
+           group by status"#,
+        params.program_id.0,
+        params.window.from,
+        params.window.to,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.status, r.n)).collect())
+}
+
+fn row(r: Row, near: &Near, window_days: i32, params: &Params) -> Vec<Cell> {
+    let claimed = r.claimed();
+    let of_click = r.partner_id.or_else(|| near.numbers.get(&claimed?.partner).copied());
+    let click_at = r.click_at.or(of_click.and(claimed.map(|c| c.at)));
+    let link_number = r.link_number.or(of_click.and(claimed.map(|c| i64::from(c.link.0))));
+    let (nearest, partner) = match (of_click, r.customer_of) {
+        (Some(partner), _) => ("click", Some(partner)),
+        (None, Some(partner)) => ("customer", Some(partner)),
+        (None, None) => ("", None),
+    };
+    let miss = Miss {
+        reason: &r.attribution,
+        window_days,
+        after_click: click_at.map(|at| r.occurred_at - at),
+        is_click_on_record: claimed.is_some_and(|c| near.clicks.contains(&c.to_uuid())),
+        coupon: r.coupon_code.as_deref(),
+        customer_since: r.customer_since.filter(|_| r.customer_of == partner),
+    };
+    let explanation = miss.sentence();
+    let days_too_late = miss.days_too_late().filter(|_| r.attribution == "outside_window");
+    let money = |minor| money_cell(minor, params.currency);
+    let name = partner.and_then(|p| near.names.get(&p)).cloned();
+    let lost = r.lost();
+    vec![
+        Cell::text(r.conversion_id),
+        Cell::Text(r.event),
+        Cell::or_empty(r.order_id, Cell::Text),
+        Cell::Time(r.occurred_at),
+        Cell::Time(r.received_at),
+        Cell::text(r.source_id),
+        Cell::Text(r.source_name),
+        Cell::Text(r.channel),
+        Cell::Text(r.trust),
+        Cell::or_empty(r.amount_minor, money),
+        Cell::or_empty(r.amount_minor.map(|_| r.refunded_minor), money),
+        Cell::or_empty(lost, money),
+        Cell::or_empty(r.amount_minor.map(|_| params.currency), Cell::text),
+        Cell::Text(r.attribution),
+        Cell::Text(explanation),
+        Cell::or_empty(partner.map(|_| nearest), Cell::text),
+        Cell::or_empty(partner, Cell::text),
+        Cell::or_empty(name, Cell::Text),
+        Cell::or_empty(link_number, Cell::Int),
+        Cell::or_empty(click_at, Cell::Time),
+        Cell::or_empty(days_too_late, Cell::Int),
+        Cell::or_empty(r.coupon_code, Cell::Text),
+        Cell::text(r.receipt_id),
+    ]
+}

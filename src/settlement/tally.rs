@@ -1,0 +1,70 @@
+//! What a settled batch adds to the counters of `/metrics`, once it holds.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::ids::ReceiptId;
+use crate::metrics as metric;
+use crate::settlement::attribution::Attribution;
+use crate::settlement::{Decided, Decision};
+
+/// Figures of a batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// New conversions that are nobody's, by the way they came.
+    unattributed: BTreeMap<String, u64>,
+    n_admitted: u64,
+    n_turned_away: u64,
+}
+
+impl Tally {
+    /// Sums what was decided of the messages with these receipts.
+    pub(super) fn of(decided: &[Decided], receipts: HashSet<ReceiptId>) -> Self {
+        let (mut tally, mut unheard) = (Self::default(), receipts);
+        for Decided { message, decision } in decided {
+            match decision {
+                Decision::Record(new) if is_nobodys(new.attribution) => {
+                    *tally.unattributed.entry(message.channel.clone()).or_default() += 1;
+                }
+                // Each message of the batch has one verdict; another one ends a wait.
+                Decision::Verdict { .. } => {
+                    tally.n_admitted += u64::from(!unheard.remove(&message.receipt_id));
+                }
+                Decision::TurnAway(_) => tally.n_turned_away += 1,
+                Decision::Record(_)
+                | Decision::Refund { .. }
+                | Decision::Restate { .. }
+                | Decision::Commission(_)
+                | Decision::Flag(_)
+                | Decision::Wait(_)
+                | Decision::Admit(_) => {}
+            }
+        }
+        tally
+    }
+
+    /// Adds the figures to the counters.
+    pub(super) fn count(self) {
+        for (channel, n) in self.unattributed {
+            let result = "unattributed";
+            metrics::counter!(metric::CONVERSIONS, "channel" => channel, "result" => result)
+                .increment(n);
+        }
+        for (result, n) in [("admitted", self.n_admitted), ("turned_away", self.n_turned_away)] {
+            if n > 0 {
+                metrics::counter!(metric::WAITING_ROOM_VERDICTS, "result" => result).increment(n);
+            }
+        }
+    }
+}
+
+fn is_nobodys(attribution: Attribution) -> bool {
+    match attribution {
+        Attribution::Click { .. } => false,
+        Attribution::NoClick
+        | Attribution::BadClickId
+        | Attribution::OutsideWindow { .. }
+        | Attribution::BeforeClick { .. }
+        | Attribution::OtherProgram
+        | Attribution::NotEnrolled { .. } => true,
+    }
+}
