@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::intake::known::LookUp;
+use crate::intake::rate::Rates;
 use crate::link::token::LinkKeys;
 use crate::outbound::deliverer::Deliverer;
 use crate::outbound::mail::{Mailer, Post};
@@ -43,6 +44,8 @@ pub struct App {
     pub db: Db,
     /// Finds the messages of conversion sources that came before.
     pub known: Arc<LookUp>,
+    /// How fast each conversion source sends.
+    pub rates: Rates,
     /// Places for requests that wait for their verdict.
     pub waits: Arc<Semaphore>,
     /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
@@ -114,6 +117,7 @@ impl App {
             config,
             clock,
             known: Arc::new(LookUp::new(db.clone())),
+            rates: Rates::default(),
             waits,
             db,
             background_db,

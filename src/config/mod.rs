@@ -84,6 +84,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests that may wait for their verdict at one time.
     pub wait_max: usize,
+    /// Requests that a source without a rate of its own may send in a second.
+    pub source_rate: u32,
     /// How long a message waits for its conversion, in hours.
     pub waiting_room_hours: u64,
     /// Messages of one program that may wait for their conversion.
@@ -205,6 +207,7 @@ impl Config {
             webhook_max_bytes: r
                 .read("TRIBUTARY_WEBHOOK_MAX_BYTES", parse::number(1024..=1_048_576)),
             wait_max: r.read("TRIBUTARY_WAIT_MAX", parse::number(0..=100_000)),
+            source_rate: r.read("TRIBUTARY_SOURCE_RATE", parse::number(1..=1_000_000)),
             waiting_room_hours: r.read("TRIBUTARY_WAITING_ROOM_H", parse::number(1..=8760)),
             waiting_room_max: r.read("TRIBUTARY_WAITING_ROOM_MAX", parse::number(0..=100_000_000)),
             trusted_proxies: r

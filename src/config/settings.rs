@@ -95,6 +95,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("TRIBUTARY_WEBHOOK_TOLERANCE_S", Default("300"), "s", "1–3600", "How far a webhook's timestamp may be from now, either way."),
     plain("TRIBUTARY_WEBHOOK_MAX_BYTES", Default("65536"), "bytes", "1024–1048576", "Body of a webhook, at most."),
     plain("TRIBUTARY_WAIT_MAX", Default("256"), "requests", "0–100000", "Messages sent with ?wait=1 that may wait for their verdict at one time; above that they are answered at once."),
+    plain("TRIBUTARY_SOURCE_RATE", Default("10000"), "requests/s", "1–1000000", "What one conversion source may send to this process where it has no rate of its own; above that it hears 429."),
     plain("TRIBUTARY_WAITING_ROOM_H", Default("48"), "h", "1–8760", "How long a message waits for its conversion; then it is a dead letter."),
     plain("TRIBUTARY_WAITING_ROOM_MAX", Default("1000000"), "messages", "0–100000000", "Messages of one program that may wait for their conversion; above that they are dead letters at once."),
     plain("TRIBUTARY_TRUSTED_PROXIES", Optional, "", "addresses or address/prefix, separated by commas", "Proxies whose Forwarded and X-Forwarded-For are believed; none by default."),

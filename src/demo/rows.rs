@@ -143,6 +143,7 @@ async fn make_source(
         name: "Demo Shop checkout".to_owned(),
         status: "active".to_owned(),
         order_namespace: String::new(),
+        requests_per_second: None,
         created_at: now,
     };
     program::source_store::insert_source(db, &source).await?;

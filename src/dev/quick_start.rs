@@ -127,6 +127,7 @@ async fn seed_program(app: &App, db: &mut DbTx, tour: &mut Tour) -> anyhow::Resu
         name: "Example shop".to_owned(),
         status: "active".to_owned(),
         order_namespace: String::new(),
+        requests_per_second: None,
         created_at: now,
     };
     source_store::insert_source(db, &source).await?;

@@ -11,6 +11,7 @@ pub mod letters;
 pub mod manual_http;
 pub mod parked_http;
 pub mod postback_http;
+pub mod rate;
 pub mod sending;
 pub mod store;
 pub mod tester_http;

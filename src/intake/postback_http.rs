@@ -4,6 +4,8 @@
 //! or known, else the parameter, the reason and the fix. A key in an address is read by logs and
 //! browsers, so it is believed less than a signature: it approves nothing.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use actix_web::web::{Data, Path, Payload};
@@ -24,12 +26,16 @@ use crate::conversion::postback::{
 use crate::ids::ReceiptId;
 use crate::intake::known::{Known, Makes, Question};
 use crate::intake::sending::Sending;
-use crate::intake::webhook::http::{find_source, live_secrets};
+use crate::intake::webhook::http::{WAIT_MS_DEFAULT, WAIT_MS_MAX, find_source, live_secrets};
+use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::snapshot::SourceTerms;
 use crate::stream::batcher::Batcher;
 use crate::web::body::read;
 
+/// Parameters that say how to answer. No profile has a meaning for them; they are not kept either.
+const WAIT: &str = "wait";
+const WAIT_MS: &str = "wait_ms";
 /// Longest form that a postback may send.
 const FORM_MAX_BYTES: usize = 16 * 1024;
 /// The receipt, for `GET /v1/receipts/{receipt}`.
@@ -40,15 +46,24 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(take_query).service(take_form);
 }
 
+/// A postback that is durable or known.
+struct Taken {
+    receipt: Option<ReceiptId>,
+    /// What became of it, where the tracker waits for that.
+    verdict: Option<String>,
+}
+
 /// Why a postback is not taken: the status and the line.
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) line: String,
+    retry_after_s: Option<u32>,
 }
 
 impl Refused {
     fn new(status: StatusCode, line: impl Into<String>) -> Self {
-        Self { status, line: line.into() }
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
+        Self { status, line: line.into(), retry_after_s }
     }
 }
 
@@ -70,6 +85,8 @@ impl From<Refusal> for Refused {
         (status = 409, content_type = "text/plain", body = String,
             description = "The order is known with other content."),
         (status = 410, content_type = "text/plain", body = String),
+        (status = 429, content_type = "text/plain", body = String,
+            description = "The source sends too fast; `Retry-After` says when to send it again."),
         (status = 503, content_type = "text/plain", body = String)))]
 #[get("/postback/{source_id}")]
 async fn take_query(
@@ -78,7 +95,7 @@ async fn take_query(
     req: HttpRequest,
     source_id: Path<String>,
 ) -> HttpResponse {
-    answer(receive(&app, &batcher, &req, &source_id, "").await)
+    answer(&receive(&app, &batcher, &req, &source_id, "").await)
 }
 
 /// Takes a postback in a form.
@@ -92,6 +109,8 @@ async fn take_query(
         (status = 409, content_type = "text/plain", body = String),
         (status = 410, content_type = "text/plain", body = String),
         (status = 413, content_type = "text/plain", body = String),
+        (status = 429, content_type = "text/plain", body = String,
+            description = "The source sends too fast; `Retry-After` says when to send it again."),
         (status = 503, content_type = "text/plain", body = String)))]
 #[post("/postback/{source_id}")]
 async fn take_form(
@@ -105,7 +124,7 @@ async fn take_form(
         Ok(form) => receive(&app, &batcher, &req, &source_id, &form).await,
         Err(refused) => Err(refused),
     };
-    answer(done)
+    answer(&done)
 }
 
 async fn read_form(req: &HttpRequest, payload: Payload) -> Result<String, Refused> {
@@ -123,34 +142,37 @@ async fn read_form(req: &HttpRequest, payload: Payload) -> Result<String, Refuse
     Err(Refused::new(StatusCode::BAD_REQUEST, line))
 }
 
-fn answer(done: Result<Option<ReceiptId>, Refused>) -> HttpResponse {
-    let (status, line, result) = match &done {
-        Ok(_) => (StatusCode::OK, "OK", "accepted"),
-        Err(Refused { status, line }) if *status == StatusCode::CONFLICT => {
-            (*status, line.as_str(), "conflict")
+fn answer(done: &Result<Taken, Refused>) -> HttpResponse {
+    let (status, line, result) = match done {
+        Ok(Taken { verdict: Some(verdict), .. }) => {
+            (StatusCode::OK, format!("OK {verdict}"), "accepted")
         }
-        Err(Refused { status, line }) => (*status, line.as_str(), "rejected"),
+        Ok(Taken { verdict: None, .. }) => (StatusCode::OK, "OK".to_owned(), "accepted"),
+        Err(Refused { status, line, .. }) if *status == StatusCode::CONFLICT => {
+            (*status, line.clone(), "conflict")
+        }
+        Err(Refused { status, line, .. }) => (*status, line.clone(), "rejected"),
     };
     metrics::counter!(metric::CONVERSIONS, "channel" => "postback", "result" => result)
         .increment(1);
     let mut response = HttpResponse::build(status);
     response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8");
-    if let Ok(Some(receipt)) = &done {
+    if let Ok(Taken { receipt: Some(receipt), .. }) = done {
         response.insert_header((RECEIPT, receipt.to_string()));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((RETRY_AFTER, 5));
+    if let Err(Refused { retry_after_s: Some(seconds), .. }) = done {
+        response.insert_header((RETRY_AFTER, *seconds));
     }
     response.body(format!("{line}\n"))
 }
 
 async fn receive(
-    app: &App,
+    app: &Data<App>,
     batcher: &Batcher,
     req: &HttpRequest,
     source_id: &str,
     form: &str,
-) -> Result<Option<ReceiptId>, Refused> {
+) -> Result<Taken, Refused> {
     if is_speculative(req) {
         let line = "a browser fetched ahead; nothing was done";
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, line));
@@ -158,12 +180,26 @@ async fn receive(
     let source = find_source(app, source_id).map_err(|problem| {
         Refused::new(problem.code().status(), format!("{}.", problem.code().title()))
     })?;
+    let wait = read_wait(req.query_string(), form)?;
     let now = app.clock.now();
     let postback = read_parameters(parameters(req.query_string(), form), &source.postback)?;
     let belief = believe(app, &source, &postback, now)?;
+    check_rate(app, &source, now)?;
     let planned = plan(&postback, &source.postback, belief, &app.customer_key, now)?;
     check_attributable(app, &planned)?;
-    take_in(app, batcher, &source, &postback, belief, planned, now).await
+    let sending = sending(&source, belief, now);
+    let is_parked = matches!(postback.event, EventName::Unmapped(_));
+    let receipts = take_in(app, batcher, &source, is_parked, &sending, planned).await?;
+    let receipt = receipts.last().copied();
+    // What is parked waits for a person.
+    let verdict = match (wait.filter(|_| !is_parked), receipt) {
+        (None, _) => None,
+        (Some(_), None) => Some("duplicate".to_owned()),
+        (Some(limit), Some(last)) => {
+            verdicts(app, &receipts, limit).await.remove(&last).map(|row| row.status)
+        }
+    };
+    Ok(Taken { receipt, verdict })
 }
 
 /// Returns the parameters of a query and a form, decoded.
@@ -172,7 +208,43 @@ pub(super) fn parameters<'a>(
     form: &'a str,
 ) -> impl Iterator<Item = (String, String)> + 'a {
     let decode = |text: &'a str| url::form_urlencoded::parse(text.as_bytes()).into_owned();
-    decode(query).chain(decode(form))
+    decode(query).chain(decode(form)).filter(|(name, _)| name != WAIT && name != WAIT_MS)
+}
+
+/// Returns how long the tracker waits for the verdict.
+fn read_wait(query: &str, form: &str) -> Result<Option<Duration>, Refused> {
+    let bad = |line: &str| Refused::new(StatusCode::BAD_REQUEST, line);
+    let (mut waits, mut wait_ms) = (false, WAIT_MS_DEFAULT);
+    let decode = |text| url::form_urlencoded::parse(str::as_bytes(text));
+    for (name, value) in decode(query).chain(decode(form)) {
+        match (&*name, &*value) {
+            (WAIT, "1" | "true") => waits = true,
+            (WAIT, "" | "0" | "false") => waits = false,
+            (WAIT, _) => return Err(bad("wait: must be 1 or 0; leave it out to hear OK at once")),
+            (WAIT_MS, "") => {}
+            (WAIT_MS, value) => {
+                wait_ms =
+                    value.parse().ok().filter(|ms| *ms <= WAIT_MS_MAX).ok_or_else(|| {
+                        bad("wait_ms: must be 0 to 5000; 2000 where it is left out")
+                    })?;
+            }
+            (_, _) => {}
+        }
+    }
+    Ok(waits.then(|| Duration::from_millis(wait_ms)))
+}
+
+/// Refuses a source that sends faster than it may, webhooks and postbacks together.
+fn check_rate(app: &App, source: &SourceTerms, now: Timestamp) -> Result<(), Refused> {
+    let rate = source.requests_per_second.unwrap_or(app.config.source_rate);
+    app.rates.take(source.source_id, rate, now).map_err(|seconds| {
+        let line = format!(
+            "source: may send {rate} requests in a second; nothing was stored, send it again in \
+             {seconds} s"
+        );
+        let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, line);
+        Refused { retry_after_s: Some(seconds), ..refused }
+    })
 }
 
 /// A GET that does something must not be done by a browser that only looks ahead.
@@ -251,18 +323,16 @@ pub(super) fn sending(source: &SourceTerms, belief: Belief, now: Timestamp) -> S
     }
 }
 
+/// Makes what is not known durable; returns the receipts, that of the last message last.
 async fn take_in(
     app: &App,
     batcher: &Batcher,
     source: &SourceTerms,
-    postback: &Postback,
-    belief: Belief,
+    is_parked: bool,
+    sending: &Sending,
     planned: Vec<Planned>,
-    now: Timestamp,
-) -> Result<Option<ReceiptId>, Refused> {
-    let is_parked = matches!(postback.event, EventName::Unmapped(_));
+) -> Result<Vec<ReceiptId>, Refused> {
     let is_move = planned.len() > 1;
-    let sending = sending(source, belief, now);
     let mut records = Vec::new();
     for one in planned {
         let known = app.known.ask(question(source, &one)).await;
@@ -279,15 +349,16 @@ async fn take_in(
             }
         }
     }
-    let Some(last) = records.last() else { return Ok(None) };
-    let receipt = ReceiptId(last.receipt);
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
     let durable = batcher.push(|batch| {
         for record in &records {
             if is_parked { batch.push_parked(record) } else { batch.push_conversion(record) }
         }
     });
     if durable.await == Ok(true) {
-        return Ok(Some(receipt));
+        return Ok(records.iter().map(|record| ReceiptId(record.receipt)).collect());
     }
     let line = "the message could not be stored; send it again";
     Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, line))

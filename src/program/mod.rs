@@ -65,6 +65,8 @@ pub struct Source {
     pub status: String,
     /// Orders of sources that share a namespace are one order.
     pub order_namespace: String,
+    /// Requests that it may send in a second; none: as many as the service allows every source.
+    pub requests_per_second: Option<i32>,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -20,6 +20,8 @@ pub struct PostbackTerms {
     pub default_event: String,
     /// Whether a postback must be signed: the key alone is then not enough.
     pub needs_signature: bool,
+    /// Whether time approves what rests on its postbacks alone; otherwise a person does.
+    pub approves_by_time: bool,
     /// SHA-256 of its keys with the time at which each ends, newest first.
     pub keys: Vec<PostbackKey>,
 }
@@ -41,6 +43,7 @@ impl Default for PostbackTerms {
             event_map: BTreeMap::new(),
             default_event: "sale".to_owned(),
             needs_signature: false,
+            approves_by_time: false,
             keys: Vec::new(),
         }
     }

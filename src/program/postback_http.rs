@@ -59,6 +59,10 @@ pub struct PostbackSettings {
     /// Whether the key alone is not enough and each postback must be signed.
     #[serde(default)]
     pub needs_signature: bool,
+    /// Whether time approves what rests on the key alone. A key in an address is read by logs and
+    /// browsers: whoever finds it can then earn by waiting. False by default; kept in the audit log.
+    #[serde(default)]
+    pub approves_by_time: bool,
 }
 
 /// How a source speaks, as it is shown.
@@ -77,6 +81,8 @@ pub struct PostbackBody {
     pub default_event: String,
     /// Whether each postback must be signed.
     pub needs_signature: bool,
+    /// Whether time approves what rests on the key alone.
+    pub approves_by_time: bool,
     /// Whether it has a key; without one only signed postbacks are taken.
     pub has_key: bool,
     /// The address to paste into the tracker; put its macros in the place of the dots.
@@ -114,6 +120,7 @@ impl PostbackBody {
             event_map: terms.event_map,
             default_event: terms.default_event,
             needs_signature: terms.needs_signature,
+            approves_by_time: terms.approves_by_time,
         }
     }
 }
@@ -175,7 +182,8 @@ async fn set_postback(
             .program(source.program_id)
             .details(json!({"alias_profile": terms.alias_profile, "status_map": terms.status_map,
                 "event_map": terms.event_map, "default_event": terms.default_event,
-                "needs_signature": terms.needs_signature}))
+                "needs_signature": terms.needs_signature,
+                "approves_by_time": terms.approves_by_time}))
             .request(&caller.request_id);
         audit_store::record(db, entry, now).await?;
         let terms = store::find_terms(db, &source).await?;
@@ -200,6 +208,7 @@ fn read_settings(body: PostbackSettings) -> Result<PostbackTerms, Problem> {
         event_map: body.event_map,
         default_event,
         needs_signature: body.needs_signature,
+        approves_by_time: body.approves_by_time,
         keys: Vec::new(),
     })
 }

@@ -17,7 +17,7 @@ pub async fn find_terms(
 ) -> Result<PostbackTerms, sqlx::Error> {
     let row = sqlx::query!(
         "select alias_profile, status_map, event_map, default_event, needs_signature,
-                key_hash, older_key_hash, older_ends_at
+                approves_by_time, key_hash, older_key_hash, older_ends_at
          from source_postbacks
          where program_id = $1 and source_id = $2",
         source.program_id.0,
@@ -32,6 +32,7 @@ pub async fn find_terms(
         event_map: map_of(row.event_map)?,
         default_event: row.default_event,
         needs_signature: row.needs_signature,
+        approves_by_time: row.approves_by_time,
         keys: keys(row.key_hash, row.older_key_hash, row.older_ends_at),
     })
 }
@@ -42,7 +43,8 @@ pub async fn load_terms(
 ) -> Result<HashMap<SourceId, PostbackTerms>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select source_id as "source_id: SourceId", alias_profile, status_map, event_map,
-                  default_event, needs_signature, key_hash, older_key_hash, older_ends_at
+                  default_event, needs_signature, approves_by_time, key_hash, older_key_hash,
+                  older_ends_at
            from source_postbacks"#
     )
     .fetch_all(db)
@@ -55,6 +57,7 @@ pub async fn load_terms(
                 event_map: map_of(row.event_map)?,
                 default_event: row.default_event,
                 needs_signature: row.needs_signature,
+                approves_by_time: row.approves_by_time,
                 keys: keys(row.key_hash, row.older_key_hash, row.older_ends_at),
             };
             Ok((row.source_id, terms))
@@ -94,14 +97,15 @@ pub async fn set_terms(
     sqlx::query!(
         "insert into source_postbacks
              (program_id, source_id, alias_profile, status_map, event_map, default_event,
-              needs_signature, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+              needs_signature, approves_by_time, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict on constraint source_postbacks_pkey do update
          set alias_profile = excluded.alias_profile,
              status_map = excluded.status_map,
              event_map = excluded.event_map,
              default_event = excluded.default_event,
              needs_signature = excluded.needs_signature,
+             approves_by_time = excluded.approves_by_time,
              updated_at = excluded.updated_at",
         source.program_id.0,
         source.source_id.0,
@@ -110,6 +114,7 @@ pub async fn set_terms(
         value_of(&terms.event_map),
         terms.default_event,
         terms.needs_signature,
+        terms.approves_by_time,
         now,
     )
     .execute(db)

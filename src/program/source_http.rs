@@ -24,11 +24,12 @@ use crate::db::broken_constraint;
 use crate::ids::{ProgramId, SecretId, SourceId};
 use crate::program::{Source, source_store as store};
 use crate::sealing::random_bytes;
-use crate::web::fields::{Mistakes, NAME_MAX, path_id};
+use crate::web::fields::{Mistakes, NAME_MAX, path_id, present};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
 
 const STATUSES: [&str; 2] = ["active", "disabled"];
 const NAMESPACE_MAX: usize = 64;
+const RATES: std::ops::RangeInclusive<i32> = 1..=1_000_000;
 const OVERLAP_HOURS_DEFAULT: u16 = 72;
 /// Thirty days: whoever has not changed the secret by then never will.
 const OVERLAP_HOURS_MAX: u16 = 720;
@@ -55,6 +56,9 @@ pub struct NewSourceBody {
     /// Orders of sources that share a namespace are one order; empty by default.
     #[serde(default)]
     pub order_namespace: String,
+    /// Requests that it may send in a second to each process, 1 to 1000000; `TRIBUTARY_SOURCE_RATE`
+    /// where it is not given.
+    pub requests_per_second: Option<i32>,
     /// A secret that the shop signs with already, `whsec_…`; a new one where it is not given.
     pub secret: Option<String>,
 }
@@ -64,7 +68,12 @@ pub struct NewSourceBody {
 #[serde(deny_unknown_fields)]
 pub struct SourceChanges {
     /// `active` or `disabled`.
-    pub status: String,
+    pub status: Option<String>,
+    /// Requests that it may send in a second to each process, 1 to 1000000; null for
+    /// `TRIBUTARY_SOURCE_RATE`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i32>)]
+    pub requests_per_second: Option<Option<i32>>,
 }
 
 /// A secret to be made.
@@ -99,6 +108,8 @@ pub struct SourceBody {
     pub status: String,
     /// Orders of sources that share a namespace are one order.
     pub order_namespace: String,
+    /// Requests that it may send in a second to each process; null: `TRIBUTARY_SOURCE_RATE`.
+    pub requests_per_second: Option<i32>,
     /// Where the shop sends its messages.
     pub webhook_url: String,
     /// The secret to sign with: shown in the answer that makes it, never again.
@@ -133,10 +144,16 @@ impl SourceBody {
             name: source.name,
             status: source.status,
             order_namespace: source.order_namespace,
+            requests_per_second: source.requests_per_second,
             secret: secret.map(WebhookSecret::expose),
             created_at: source.created_at,
         }
     }
+}
+
+fn check_rate(wrong: &mut Mistakes, rate: Option<i32>) {
+    let is_right = rate.is_none_or(|rate| RATES.contains(&rate));
+    wrong.check(is_right, "/requests_per_second", "must be 1 to 1000000, or null");
 }
 
 fn webhook_url(public_url: &Url, source_id: SourceId) -> String {
@@ -169,6 +186,7 @@ async fn create_source(
     if !new.order_namespace.is_empty() {
         wrong.text("/order_namespace", &new.order_namespace, NAMESPACE_MAX);
     }
+    check_rate(&mut wrong, new.requests_per_second);
     let secret = match new.secret.as_deref().map(WebhookSecret::parse) {
         None => Some(new_secret()),
         Some(Ok(given)) => Some(given),
@@ -186,13 +204,15 @@ async fn create_source(
         name: new.name,
         status: "active".to_owned(),
         order_namespace: new.order_namespace,
+        requests_per_second: new.requests_per_second,
         created_at: now,
     };
     let sealed = seal(&app, source.source_id, &secret);
     let answer = SourceBody::new(source.clone(), Some(&secret), &app.config.public_url);
     let entry = Entry::by(&caller, "source.create", source.source_id)
         .program(source.program_id)
-        .details(json!({"name": source.name, "order_namespace": source.order_namespace}))
+        .details(json!({"name": source.name, "order_namespace": source.order_namespace,
+            "requests_per_second": source.requests_per_second}))
         .request(&caller.request_id);
     transact(&app.db, async move |db| {
         store::insert_source(db, &source).await.map_err(|e| match broken_constraint(&e) {
@@ -262,7 +282,7 @@ fn reached<S>(caller: &Caller<S>, found: Option<Source>) -> Result<Source, Probl
         .ok_or_else(|| Problem::new(Code::NotFound))
 }
 
-/// Switches a source on or off.
+/// Switches a source on or off, or sets how fast it may send.
 #[utoipa::path(tag = "sources", request_body = SourceChanges, responses(
     (status = 200, body = SourceBody), (status = 404, body = ProblemBody),
     (status = 422, body = ProblemBody)))]
@@ -274,20 +294,29 @@ async fn update_source(
     body: StrictJson<SourceChanges>,
 ) -> Result<HttpResponse, Problem> {
     let id: SourceId = path_id(&id)?;
-    let status = body.0.status;
+    let changes = body.0;
     let mut wrong = Mistakes::default();
-    wrong.one_of("/status", &status, &STATUSES);
+    if let Some(status) = &changes.status {
+        wrong.one_of("/status", status, &STATUSES);
+    }
+    check_rate(&mut wrong, changes.requests_per_second.flatten());
     wrong.end()?;
     let now = app.clock.now();
     let source = transact(&app.db, async move |db| {
-        let mut source = reached(&caller, store::lock_source(db, id).await?)?;
-        store::set_source_status(db, &source, &status, now).await?;
+        let old = reached(&caller, store::lock_source(db, id).await?)?;
+        let source = Source {
+            status: changes.status.unwrap_or_else(|| old.status.clone()),
+            requests_per_second: changes.requests_per_second.unwrap_or(old.requests_per_second),
+            ..old.clone()
+        };
+        store::update_source(db, &source, now).await?;
+        let told =
+            |s: &Source| json!({"status": s.status, "requests_per_second": s.requests_per_second});
         let entry = Entry::by(&caller, "source.update", id)
             .program(source.program_id)
-            .details(json!({"from": source.status, "to": status}))
+            .details(json!({"from": told(&old), "to": told(&source)}))
             .request(&caller.request_id);
         audit_store::record(db, entry, now).await?;
-        source.status = status;
         Ok(source)
     })
     .await?;

@@ -10,12 +10,14 @@ use crate::program::Source;
 pub async fn insert_source(db: &mut PgConnection, s: &Source) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into sources
-             (program_id, source_id, name, order_namespace, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $5)",
+             (program_id, source_id, name, order_namespace, requests_per_second, created_at,
+              updated_at)
+         values ($1, $2, $3, $4, $5, $6, $6)",
         s.program_id.0,
         s.source_id.0,
         s.name,
         s.order_namespace,
+        s.requests_per_second,
         s.created_at,
     )
     .execute(db)
@@ -31,7 +33,7 @@ pub async fn find_source(
     sqlx::query_as!(
         Source,
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
-                  name, status, order_namespace, created_at
+                  name, status, order_namespace, requests_per_second, created_at
            from sources
            where source_id = $1"#,
         source_id.0,
@@ -48,7 +50,7 @@ pub async fn lock_source(
     sqlx::query_as!(
         Source,
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
-                  name, status, order_namespace, created_at
+                  name, status, order_namespace, requests_per_second, created_at
            from sources
            where source_id = $1
            for no key update"#,
@@ -68,7 +70,7 @@ pub async fn list_sources(
     sqlx::query_as!(
         Source,
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
-                  name, status, order_namespace, created_at
+                  name, status, order_namespace, requests_per_second, created_at
            from sources
            where program_id = $1
              and ($2::uuid is null or source_id > $2)
@@ -82,19 +84,19 @@ pub async fn list_sources(
     .await
 }
 
-/// Sets whether a source may report.
-pub async fn set_source_status(
+/// Writes whether a source may report, and how fast.
+pub async fn update_source(
     db: &mut PgConnection,
     source: &Source,
-    status: &str,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sources set status = $3, updated_at = $4
+        "update sources set status = $3, requests_per_second = $4, updated_at = $5
          where program_id = $1 and source_id = $2",
         source.program_id.0,
         source.source_id.0,
-        status,
+        source.status,
+        source.requests_per_second,
         now,
     )
     .execute(db)

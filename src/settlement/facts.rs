@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::commission::hold::PostbackApproval;
 use crate::commission::plan::PlanVersion;
 use crate::commission::pricing::PricingFacts;
 use crate::commission::refund::Refund;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub programs: HashMap<ProgramId, ProgramFacts>,
     /// The order namespace of each source named.
     pub namespaces: HashMap<SourceId, String>,
+    /// The sources named whose postbacks are approved by time.
+    pub approved_by_time: HashSet<SourceId>,
     /// Partners by their numbers in click ids.
     pub earners: HashMap<(ProgramId, PartnerNo), Earner>,
     /// Conversions already there.
@@ -124,6 +127,15 @@ impl Facts {
             order_namespace: self.namespaces.get(&message.source_id).cloned().unwrap_or_default(),
             event: message.report.event.clone(),
             dedup_ref: message.report.dedup_ref(),
+        }
+    }
+
+    /// Returns who approves what rests on a postback of this source.
+    pub fn postback_approval(&self, source: SourceId) -> PostbackApproval {
+        if self.approved_by_time.contains(&source) {
+            PostbackApproval::ByTime
+        } else {
+            PostbackApproval::ByPerson
         }
     }
 

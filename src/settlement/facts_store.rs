@@ -39,7 +39,8 @@ pub async fn load_facts(
         now,
         click_keys: click_keys.clone(),
         programs: load_programs(db, &programs).await?,
-        namespaces: load_namespaces(db, messages).await?,
+        namespaces: HashMap::new(),
+        approved_by_time: HashSet::new(),
         earners: load_earners(db, &programs).await?,
         pricing: PricingFacts::default(),
         conversions: HashMap::new(),
@@ -49,6 +50,7 @@ pub async fn load_facts(
         rooms: HashMap::new(),
         fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
     };
+    load_sources(db, messages, &mut facts).await?;
     load_known_messages(db, messages, &mut facts).await?;
     let keys: Vec<OrderKey> =
         messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
@@ -163,21 +165,31 @@ async fn load_programs(
     Ok(facts)
 }
 
-async fn load_namespaces(
+async fn load_sources(
     db: &mut PgConnection,
     messages: &[Message],
-) -> Result<HashMap<SourceId, String>, sqlx::Error> {
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
     let sources: Vec<Uuid> =
         messages.iter().map(|m| m.source_id.0).collect::<BTreeSet<_>>().into_iter().collect();
     let rows = sqlx::query!(
-        r#"select source_id as "source_id: SourceId", order_namespace
-           from sources
-           where source_id = any($1)"#,
+        r#"select s.source_id as "source_id: SourceId", s.order_namespace,
+                  coalesce(b.approves_by_time, false) as "approves_by_time!"
+           from sources s
+           left join source_postbacks b
+             on b.program_id = s.program_id and b.source_id = s.source_id
+           where s.source_id = any($1)"#,
         &sources,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|r| (r.source_id, r.order_namespace)).collect())
+    for r in rows {
+        facts.namespaces.insert(r.source_id, r.order_namespace);
+        if r.approves_by_time {
+            facts.approved_by_time.insert(r.source_id);
+        }
+    }
+    Ok(())
 }
 
 async fn load_earners(

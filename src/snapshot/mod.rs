@@ -81,6 +81,8 @@ pub struct SourceTerms {
     pub is_active: bool,
     /// Orders of sources that share a namespace are one order.
     pub order_namespace: String,
+    /// Requests that it may send in a second, if it has a rate of its own.
+    pub requests_per_second: Option<u32>,
     /// Its secrets, encrypted, newest first, with the time at which each ends.
     pub secrets: Vec<SealedSecret>,
     /// How it speaks when it sends postbacks.

@@ -100,7 +100,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
     let mut postbacks = postback_store::load_terms(&mut *db).await?;
     let sources = sqlx::query!(
         r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId",
-                  status, order_namespace
+                  status, order_namespace, requests_per_second
            from sources"#
     )
     .fetch_all(db)
@@ -112,6 +112,7 @@ async fn read_sources(db: &mut PgConnection) -> Result<Vec<SourceWire>, sqlx::Er
             source_id: s.source_id,
             status: s.status,
             order_namespace: s.order_namespace,
+            requests_per_second: s.requests_per_second,
             secrets: secrets.remove(&s.source_id).unwrap_or_default(),
             postback: postbacks.remove(&s.source_id).map(Into::into),
         })

@@ -95,6 +95,9 @@ pub struct SourceWire {
     pub source_id: SourceId,
     pub status: String,
     pub order_namespace: String,
+    /// Left out of copies that older releases wrote.
+    #[serde(default)]
+    pub requests_per_second: Option<i32>,
     pub secrets: Vec<SecretWire>,
     /// None where nothing is set, and in copies of older releases.
     #[serde(default)]
@@ -110,6 +113,9 @@ pub struct PostbackWire {
     pub event_map: BTreeMap<String, String>,
     pub default_event: String,
     pub needs_signature: bool,
+    /// Left out of copies that older releases wrote.
+    #[serde(default)]
+    pub approves_by_time: bool,
     pub keys: Vec<PostbackKeyWire>,
 }
 
@@ -132,6 +138,7 @@ impl From<PostbackTerms> for PostbackWire {
             event_map: t.event_map,
             default_event: t.default_event,
             needs_signature: t.needs_signature,
+            approves_by_time: t.approves_by_time,
             keys: t.keys.into_iter().map(key).collect(),
         }
     }
@@ -223,6 +230,7 @@ fn source_terms(s: SourceWire) -> SourceTerms {
         source_id: s.source_id,
         is_active: s.status == "active",
         order_namespace: s.order_namespace,
+        requests_per_second: s.requests_per_second.and_then(|n| u32::try_from(n).ok()),
         secrets: secrets.collect(),
         postback: s.postback.map(postback_terms).unwrap_or_default(),
     }
@@ -238,6 +246,7 @@ fn postback_terms(p: PostbackWire) -> PostbackTerms {
         event_map: p.event_map,
         default_event: p.default_event,
         needs_signature: p.needs_signature,
+        approves_by_time: p.approves_by_time,
         keys: p.keys.into_iter().filter_map(key).collect(),
     }
 }

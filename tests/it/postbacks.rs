@@ -269,3 +269,89 @@ async fn a_key_is_rotated_with_an_overlap_and_works_without_postgres() {
     app.settle(&scene).await;
     assert_eq!(count(&app, "select count(*) from conversions").await, 1);
 }
+
+#[actix_web::test]
+async fn a_tracker_that_waits_hears_what_became_of_it() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let key = set_up(&app, &scene, json!({"alias_profile": "keitaro"})).await;
+    let click = app.click_id(&scene.link).await;
+    let sale = format!("key={key}&subid={click}&tid=K-1&payout=100.00&currency=EUR&wait=1");
+    let patient = format!("{sale}&wait_ms=5000");
+    let answer = call(&app, &scene, &patient).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "OK settled\n"));
+    assert!(!answer.header("tributary-receipt").is_empty());
+    // How it is asked is no part of what is said, nor kept with it.
+    assert_eq!(
+        count(&app, "select count(*) from conversions where details::text like '%wait%'").await,
+        0
+    );
+    let refund = format!("key={key}&tid=K-2&status=refunded&wait=1&wait_ms=5000");
+    assert_eq!(call(&app, &scene, &refund).await.text(), "OK waiting\n");
+    app.wait_for_count(1, "select count(*) from webhook_messages where status = 'settled'").await;
+    for query in ["wait=yes", "wait=1&wait_ms=5001", "wait=1&wait_ms=x"] {
+        let answer = call(&app, &scene, &format!("key={key}&tid=K-3&{query}")).await;
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert!(answer.text().starts_with("wait"), "{}", answer.text());
+    }
+    let parked = format!("key={key}&tid=K-4&event=upsell&wait=1");
+    assert_eq!(call(&app, &scene, &parked).await.text(), "OK\n");
+}
+
+#[actix_web::test]
+async fn a_source_may_let_time_approve_its_postbacks() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let settings = json!({"alias_profile": "generic", "approves_by_time": true});
+    let key = set_up(&app, &scene, settings).await;
+    let click = app.click_id(&scene.link).await;
+    let query = format!("key={key}&click_id={click}&order_id=A&amount=100.00&currency=EUR");
+    let receipt = app.receipt(&expect_ok(&call(&app, &scene, &query).await)).await;
+    assert_eq!(app.commission(&scene, &receipt).await["status"], "pending");
+    assert_eq!(app.advance(TimeDelta::days(31)).await, 1);
+    assert_eq!(app.commission(&scene, &receipt).await["status"], "approved");
+    let audited = "select count(*) from audit_log where action = 'source.set_postback'
+        and details->>'approves_by_time' = 'true' and actor is not null";
+    assert_eq!(count(&app, audited).await, 1);
+    let path = format!("/v1/sources/{}/postback", scene.source_id);
+    let shown = app.get(&app.manager_key, &path).await.expect(200);
+    assert_eq!(shown["approves_by_time"], true);
+}
+
+#[actix_web::test]
+async fn a_source_that_sends_too_fast_is_told_when_to_come_again() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let key = set_up(&app, &scene, json!({"alias_profile": "generic"})).await;
+    let path = format!("/v1/sources/{}", scene.source_id);
+    for (rate, status) in [(json!(0), 422), (json!(1_000_001), 422), (json!(2), 200)] {
+        let changes = json!({"requests_per_second": rate});
+        let answer = app.call(&app.manager_key, "PATCH", &path, changes).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    app.app().keeper.refresh().await.unwrap();
+    // The clock stands still: two seconds' worth may come, by whichever way.
+    for n in 0..4 {
+        let data = json!({"event": "lead", "order_id": format!("L-{n}")});
+        app.webhook(&scene, &format!("m{n}"), "conversion.created", data).await.expect(202);
+    }
+    let data = json!({"event": "lead", "order_id": "L-4"});
+    let refused = app.webhook(&scene, "m4", "conversion.created", data.clone()).await;
+    refused.expect_problem(429, "quota-exceeded");
+    assert_eq!(refused.header("retry-after"), "1");
+    let query = format!("key={key}&order_id=P-1&event=lead");
+    let refused = call(&app, &scene, &query).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "1"), "{}", refused.text());
+    // Strangers cannot use it up, and hear nothing of it.
+    assert_eq!(call(&app, &scene, "key=wrong&order_id=P-1&event=lead").await.status, 401);
+    app.clock.advance(TimeDelta::seconds(1));
+    app.webhook(&scene, "m4", "conversion.created", data).await.expect(202);
+    expect_ok(&call(&app, &scene, &query).await);
+    assert_eq!(call(&app, &scene, &query).await.status, 429);
+
+    // Null is the rate of the service again.
+    let changes = json!({"requests_per_second": null});
+    app.call(&app.manager_key, "PATCH", &path, changes).await.expect(200);
+    app.app().keeper.refresh().await.unwrap();
+    expect_ok(&call(&app, &scene, &query).await);
+}

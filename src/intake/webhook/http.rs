@@ -46,8 +46,8 @@ use crate::web::{Code, Problem, detached};
 const SECRETS_MAX: usize = 2;
 
 /// How long a sender waits for the verdict if it does not say, and at most.
-const WAIT_MS_DEFAULT: u64 = 2_000;
-const WAIT_MS_MAX: u64 = 5_000;
+pub(in crate::intake) const WAIT_MS_DEFAULT: u64 = 2_000;
+pub(in crate::intake) const WAIT_MS_MAX: u64 = 5_000;
 
 /// Adds the routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -171,6 +171,7 @@ pub(super) async fn believe(
     }
     let now = app.clock.now();
     let signed = check_signature(app, req, &source, &body, now)?;
+    check_rate(app, &source, now)?;
     Ok(Believed { source, signed, body, now })
 }
 
@@ -268,6 +269,19 @@ pub(crate) fn live_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> V
             secret.ok()?.ok()
         })
         .collect()
+}
+
+/// Refuses a source that sends faster than it may. Asked after the signature, so that nobody else
+/// can use up what the shop may send.
+fn check_rate(app: &App, source: &SourceTerms, now: Timestamp) -> Result<(), Problem> {
+    let rate = source.requests_per_second.unwrap_or(app.config.source_rate);
+    app.rates.take(source.source_id, rate, now).map_err(|seconds| {
+        Problem::new(Code::QuotaExceeded)
+            .detail(format!(
+                "This source may send {rate} requests in a second; nothing was stored."
+            ))
+            .retry_after(seconds)
+    })
 }
 
 fn check_signature(

@@ -75,7 +75,8 @@ fn earn_share(
     let calculation =
         facts.pricing.price(program_id, &version.terms, &inputs).map_err(|e| e.to_string())?;
     let by = hand(facts, message);
-    let row = row(message, *earner, version, &calculation, conversion_id, &by);
+    let reported = (message, facts.postback_approval(message.source_id));
+    let row = row(reported, *earner, version, &calculation, conversion_id, &by);
     let counted = match row.state {
         CommissionState::Rejected => Vec::new(),
         CommissionState::Pending
@@ -136,7 +137,7 @@ fn told(report: &Report) -> Told {
 }
 
 fn row(
-    message: &Message,
+    (message, postbacks): (&Message, PostbackApproval),
     earner: Earner,
     version: &PlanVersion,
     calculation: &Calculation,
@@ -163,11 +164,7 @@ fn row(
         calculation: wire::to_wire(calculation, version.id, &version.terms),
         occurred_at,
         hold_until: hold::hold_until(occurred_at, &version.terms),
-        approval: hold::approval(
-            version.terms.approval,
-            message.trust,
-            PostbackApproval::default(),
-        ),
+        approval: hold::approval(version.terms.approval, message.trust, postbacks),
         created_at: by.at,
         approved_at: None,
         reason,

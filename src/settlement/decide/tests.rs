@@ -77,6 +77,7 @@ impl Shop {
             click_keys: self.keys.clone(),
             programs: HashMap::from([(self.program_id, program)]),
             namespaces: HashMap::from([(self.source_id, String::new())]),
+            approved_by_time: HashSet::new(),
             earners: HashMap::from([((self.program_id, PartnerNo(2)), earner)]),
             conversions: HashMap::new(),
             messages: HashMap::new(),
