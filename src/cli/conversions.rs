@@ -14,8 +14,10 @@ use crate::progress::Progress;
 
 /// How often the progress of an import is asked for.
 const LOOK_PAUSE: Duration = Duration::from_millis(300);
-/// Lines that a trial prints, at most.
+/// Lines that are printed, at most.
 const PRINTED_MAX: usize = 50;
+/// Verdicts of lines that a person has to look at.
+const WITHOUT_EFFECT: [&str; 4] = ["refused", "conflict", "rejected", "dead_letter"];
 
 /// Commands about conversions.
 #[derive(Debug, Subcommand)]
@@ -74,25 +76,54 @@ pub(super) async fn run(command: ConversionsCommand) -> anyhow::Result<()> {
     let answer = api.post_bytes("/v1/conversions/imports", &query, bytes).await?;
     step.done(&format!("{name}: {} lines read", answer["n_rows"]));
     if args.dry_run {
-        print_lines(&answer);
+        print_lines(&answer["lines"]);
         print_counts(&answer);
-        return Ok(());
+        return check(&answer);
     }
-    let done = follow(&api, &answer, &progress).await?;
-    print(format!("import   {}", done["id"].as_str().unwrap_or_default()));
+    let id = answer["id"].as_str().context("the service answered without an import")?;
+    print(format!("import {id}"));
+    if count(&answer, "to_send") == 0 && count(&answer, "settled") > 0 {
+        print("This file was brought before; nothing of it is sent again.".to_owned());
+    }
+    let path = format!("/v1/conversions/imports/{id}");
+    let done = follow(&api, &path, &answer, &progress).await?;
+    for verdict in WITHOUT_EFFECT.into_iter().filter(|verdict| count(&done, verdict) > 0) {
+        let limit = PRINTED_MAX.to_string();
+        let query = [("verdict", verdict), ("limit", limit.as_str())];
+        let page = api.get_json(&format!("{path}/rows"), &query).await?;
+        print_lines(&page["data"]);
+        if page["has_more"] == true {
+            print(format!("all of them: GET {path}/rows?verdict={verdict}&format=csv"));
+        }
+    }
     print_counts(&done);
+    check(&done)
+}
+
+/// Ends with an error where lines had no effect, so that a script notices.
+fn check(answer: &Value) -> anyhow::Result<()> {
+    let n: u64 = WITHOUT_EFFECT.into_iter().map(|verdict| count(answer, verdict)).sum();
+    if n > 0 {
+        bail!("{n} lines have no effect; correct them and bring them in another file");
+    }
     Ok(())
 }
 
+fn count(answer: &Value, verdict: &str) -> u64 {
+    answer["rows"][verdict].as_u64().unwrap_or(0)
+}
+
 /// Waits until every line is sent and settled, or told why not.
-async fn follow(api: &Api, import: &Value, progress: &Progress) -> anyhow::Result<Value> {
-    let id = import["id"].as_str().context("the service answered without an import")?;
-    let path = format!("/v1/conversions/imports/{id}");
-    let count = |state: &Value, name: &str| state["rows"][name].as_u64().unwrap_or(0);
+async fn follow(
+    api: &Api,
+    path: &str,
+    import: &Value,
+    progress: &Progress,
+) -> anyhow::Result<Value> {
     let n_rows = import["n_rows"].as_u64().unwrap_or(0);
     let bar = progress.bar(n_rows, "Settling");
     loop {
-        let state = api.get_json(&path, &[]).await?;
+        let state = api.get_json(path, &[]).await?;
         let open = count(&state, "to_send") + count(&state, "sent");
         bar.set(n_rows.saturating_sub(open));
         if open == 0 {
@@ -105,18 +136,21 @@ async fn follow(api: &Api, import: &Value, progress: &Progress) -> anyhow::Resul
 
 fn print_counts(answer: &Value) {
     for (verdict, n) in answer["rows"].as_object().into_iter().flatten() {
-        print(format!("{verdict:8} {n}"));
+        print(format!("{verdict} {n}"));
     }
 }
 
-/// Prints the lines of a trial that would not settle, and why.
-fn print_lines(answer: &Value) {
-    let lines = answer["lines"].as_array().map_or(&[][..], Vec::as_slice);
+/// Prints the lines that do not settle, and why.
+fn print_lines(lines: &Value) {
+    let lines = lines.as_array().map_or(&[][..], Vec::as_slice);
     let mut wrong = lines.iter().filter(|line| line["verdict"] != "settled");
     for line in wrong.by_ref().take(PRINTED_MAX) {
         let text = |name: &str| line[name].as_str().unwrap_or_default();
-        let (field, reason, fix) = (text("field"), text("reason"), text("fix"));
-        print(format!("line {}: {} {field} {reason}; {fix}", line["line"], text("verdict")));
+        let said: Vec<&str> =
+            ["field", "reason"].map(text).into_iter().filter(|part| !part.is_empty()).collect();
+        let fix = Some(text("fix")).filter(|fix| !fix.is_empty());
+        let fix = fix.map_or_else(String::new, |fix| format!("; {fix}"));
+        print(format!("line {}: {}: {}{fix}", line["line"], text("verdict"), said.join(": ")));
     }
     let n_more = wrong.count();
     if n_more > 0 {

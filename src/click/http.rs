@@ -1,30 +1,26 @@
 //! `GET /r/{token}`: the redirect.
 //!
-//! It stands in front of the router, because the visitor waits for it: no route is matched, no
-//! middleware runs, and no store is asked. Everything it needs is in the token, in the snapshot
-//! and in the keys. The answer leaves when the click is durable, and a visitor always gets one:
-//! whatever is wrong with the link, he is sent to a page that helps.
+//! `server::front` asks for it in front of the router, because the visitor waits: no route is
+//! matched, no middleware runs, and no store is asked. Everything it needs is in the token, in the
+//! snapshot and in the keys. The answer leaves when the click is durable, and a visitor always gets
+//! one: whatever is wrong with the link, he is sent to a page that helps.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
 
 use actix_http::{Method, Request, Response, StatusCode};
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
+use actix_web::HttpMessage as _;
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _};
 use chrono::NaiveDate;
-use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 
 use crate::app::App;
 use crate::click::classify::{Class, Classifier, RequestHead, Verdict};
 use crate::click::click_id::ClickId;
 use crate::click::visitor::{Salt, Visitor, referrer_host};
 use crate::clock::Timestamp;
-use crate::config::{GpcMode, Role, SubIdPii as PiiMode};
+use crate::config::{GpcMode, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
@@ -40,79 +36,8 @@ use crate::web::headers::client_ip;
 /// What the path of every link begins with.
 pub const PREFIX: &str = "/r/";
 
-/// Answers links itself and hands everything else to the application behind it.
-pub struct Front<F> {
-    app: Data<App>,
-    behind: F,
-}
-
-impl<F> Front<F> {
-    /// Puts the redirect in front of an application.
-    pub fn new(app: Data<App>, behind: F) -> Self {
-        Self { app, behind }
-    }
-}
-
-impl<F, B> ServiceFactory<Request> for Front<F>
-where
-    F: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        >,
-    F::Service: 'static,
-    F::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = Response<BoxBody>;
-    type Error = Error;
-    type Config = AppConfig;
-    type Service = FrontService<F::Service>;
-    type InitError = ();
-    type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
-
-    fn new_service(&self, config: AppConfig) -> Self::Future {
-        let behind = self.behind.new_service(config);
-        let redirect = Rc::new(Redirect::new(self.app.clone()));
-        async move { Ok(FrontService { redirect, behind: behind.await? }) }.boxed_local()
-    }
-}
-
-/// The service of one worker.
-pub struct FrontService<S> {
-    redirect: Rc<Redirect>,
-    behind: S,
-}
-
-impl<S, B> Service<Request> for FrontService<S>
-where
-    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
-    S::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = Response<BoxBody>;
-    type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<Response<BoxBody>, Error>>;
-
-    actix_service::forward_ready!(behind);
-
-    fn call(&self, req: Request) -> Self::Future {
-        if self.redirect.is_on && req.path().starts_with(PREFIX) {
-            let redirect = Rc::clone(&self.redirect);
-            async move { Ok(redirect.answer(&req).await) }.boxed_local()
-        } else {
-            let behind = self.behind.call(req);
-            async move { Ok(Response::from(behind.await?).map_into_boxed_body()) }.boxed_local()
-        }
-    }
-}
-
 /// What one worker needs to redirect.
-struct Redirect {
-    /// Whether this process has the role at all.
-    is_on: bool,
+pub struct Redirect {
     app: Data<App>,
     batcher: Batcher,
     classifier: RefCell<Classifier>,
@@ -128,7 +53,8 @@ struct DeadLink {
 }
 
 impl Redirect {
-    fn new(app: Data<App>) -> Self {
+    /// Returns what redirects the visitors of a worker.
+    pub fn new(app: Data<App>) -> Self {
         let config = &app.config;
         let help_url = match &config.fallback_url {
             Some(url) => url.to_string(),
@@ -137,7 +63,6 @@ impl Redirect {
         let batcher =
             Batcher::new(app.log.clone(), config.redirect_append_timeout, config.stream_shards);
         Self {
-            is_on: config.roles.has(Role::Redirect),
             batcher,
             classifier: RefCell::default(),
             salt: RefCell::new((NaiveDate::MIN, Salt([0; 32]))),
@@ -147,7 +72,8 @@ impl Redirect {
         }
     }
 
-    async fn answer(&self, req: &Request) -> Response<BoxBody> {
+    /// Sends a visitor on.
+    pub async fn answer(&self, req: &Request) -> Response<BoxBody> {
         if *req.method() != Method::GET && *req.method() != Method::HEAD {
             let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
             let allow = HeaderValue::from_static("GET, HEAD");

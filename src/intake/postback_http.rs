@@ -61,7 +61,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, line: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, line: impl Into<String>) -> Self {
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
         Self { status, line: line.into(), retry_after_s }
     }

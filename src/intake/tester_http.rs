@@ -198,7 +198,7 @@ async fn try_out(
     if !source.is_active {
         let problem = Problem::new(Code::SourceDisabled);
         let (status, line) = (problem.code().status(), problem.code().title().to_owned());
-        refuse(told, Refused { status, line });
+        refuse(told, Refused::new(status, line));
         return Ok(());
     }
     let belief = match believe(app, source, postback, now) {
@@ -234,7 +234,7 @@ async fn try_out(
     if conflicts {
         let line = "order: is known with other content, which stays; nothing was changed";
         let status = Code::ConversionConflict.status();
-        refuse(told, Refused { status, line: line.to_owned() });
+        refuse(told, Refused::new(status, line));
     }
     Ok(())
 }

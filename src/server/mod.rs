@@ -3,6 +3,7 @@
 //! Signals are not the servers' business: `roles` stops them, so that Ctrl-C drains.
 
 pub mod admin_http;
+pub mod front;
 pub mod openapi;
 
 use std::net::SocketAddr;
@@ -15,8 +16,8 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::app::App;
-use crate::click::http::Front;
 use crate::config::{Role, Roles};
+use crate::server::front::Front;
 use crate::stream::batcher::Batcher;
 use crate::web::{Routes, configure_extractors, request_id};
 

@@ -173,7 +173,7 @@ async fn load_sources(
     let sources: Vec<Uuid> =
         messages.iter().map(|m| m.source_id.0).collect::<BTreeSet<_>>().into_iter().collect();
     let rows = sqlx::query!(
-        r#"select s.source_id as "source_id: SourceId", s.order_namespace,
+        r#"select s.source_id as "source_id!: SourceId", s.order_namespace as "order_namespace!",
                   coalesce(b.approves_by_time, false) as "approves_by_time!"
            from sources s
            left join source_postbacks b

@@ -109,7 +109,7 @@ pub struct Snapshot {
     partners: HashMap<PartnerNo, PartnerTerms>,
     enrollments: HashMap<(ProgramNo, PartnerNo), EnrollmentTerms>,
     paused_links: HashSet<(ProgramNo, PartnerNo, LinkNo)>,
-    sources: HashMap<SourceId, SourceTerms>,
+    sources: HashMap<SourceId, Arc<SourceTerms>>,
 }
 
 impl Snapshot {
@@ -134,7 +134,7 @@ impl Snapshot {
     }
 
     /// Finds a conversion source.
-    pub fn source(&self, source_id: SourceId) -> Option<&SourceTerms> {
+    pub fn source(&self, source_id: SourceId) -> Option<&Arc<SourceTerms>> {
         self.sources.get(&source_id)
     }
 }

@@ -1,6 +1,7 @@
 //! The form of a snapshot on its way out of the database and onto the disk, versioned.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -178,7 +179,11 @@ impl From<SnapshotWire> for Snapshot {
             partners: wire.partners.into_iter().map(partner_terms).map(|p| (p.number, p)).collect(),
             enrollments: enrollments.collect(),
             paused_links: paused_links.collect(),
-            sources: wire.sources.into_iter().map(|s| (s.source_id, source_terms(s))).collect(),
+            sources: wire
+                .sources
+                .into_iter()
+                .map(|s| (s.source_id, Arc::new(source_terms(s))))
+                .collect(),
         }
     }
 }

@@ -1,19 +1,26 @@
 //! Strict JSON bodies: right media type, bounded, and an error that points at the field.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::{Stream, StreamExt as _};
 use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use super::admission::Admission;
 use super::{BODY_MAX_BYTES, Code, Problem};
+
+/// Names of an object that are compared one by one; further ones are hashed, so that an object of
+/// thousands does not take the square of its time.
+const FEW_NAMES: usize = 16;
 
 /// A JSON body of at most [`BODY_MAX_BYTES`]. Whether unknown fields are refused is the type's
 /// choice (`deny_unknown_fields`).
@@ -43,13 +50,36 @@ impl<T: DeserializeOwned + 'static> FromRequest for StrictJson<T> {
 /// # Errors
 /// `payload-too-large`; `malformed-json` when the caller stops in the middle.
 pub async fn read(payload: web::Payload, limit_bytes: usize) -> Result<web::Bytes, Problem> {
-    match payload.to_bytes_limited(limit_bytes).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Problem::new(Code::MalformedJson).detail("The body ended too early.")),
-        Err(_) => Err(Problem::new(Code::PayloadTooLarge)
-            .detail(format!("A body may have {limit_bytes} bytes here."))
-            .with("limit_bytes", limit_bytes)),
+    read_stream(payload, limit_bytes).await
+}
+
+/// Reads the bytes of a body, at most so many. One that came in one piece is not copied.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_stream(
+    mut body: impl Stream<Item = Result<web::Bytes, PayloadError>> + Unpin,
+    limit_bytes: usize,
+) -> Result<web::Bytes, Problem> {
+    let (mut first, mut all) = (web::Bytes::new(), web::BytesMut::new());
+    while let Some(piece) = body.next().await {
+        let piece = piece
+            .map_err(|_| Problem::new(Code::MalformedJson).detail("The body ended too early."))?;
+        if first.len().max(all.len()) + piece.len() > limit_bytes {
+            return Err(Problem::new(Code::PayloadTooLarge)
+                .detail(format!("A body may have {limit_bytes} bytes here."))
+                .with("limit_bytes", limit_bytes));
+        }
+        if first.is_empty() {
+            first = piece;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&piece);
     }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// Checks that a body is plain, uncompressed JSON.
@@ -142,15 +172,63 @@ impl<'de> Visitor<'de> for Unambiguous {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            if seen.contains(&name) {
+        let mut seen = Names::default();
+        while let Some(Name(name)) = fields.next_key()? {
+            fields.next_value::<Self>()?;
+            if let Some(name) = seen.add(name) {
                 return Err(A::Error::custom(format!("the name {name:?} stands twice")));
             }
-            fields.next_value::<Self>()?;
-            seen.insert(name);
         }
         Ok(self)
+    }
+}
+
+/// The names of an object. Most have few, and looking through those costs less than hashing them.
+#[derive(Default)]
+struct Names<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Names<'de> {
+    /// Takes a name; gives it back if it is there already.
+    fn add(&mut self, name: Cow<'de, str>) -> Option<Cow<'de, str>> {
+        if self.few.contains(&name) || self.many.contains(&name) {
+            return Some(name);
+        }
+        if self.few.len() < FEW_NAMES {
+            self.few.push(name);
+        } else {
+            self.many.insert(name);
+        }
+        None
+    }
+}
+
+/// A name, borrowed from the text where nothing in it is escaped.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
     }
 }
 

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use actix_http::{Request, Response};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse};
+use metrics::SharedString;
 use tracing::Instrument as _;
 
 use super::problem::{Code, Problem};
@@ -26,6 +28,12 @@ const UNMATCHED: &str = "unmatched";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestTag(pub Rc<str>);
 
+impl RequestTag {
+    fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("a tag holds letters, digits, _ and -")
+    }
+}
+
 /// Gives a request its id and a span, measures it, and completes the problem it may end in.
 /// Neither the query nor the path is logged: a path can hold a token.
 ///
@@ -37,7 +45,7 @@ pub async fn middleware<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let started = Instant::now();
     let _in_flight = InFlight::enter();
-    let tag = tag(&req);
+    let tag = tag(req.headers());
     let method = method_label(req.method());
     let span = tracing::info_span!("request", request_id = %tag.0, method);
     req.extensions_mut().insert(tag.clone());
@@ -57,9 +65,35 @@ pub async fn middleware<B: MessageBody + 'static>(
 
     let res = result?;
     let mut res = span.in_scope(|| complete(res, &tag));
-    let value = HeaderValue::from_str(&tag.0).expect("a tag holds letters, digits, _ and -");
-    res.headers_mut().insert(X_REQUEST_ID, value);
+    res.headers_mut().insert(X_REQUEST_ID, tag.header());
     Ok(res)
+}
+
+/// Does the same around a request that is answered in front of the router; `route` is the one that
+/// it would have matched.
+pub async fn around(
+    req: &Request,
+    route: &'static str,
+    answer: impl Future<Output = Result<HttpResponse, Problem>>,
+) -> Response<BoxBody> {
+    let started = Instant::now();
+    let _in_flight = InFlight::enter();
+    let tag = tag(req.headers());
+    let method = method_label(req.method());
+    let span = tracing::info_span!("request", request_id = %tag.0, method);
+    let mut res = match answer.instrument(span).await {
+        Ok(res) => res,
+        Err(problem) => problem.response(Some(req.path()), Some(&tag.0)),
+    };
+    let code = match res.status() {
+        StatusCode::OK => SharedString::const_str("200"),
+        StatusCode::ACCEPTED => SharedString::const_str("202"),
+        other => SharedString::from_owned(other.as_str().to_owned()),
+    };
+    metrics::histogram!(HTTP_REQUEST_DURATION, "route" => route, "method" => method, "code" => code)
+        .record(started.elapsed());
+    res.headers_mut().insert(X_REQUEST_ID, tag.header());
+    res.into()
 }
 
 /// Puts the id and the path into the problem, if the answer is one.
@@ -93,8 +127,8 @@ fn problem<B>(res: &HttpResponse<B>) -> Option<Problem> {
 }
 
 /// Takes the caller's id where it is short and plain, so that it cannot forge a log line.
-fn tag(req: &ServiceRequest) -> RequestTag {
-    let theirs = req.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+fn tag(headers: &header::HeaderMap) -> RequestTag {
+    let theirs = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         (8..=64).contains(&id.len())
             && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c))
     });

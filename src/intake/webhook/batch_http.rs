@@ -27,7 +27,7 @@ use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::stream::PackedBatch;
 use crate::web::Problem;
-use crate::web::body::parse_json;
+use crate::web::body::{parse_json, read};
 use crate::web::fields::Mistakes;
 
 /// Body of a batch, at most.
@@ -116,7 +116,8 @@ async fn receive_batch(
     how: Query<HowToAnswer>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let believed = believe(&app, &req, &source_id, payload, BATCH_MAX_BYTES).await?;
+    let body = read(payload, BATCH_MAX_BYTES).await?;
+    let believed = believe(&app, req.headers(), &source_id, body)?;
     let wish = how.read()?;
     let batch: WebhookBatch = parse_json(&believed.body)?;
     check_shape(&batch)?;

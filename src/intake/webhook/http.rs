@@ -1,4 +1,5 @@
-//! `POST /v1/webhooks/{source_id}`: conversions, signed by Standard Webhooks 1.0.0.
+//! `POST /v1/webhooks/{source_id}`: conversions, signed by Standard Webhooks 1.0.0. Those without a
+//! query do not come by this route: `plain_http` takes them in front of the router.
 //!
 //! Order of checks: length, source, headers, timestamp, signature over the raw bytes, JSON,
 //! fields; nothing is parsed before the signature has been verified. The answer 202 means that
@@ -6,9 +7,10 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the type of a query")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, post};
 use chrono::TimeDelta;
@@ -89,6 +91,9 @@ pub(super) struct Wish {
 }
 
 impl HowToAnswer {
+    /// As soon as the message is durable.
+    pub(super) const AT_ONCE: &Self = &Self { wait: None, wait_ms: None, dry_run: None };
+
     pub(super) fn read(&self) -> Result<Wish, Problem> {
         let mut wrong = Mistakes::default();
         let mut is_on = |pointer, text: &Option<String>| match text.as_deref() {
@@ -136,7 +141,20 @@ async fn receive_webhook(
     how: Query<HowToAnswer>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let answer = receive(&app, &batcher, &req, &source_id, &how, payload).await;
+    let body = read(payload, app.config.webhook_max_bytes);
+    receive(&app, &batcher, req.headers(), &source_id, &how, body).await
+}
+
+/// Takes a message and counts what became of it.
+pub(super) async fn receive(
+    app: &Data<App>,
+    batcher: &Batcher,
+    headers: &HeaderMap,
+    source_id: &str,
+    how: &HowToAnswer,
+    body: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<HttpResponse, Problem> {
+    let answer = take_in(app, batcher, headers, source_id, how, body).await;
     let result = match &answer {
         Ok((result, _)) => result,
         Err(problem) if problem.code() == Code::ConversionConflict => "conflict",
@@ -148,43 +166,40 @@ async fn receive_webhook(
 
 /// A body whose signature has been verified; nothing of it is parsed yet.
 pub(super) struct Believed {
-    pub(super) source: SourceTerms,
+    pub(super) source: Arc<SourceTerms>,
     pub(super) signed: SignedMessage,
     pub(super) body: Bytes,
     pub(super) now: Timestamp,
 }
 
-/// Reads a body of at most `bytes_max` and checks who sent it.
-pub(super) async fn believe(
+/// Checks who sent a body.
+pub(super) fn believe(
     app: &App,
-    req: &HttpRequest,
+    headers: &HeaderMap,
     source_id: &str,
-    payload: Payload,
-    bytes_max: usize,
+    body: Bytes,
 ) -> Result<Believed, Problem> {
-    let body = read(payload, bytes_max).await?;
     let source = find_source(app, source_id)?;
-    if req.headers().contains_key(CONTENT_ENCODING) || req.headers().contains_key(CONTENT_TYPE) {
-        check_json(req.headers())?;
+    if headers.contains_key(CONTENT_ENCODING) || headers.contains_key(CONTENT_TYPE) {
+        check_json(headers)?;
     } else {
         return Err(Problem::new(Code::UnsupportedMediaType));
     }
     let now = app.clock.now();
-    let signed = check_signature(app, req, &source, &body, now)?;
+    let signed = check_signature(app, headers, &source, &body, now)?;
     check_rate(app, &source, now)?;
     Ok(Believed { source, signed, body, now })
 }
 
-async fn receive(
+async fn take_in(
     app: &Data<App>,
     batcher: &Batcher,
-    req: &HttpRequest,
+    headers: &HeaderMap,
     source_id: &str,
     how: &HowToAnswer,
-    payload: Payload,
+    body: impl Future<Output = Result<Bytes, Problem>>,
 ) -> Result<(&'static str, HttpResponse), Problem> {
-    let believed = believe(app, req, source_id, payload, app.config.webhook_max_bytes).await?;
-    let Believed { source, signed, body, now } = believed;
+    let Believed { source, signed, body, now } = believe(app, headers, source_id, body.await?)?;
     let wish = how.read()?;
     let message: WebhookMessage = parse_json(&body)?;
     let report = read_report(message, &app.customer_key, now).map_err(|problems| {
@@ -246,14 +261,14 @@ pub(super) async fn foresee_all(
     .await
 }
 
-pub(crate) fn find_source(app: &App, text: &str) -> Result<SourceTerms, Problem> {
+pub(crate) fn find_source(app: &App, text: &str) -> Result<Arc<SourceTerms>, Problem> {
     let snapshot = app.snapshot.load();
     let source = text
         .parse::<SourceId>()
         .ok()
         .and_then(|id| snapshot.source(id))
         .ok_or_else(|| Problem::new(Code::UnknownSource))?;
-    if source.is_active { Ok(source.clone()) } else { Err(Problem::new(Code::SourceDisabled)) }
+    if source.is_active { Ok(Arc::clone(source)) } else { Err(Problem::new(Code::SourceDisabled)) }
 }
 
 /// Returns the secrets that a source may sign with now.
@@ -286,21 +301,20 @@ fn check_rate(app: &App, source: &SourceTerms, now: Timestamp) -> Result<(), Pro
 
 fn check_signature(
     app: &App,
-    req: &HttpRequest,
+    headers: &HeaderMap,
     source: &SourceTerms,
     body: &Bytes,
     now: Timestamp,
 ) -> Result<SignedMessage, Problem> {
     let secrets = live_secrets(app, source, now);
-    let values = |name: &'static str| {
-        req.headers().get_all(name).map(|v| v.as_bytes()).collect::<Vec<&[u8]>>()
-    };
+    let values =
+        |name: &'static str| headers.get_all(name).map(|v| v.as_bytes()).collect::<Vec<&[u8]>>();
     let (id, timestamp, signature) =
         (values(HEADER_ID), values(HEADER_TIMESTAMP), values(HEADER_SIGNATURE));
-    let headers = WebhookHeaders { id: &id, timestamp: &timestamp, signature: &signature };
+    let given = WebhookHeaders { id: &id, timestamp: &timestamp, signature: &signature };
     let tolerance =
         TimeDelta::from_std(app.config.webhook_tolerance).unwrap_or(TimeDelta::minutes(5));
-    verify(&secrets, &headers, body, Freshness { now, tolerance }).map_err(|error| {
+    verify(&secrets, &given, body, Freshness { now, tolerance }).map_err(|error| {
         let label = match &error {
             SignatureError::MissingHeader(_) => "missing_header",
             SignatureError::OutOfTolerance { .. } => "timestamp",

@@ -3,4 +3,5 @@
 pub mod batch;
 pub mod batch_http;
 pub mod http;
+pub mod plain_http;
 pub mod wait_http;

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 
 /// What is known of a conversion that is nobody's.
 #[derive(Clone, Debug, Default)]
-pub struct Miss<'a> {
+pub(super) struct Miss<'a> {
     /// The code of the reason.
     pub reason: &'a str,
     /// Days within which a click counts.
@@ -23,14 +23,14 @@ pub struct Miss<'a> {
 
 impl Miss<'_> {
     /// Returns by how many days the click missed the window, begun days counted whole.
-    pub fn days_too_late(&self) -> Option<i64> {
+    pub(super) fn days_too_late(&self) -> Option<i64> {
         let late = self.after_click? - Duration::days(i64::from(self.window_days));
         let is_whole = late == Duration::days(late.num_days());
         (late > Duration::zero()).then(|| late.num_days() + i64::from(!is_whole))
     }
 
     /// Says it to a person: the reason first, then what came closest beside it.
-    pub fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         let mut text = self.main();
         if let Some(since) = self.customer_since {
             let day = since.date_naive();

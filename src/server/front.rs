@@ -1,0 +1,95 @@
+//! What stands in front of the router: the two requests that come by the thousand.
+//!
+//! A visitor waits for `GET /r/{token}`, and a shop sends `POST /v1/webhooks/{source_id}` for each
+//! order. Both are answered before a route is matched, which costs as much as all the rest of them.
+//! Everything else, a webhook with a query included, goes to the application behind.
+
+use std::rc::Rc;
+
+use actix_http::{Request, Response};
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
+use actix_web::web::Data;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use crate::app::App;
+use crate::click::http::{PREFIX, Redirect};
+use crate::config::Role;
+use crate::intake::webhook::plain_http::Webhooks;
+
+/// Answers links and plain webhooks itself and hands everything else to the application behind it.
+pub struct Front<F> {
+    app: Data<App>,
+    behind: F,
+}
+
+impl<F> Front<F> {
+    /// Stands in front of an application.
+    pub fn new(app: Data<App>, behind: F) -> Self {
+        Self { app, behind }
+    }
+}
+
+impl<F, B> ServiceFactory<Request> for Front<F>
+where
+    F: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        >,
+    F::Service: 'static,
+    F::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Config = AppConfig;
+    type Service = FrontService<F::Service>;
+    type InitError = ();
+    type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
+
+    fn new_service(&self, config: AppConfig) -> Self::Future {
+        let behind = self.behind.new_service(config);
+        let roles = &self.app.config.roles;
+        let redirect = roles.has(Role::Redirect).then(|| Rc::new(Redirect::new(self.app.clone())));
+        let webhooks = roles.has(Role::Ingest).then(|| Rc::new(Webhooks::new(self.app.clone())));
+        async move { Ok(FrontService { redirect, webhooks, behind: behind.await? }) }.boxed_local()
+    }
+}
+
+/// The service of one worker; what is none is not among the roles of the process.
+pub struct FrontService<S> {
+    redirect: Option<Rc<Redirect>>,
+    webhooks: Option<Rc<Webhooks>>,
+    behind: S,
+}
+
+impl<S, B> Service<Request> for FrontService<S>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Response<BoxBody>, Error>>;
+
+    actix_service::forward_ready!(behind);
+
+    fn call(&self, req: Request) -> Self::Future {
+        if let Some(redirect) = self.redirect.as_ref().filter(|_| req.path().starts_with(PREFIX)) {
+            let redirect = Rc::clone(redirect);
+            async move { Ok(redirect.answer(&req).await) }.boxed_local()
+        } else if let Some(webhooks) = self.webhooks.as_ref().filter(|_| Webhooks::takes(&req)) {
+            let webhooks = Rc::clone(webhooks);
+            async move { Ok(webhooks.answer(req).await) }.boxed_local()
+        } else {
+            let behind = self.behind.call(req);
+            async move { Ok(Response::from(behind.await?).map_into_boxed_body()) }.boxed_local()
+        }
+    }
+}
