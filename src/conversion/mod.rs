@@ -127,22 +127,28 @@ impl Report {
     /// hashes of orders without one stay what they were before there were paths.
     pub fn content_hash(&self) -> [u8; 32] {
         let minor = |m: Option<Money>| m.map(|m| m.minor);
-        let mut content = serde_json::json!([
-            self.event,
-            self.order_id,
-            self.click_id,
+        const PLAIN: &str = "texts and numbers always serialize";
+        let content = (
+            &self.event,
+            &self.order_id,
+            &self.click_id,
             self.currency.map(Currency::code),
             minor(self.amount),
             minor(self.tax),
             minor(self.shipping),
             minor(self.discount),
-            self.coupon_code,
+            &self.coupon_code,
             self.customer_hash,
-        ]);
-        if let (false, Some(fields)) = (self.click_ids.is_empty(), content.as_array_mut()) {
-            fields.push(self.click_ids.clone().into());
+        );
+        let mut text = serde_json::to_string(&content).expect(PLAIN);
+        if !self.click_ids.is_empty() {
+            // The path is one more element of the list.
+            text.truncate(text.len() - 1);
+            text.push(',');
+            text.push_str(&serde_json::to_string(&self.click_ids).expect(PLAIN));
+            text.push(']');
         }
-        Sha256::digest(content.to_string().as_bytes()).into()
+        Sha256::digest(text.as_bytes()).into()
     }
 }
 

@@ -4,7 +4,10 @@
 //! parse. Version 2 has a path; a report without one is still written as version 1, which is all
 //! that an older release reads.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::conversion::{MessageType, Report};
@@ -15,28 +18,33 @@ const WIRE_VERSION: u32 = 2;
 /// The version of a report without a path.
 const WITHOUT_PATH: u32 = 1;
 
-#[derive(Serialize, Deserialize)]
-struct ReportWire {
+/// A report as it is written; it borrows from the report where it can.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportWire<'r> {
     v: u32,
-    r#type: String,
-    event: String,
-    order_id: Option<String>,
-    click_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    click_ids: Vec<String>,
-    currency: Option<String>,
+    r#type: Cow<'r, str>,
+    event: Cow<'r, str>,
+    order_id: Option<Cow<'r, str>>,
+    click_id: Option<Cow<'r, str>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    click_ids: Cow<'r, [String]>,
+    currency: Option<Cow<'r, str>>,
     amount_minor: Option<i64>,
     tax_minor: Option<i64>,
     shipping_minor: Option<i64>,
     discount_minor: Option<i64>,
-    coupon_code: Option<String>,
+    coupon_code: Option<Cow<'r, str>>,
     customer_hash: Option<[u8; 32]>,
     occurred_at: Timestamp,
-    refund_id: Option<String>,
+    refund_id: Option<Cow<'r, str>>,
     refund_minor: Option<i64>,
-    reason: Option<String>,
+    reason: Option<Cow<'r, str>>,
     is_test: bool,
-    metadata: serde_json::Map<String, serde_json::Value>,
+    metadata: Cow<'r, Map<String, Value>>,
+}
+
+fn is_empty(ids: &[String]) -> bool {
+    ids.is_empty()
 }
 
 /// Says why a report from the stream cannot be read.
@@ -56,35 +64,42 @@ pub enum ReportError {
     NoCurrency,
 }
 
-/// Returns the report as it goes into the stream.
-pub fn to_wire(report: &Report) -> serde_json::Value {
-    let minor = |m: Option<Money>| m.map(|m| m.minor);
-    let wire = ReportWire {
-        v: if report.click_ids.is_empty() { WITHOUT_PATH } else { WIRE_VERSION },
-        r#type: report.message_type.as_str().to_owned(),
-        event: report.event.clone(),
-        order_id: report.order_id.clone(),
-        click_id: report.click_id.clone(),
-        click_ids: report.click_ids.clone(),
-        currency: report.currency.map(|c| c.code().to_owned()),
-        amount_minor: minor(report.amount),
-        tax_minor: minor(report.tax),
-        shipping_minor: minor(report.shipping),
-        discount_minor: minor(report.discount),
-        coupon_code: report.coupon_code.clone(),
-        customer_hash: report.customer_hash,
-        occurred_at: report.occurred_at,
-        refund_id: report.refund_id.clone(),
-        refund_minor: minor(report.refund_amount),
-        reason: report.reason.clone(),
-        is_test: report.is_test,
-        metadata: report.metadata.clone(),
-    };
-    serde_json::to_value(wire).expect("a report holds text, numbers and times only")
+impl<'r> From<&'r Report> for ReportWire<'r> {
+    fn from(report: &'r Report) -> Self {
+        let minor = |m: Option<Money>| m.map(|m| m.minor);
+        let text = |t: &'r Option<String>| t.as_deref().map(Cow::Borrowed);
+        Self {
+            v: if report.click_ids.is_empty() { WITHOUT_PATH } else { WIRE_VERSION },
+            r#type: report.message_type.as_str().into(),
+            event: report.event.as_str().into(),
+            order_id: text(&report.order_id),
+            click_id: text(&report.click_id),
+            click_ids: report.click_ids.as_slice().into(),
+            currency: report.currency.map(|c| c.code().into()),
+            amount_minor: minor(report.amount),
+            tax_minor: minor(report.tax),
+            shipping_minor: minor(report.shipping),
+            discount_minor: minor(report.discount),
+            coupon_code: text(&report.coupon_code),
+            customer_hash: report.customer_hash,
+            occurred_at: report.occurred_at,
+            refund_id: text(&report.refund_id),
+            refund_minor: minor(report.refund_amount),
+            reason: text(&report.reason),
+            is_test: report.is_test,
+            metadata: Cow::Borrowed(&report.metadata),
+        }
+    }
+}
+
+/// Returns the report as it goes into the stream, as a JSON value.
+pub fn to_wire(report: &Report) -> Value {
+    serde_json::to_value(ReportWire::from(report))
+        .expect("a report holds text, numbers and times only")
 }
 
 /// Reads a report from the stream.
-pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
+pub fn from_wire(value: &Value) -> Result<Report, ReportError> {
     let w = ReportWire::deserialize(value)?;
     if !(WITHOUT_PATH..=WIRE_VERSION).contains(&w.v) {
         return Err(ReportError::Version(w.v));
@@ -98,25 +113,26 @@ pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
         (Some(minor), Some(currency)) => Ok(Some(Money::new(minor, currency))),
         (Some(_), None) => Err(ReportError::NoCurrency),
     };
+    let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     Ok(Report {
         message_type: MessageType::parse(&w.r#type).ok_or(ReportError::Unknown("type"))?,
-        event: w.event,
-        order_id: w.order_id,
-        click_id: w.click_id,
-        click_ids: w.click_ids,
+        event: w.event.into_owned(),
+        order_id: owned(w.order_id),
+        click_id: owned(w.click_id),
+        click_ids: w.click_ids.into_owned(),
         currency,
         amount: money(w.amount_minor)?,
         tax: money(w.tax_minor)?,
         shipping: money(w.shipping_minor)?,
         discount: money(w.discount_minor)?,
-        coupon_code: w.coupon_code,
+        coupon_code: owned(w.coupon_code),
         customer_hash: w.customer_hash,
         occurred_at: w.occurred_at,
-        refund_id: w.refund_id,
+        refund_id: owned(w.refund_id),
         refund_amount: money(w.refund_minor)?,
-        reason: w.reason,
+        reason: owned(w.reason),
         is_test: w.is_test,
-        metadata: w.metadata,
+        metadata: w.metadata.into_owned(),
     })
 }
 

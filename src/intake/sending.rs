@@ -1,7 +1,8 @@
 //! From a report to the record that goes into the stream.
 
 use crate::clock::Timestamp;
-use crate::conversion::{Report, wire};
+use crate::conversion::Report;
+use crate::conversion::wire::{self, ReportWire};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
 use crate::stream::ConversionRecord;
 
@@ -23,13 +24,32 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Returns the record of a message, with a receipt of its own.
+    /// Returns the record of a message, with a receipt of its own, as settlement reads it.
     pub fn record(
         &self,
         message_id: String,
         content_hash: [u8; 32],
         report: &Report,
     ) -> ConversionRecord {
+        self.with(message_id, content_hash, wire::to_wire(report))
+    }
+
+    /// Returns the same record to be written only, which needs no JSON value in between.
+    pub fn to_write<'r>(
+        &self,
+        message_id: String,
+        content_hash: [u8; 32],
+        report: &'r Report,
+    ) -> ConversionRecord<ReportWire<'r>> {
+        self.with(message_id, content_hash, report.into())
+    }
+
+    fn with<R>(
+        &self,
+        message_id: String,
+        content_hash: [u8; 32],
+        report: R,
+    ) -> ConversionRecord<R> {
         ConversionRecord {
             receipt: ReceiptId::new().0,
             program_id: self.program_id.0,
@@ -40,7 +60,7 @@ impl Sending {
             received_at: self.received_at,
             sent_at: self.sent_at,
             trust: self.trust.to_owned(),
-            report: wire::to_wire(report),
+            report,
         }
     }
 }

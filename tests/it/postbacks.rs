@@ -353,5 +353,8 @@ async fn a_source_that_sends_too_fast_is_told_when_to_come_again() {
     let changes = json!({"requests_per_second": null});
     app.call(&app.manager_key, "PATCH", &path, changes).await.expect(200);
     app.app().keeper.refresh().await.unwrap();
-    expect_ok(&call(&app, &scene, &query).await);
+    app.clock.advance(TimeDelta::seconds(2));
+    for _ in 0..10 {
+        expect_ok(&call(&app, &scene, &query).await);
+    }
 }

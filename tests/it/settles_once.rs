@@ -356,7 +356,7 @@ async fn a_stream_that_was_lost_is_noticed_and_gone_on_with() {
     let _: i64 = redis::cmd("DEL").arg(&keys).query_async(&mut app.redis().await).await.unwrap();
     // The new life of the stream has a position of its own, from its start.
     let data = order("A", "x").data();
-    app.webhook_again(&scene, "m-again", "conversion.created", data)
+    app.webhook_anew(&scene, "m-again", "conversion.created", data)
         .await
         .expect_problem(409, "conversion-conflict");
     app.settle(&scene).await;

@@ -227,7 +227,7 @@ async fn take_in(
             answers[index] = answer;
             continue;
         }
-        let record = sending.record(item.message_id, item.body_hash, &item.report);
+        let record = sending.to_write(item.message_id, item.body_hash, &item.report);
         answers[index].receipt = Some(ReceiptId(record.receipt));
         receipts.push((index, ReceiptId(record.receipt)));
         batch.push_conversion(&record);

@@ -209,16 +209,18 @@ async fn take_in(
     })?;
     check_attributable(app, &report)?;
     let body_hash: [u8; 32] = Sha256::digest(&body).into();
-    let record = sending(&source, &signed, now).record(signed.id, body_hash, &report);
+    let sending = sending(&source, &signed, now);
     if wish.is_dry_run {
+        let record = sending.record(signed.id, body_hash, &report);
         let mut told = foresee_all(app, vec![record]).await?;
         let settlement = told.pop().ok_or_else(|| Problem::new(Code::Internal))?;
         return Ok(("dry_run", HttpResponse::Ok().json(DryRun { status: "dry_run", settlement })));
     }
-    let question = question(&source, &record.message_id, body_hash, &report);
+    let question = question(&source, &signed.id, body_hash, &report);
     if let Some(known) = look_up(app, question).await? {
         return Ok(("duplicate", HttpResponse::Ok().json(known)));
     }
+    let record = sending.to_write(signed.id, body_hash, &report);
     append(batcher, &record).await?;
     let receipt = ReceiptId(record.receipt);
     if let Some(limit) = wish.wait
@@ -388,7 +390,10 @@ async fn look_up(app: &App, question: Question) -> Result<Option<Accepted>, Prob
 }
 
 /// Makes a message durable, together with what else comes in this turn of the worker.
-async fn append(batcher: &Batcher, record: &ConversionRecord) -> Result<(), Problem> {
+async fn append<R: Serialize>(
+    batcher: &Batcher,
+    record: &ConversionRecord<R>,
+) -> Result<(), Problem> {
     let kept = batcher.push(|batch| batch.push_conversion(record)).await;
     if kept == Ok(true) {
         return Ok(());

@@ -37,7 +37,7 @@ pub enum StreamEvent {
 
 /// A conversion message as it was accepted. Wire type: fields may be added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConversionRecord {
+pub struct ConversionRecord<R = serde_json::Value> {
     /// The receipt given to the sender.
     pub receipt: Uuid,
     /// The program of the source.
@@ -57,8 +57,9 @@ pub struct ConversionRecord {
     pub sent_at: Timestamp,
     /// How far the sender is believed, as the intake decided.
     pub trust: String,
-    /// The normalized report; numbers keep their exact text.
-    pub report: serde_json::Value,
+    /// The normalized report; numbers keep their exact text. What is read is a JSON value; what is
+    /// written may be anything that becomes the same.
+    pub report: R,
 }
 
 /// Says why a record could not be decoded.
@@ -141,7 +142,7 @@ impl PackedBatch {
     }
 
     /// Adds a conversion.
-    pub fn push_conversion(&mut self, conversion: &ConversionRecord) {
+    pub fn push_conversion<R: Serialize>(&mut self, conversion: &ConversionRecord<R>) {
         self.push_record(KIND_CONVERSION, conversion);
     }
 
@@ -150,7 +151,7 @@ impl PackedBatch {
         self.push_record(KIND_PARKED, conversion);
     }
 
-    fn push_record(&mut self, kind: u8, conversion: &ConversionRecord) {
+    fn push_record<R: Serialize>(&mut self, kind: u8, conversion: &ConversionRecord<R>) {
         let body = Versioned { v: CONVERSION_VERSION, conversion };
         self.push(kind, |bytes| {
             serde_json::to_writer(bytes, &body)

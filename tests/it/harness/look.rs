@@ -96,6 +96,18 @@ impl TestApp {
         panic!("the look-up never answered in time");
     }
 
+    /// Sends a message under a new id each time until its look-up had the time to say what is known
+    /// of its order: under one id a try that was taken in would make the next one a duplicate.
+    pub async fn webhook_anew(&self, scene: &Scene, id: &str, kind: &str, data: Value) -> Answer {
+        for n in 0..100 {
+            let answer = self.webhook(scene, &format!("{id}-{n}"), kind, data.clone()).await;
+            if answer.status != 202 {
+                return answer;
+            }
+        }
+        panic!("the look-up never answered in time");
+    }
+
     /// Makes a key by the API; returns its id beside it.
     pub async fn new_key(&self, body: Value) -> (String, ApiKey) {
         let made = self.post(&self.admin_key, "/v1/api-keys", body).await.expect(201);
