@@ -153,7 +153,7 @@ async fn a_replay_is_known_and_a_contradiction_is_refused() {
     other_body.expect_problem(422, "webhook-id-reused");
 
     let dearer = Sale { amount: "10.01", ..sale("A") };
-    let conflict = app.webhook_again(&scene, "m2", created, dearer.data()).await;
+    let conflict = app.webhook_anew(&scene, "m2", created, dearer.data()).await;
     let problem = conflict.expect_problem(409, "conversion-conflict");
     assert_eq!(problem["conversion_id"], receipt["conversion_id"]);
 
