@@ -19,9 +19,10 @@ async fn a_click_becomes_a_paid_commission() {
     let sale = Sale { order_id: "A-10045", amount: "149.90", click_id: Some(click_id) };
     let receipt = app.sale(&scene, &sale).await;
     assert_eq!(receipt["status"], "settled", "{receipt}");
-    let again = app.webhook(&scene, "msg_A-10045", "conversion.created", sale.data()).await;
+    let created = "conversion.created";
+    let again = app.webhook_again(&scene, "msg_A-10045", created, sale.data()).await;
     assert_eq!(again.expect(200)["status"], "duplicate");
-    let other_id = app.webhook(&scene, "msg_other", "conversion.created", sale.data()).await;
+    let other_id = app.webhook_anew(&scene, "msg_other", created, sale.data()).await;
     assert_eq!(other_id.expect(200)["status"], "duplicate");
 
     // Twenty per cent, pending until the hold is over.

@@ -1,5 +1,7 @@
 //! What overtakes its order waits, with a deadline and a bound, and is never lost.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tributary::conversion::signature::sign;
@@ -26,6 +28,14 @@ async fn give_up_due(app: &TestApp) -> u64 {
     let shared = app.app();
     let (bounds, now) = (shared.waiting_room(), app.clock.now());
     waiting::give_up_due(&shared.background_db, bounds, now).await.unwrap()
+}
+
+/// Counts the rows of every table but that of receipts: on a busy machine the repeated message may
+/// have been taken in, and then has a receipt of its own.
+async fn rows(app: &TestApp) -> BTreeMap<String, i64> {
+    let mut rows = app.rows().await;
+    rows.remove("webhook_messages");
+    rows
 }
 
 async fn letters(app: &TestApp) -> Vec<Value> {
@@ -113,7 +123,7 @@ async fn a_full_room_turns_the_newest_away() {
     assert_eq!(again["receipt"], turned_away["receipt"]);
 
     // Reading the stream again changes nothing: it was answered.
-    let rows = app.rows().await;
+    let rows = rows(&app).await;
     let settled = app.count("select sum(n_settled)::bigint from stream_offsets").await;
     sqlx::query("update stream_offsets set ms = 0, seq = 0")
         .execute(&mut app.owner().await)
@@ -122,7 +132,7 @@ async fn a_full_room_turns_the_newest_away() {
     let again = "select count(*) from stream_offsets where n_duplicates > 0 and ms > 0";
     app.wait_for_count(1, again).await;
     assert!(app.count("select sum(n_settled)::bigint from stream_offsets").await > settled);
-    assert_eq!(app.rows().await, rows);
+    assert_eq!(self::rows(&app).await, rows);
 
     // One that is let in leaves its place to the next.
     sale(&app, &scene, "R1").await;
