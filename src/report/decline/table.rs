@@ -169,7 +169,8 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         Cell::Text(false_alarms(decline.false_alarms)),
     ]);
     cells.extend(lost.into_iter().flat_map(three));
-    cells.extend(lost.into_iter().flat_map(|clicks| three(clicks.times(partner.sales_per_click()))));
+    cells
+        .extend(lost.into_iter().flat_map(|clicks| three(clicks.times(partner.sales_per_click()))));
     for clicks in lost {
         let Estimate { value, low, high } = clicks.times(partner.earned_per_click());
         let money = |minor: f64| Cell::Money(Money::new(whole(minor), params.currency));

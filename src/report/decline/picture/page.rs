@@ -119,8 +119,7 @@ fn loss(clicks: Estimate, partner: &Judged, params: &Params) -> String {
         let (value, low, high) = (write(e.value), write(e.low), write(e.high));
         format!("{value} {unit}<div class=\"soft\">{low} to {high}</div>")
     };
-    let money =
-        |minor: f64| Money::new(table::whole(minor), params.currency).to_decimal_string();
+    let money = |minor: f64| Money::new(table::whole(minor), params.currency).to_decimal_string();
     [
         of(params.currency.code(), &money, clicks.times(partner.earned_per_click())),
         of("sales", &thousands, clicks.times(partner.sales_per_click())),
