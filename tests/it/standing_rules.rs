@@ -14,21 +14,21 @@ async fn what_rows_name_is_there_and_stays() {
         (
             "insert into conversions
              select (c).* from (select jsonb_populate_record(v, jsonb_build_object(
-                 'program_id', gen_random_uuid())) c from conversions v)",
+                 'program_id', gen_random_uuid())) c from conversions v) x",
             Some("conversions_program"),
         ),
         (
             "insert into commissions
              select (c).* from (select jsonb_populate_record(m, jsonb_build_object(
                  'commission_id', gen_random_uuid(), 'conversion_id', gen_random_uuid())) c
-             from commissions m)",
+             from commissions m) x",
             Some("commissions_conversion"),
         ),
         (
             "insert into commissions
              select (c).* from (select jsonb_populate_record(m, jsonb_build_object(
                  'commission_id', gen_random_uuid(), 'partner_id', gen_random_uuid())) c
-             from commissions m)",
+             from commissions m) x",
             Some("commissions_enrollment"),
         ),
         (
@@ -36,7 +36,7 @@ async fn what_rows_name_is_there_and_stays() {
              select (c).* from (select jsonb_populate_record(m, jsonb_build_object(
                  'commission_id', gen_random_uuid(), 'cause', 'x',
                  'plan_version_id', gen_random_uuid())) c
-             from commissions m)",
+             from commissions m) x",
             Some("commissions_plan"),
         ),
         (
