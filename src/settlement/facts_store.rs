@@ -224,12 +224,18 @@ async fn load_known_messages(
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select k.source_id as "source_id: SourceId", k.webhook_id,
-                  k.receipt_id as "receipt_id: ReceiptId", k.content_hash
+        // Two questions, each with an index of its own: asked as one, with "or", they would read the
+        // whole table for each batch.
+        r#"select k.source_id as "source_id!: SourceId", k.webhook_id as "webhook_id!",
+                  k.receipt_id as "receipt_id!: ReceiptId", k.content_hash as "content_hash!"
            from webhook_messages k
            where k.receipt_id = any($1)
-              or (k.program_id, k.source_id, k.webhook_id) in (
-                 select * from unnest($2::uuid[], $3::uuid[], $4::text[]))"#,
+           union
+           select k.source_id, k.webhook_id, k.receipt_id, k.content_hash
+           from unnest($2::uuid[], $3::uuid[], $4::text[]) as n (program_id, source_id, webhook_id)
+           join webhook_messages k
+             on k.program_id = n.program_id and k.source_id = n.source_id
+            and k.webhook_id = n.webhook_id"#,
         &messages.iter().map(|m| m.receipt_id.0).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.program_id.0).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.source_id.0).collect::<Vec<_>>(),

@@ -29,6 +29,7 @@ mod redirect_without_stores;
 mod senders;
 mod service;
 mod settles_once;
+mod standing_rules;
 mod tidy;
 mod unattributed;
 mod waiting_room;
