@@ -19,7 +19,7 @@ use crate::metrics as metric;
 use crate::settlement::click::{self, Click};
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::tally::Tally;
-use crate::settlement::{Message, click_store, decide, facts_store, store};
+use crate::settlement::{Message, click_store, decide, facts_store, grant, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -277,6 +277,7 @@ impl Settler {
         };
         let tally = Tally::of(&decided, receipts);
         store::apply(db, decided, now).await?;
+        grant::meet_again(db, keys, &facts.pricing.moved, now).await?;
         Ok(Written { n_new: n_clicks + n_parked + n_messages, tally })
     }
 
