@@ -376,6 +376,8 @@ async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let two_days_ago = (now - chrono::Duration::days(2)).date_naive();
     click_store::forget_visitors(&mut db, two_days_ago).await?;
+    let a_third_of_a_year_ago = (now - chrono::Duration::days(120)).date_naive();
+    click_store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
     let three_days_ago = now - chrono::Duration::hours(72);
     account::idempotency_store::forget_answers(&mut db, three_days_ago).await?;
     Ok(())

@@ -222,6 +222,7 @@ impl Redirect {
             referrer_host: text(req.headers(), &header::REFERER).and_then(referrer_host),
             subs: to.subs,
             erid: to.erid,
+            landing: to.page,
         };
         Ok((to.location, self.batcher.push(|batch| batch.push_click(&record))))
     }

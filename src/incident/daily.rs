@@ -4,19 +4,17 @@
 //! written in one, whose first row claims the day: of two instances, the second finds it taken and
 //! writes nothing.
 
-use std::collections::HashMap;
-
 use chrono::{Days, Duration, NaiveDate};
 use chrono_tz::Tz;
 use serde_json::json;
 
 use super::case::due_on;
-use super::finding::{Finding, NetworkFall, findings, network_fall};
+use super::finding::{Finding, Habits, NetworkFall, findings, network_fall};
 use super::incident_store::{self, DayCounts, Sighting};
 use super::landing::{probe, store as landing_store};
 use super::notice_store::{self, Declined};
 use super::plan::{FOLLOWED_DAYS, Known, Step, plan};
-use super::shared::{Scope, Shared, shared};
+use super::shared::{Scope, Shared, hour, shared};
 use super::store::{self, NewCase};
 use crate::account::audit_store::{self, Entry};
 use crate::address::Guard;
@@ -32,8 +30,8 @@ use crate::report::{Params, ReportError};
 const AFTER_MIDNIGHT: Duration = Duration::minutes(30);
 /// Programs of a deployment, at most.
 const PROGRAMS_MAX: i64 = 1_000;
-/// The country of a partner is where its clicks of the last quarter came from.
-const COUNTRY_DAYS: u64 = 91;
+/// Country and page of a partner are those of its clicks of the last quarter.
+const HABIT_DAYS: u64 = 91;
 
 /// Why a day was not acted on. Nothing of it was written; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +73,8 @@ struct Day {
     day: NaiveDate,
     /// The program's today: when cases are opened.
     today: NaiveDate,
+    /// Where the program's midnight is.
+    zone: Tz,
     now: Timestamp,
 }
 
@@ -87,7 +87,7 @@ async fn run_program(
     let zone: Tz = program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
     let today = (now - AFTER_MIDNIGHT).with_timezone(&zone).date_naive();
     let day = today.pred_opt().unwrap_or(today);
-    let at = Day { program_id: program.program_id, day, today, now };
+    let at = Day { program_id: program.program_id, day, today, zone, now };
     {
         let mut db = db.acquire().await?;
         if incident_store::has_day(&mut db, at.program_id, at.day).await? {
@@ -100,13 +100,14 @@ async fn run_program(
         landing_store::insert_check(&mut db, at.program_id, &check, now).await?;
         let params = params(program, &at, zone)?;
         let judgment = judge(&mut db, &params).await?;
-        let since = day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(day);
-        let countries: HashMap<_, _> =
-            incident_store::list_main_countries(&mut db, at.program_id, since)
-                .await?
-                .into_iter()
-                .collect();
-        (network_fall(&judgment), findings(&judgment, &countries))
+        let since = day.checked_sub_days(Days::new(HABIT_DAYS)).unwrap_or(day);
+        let countries = incident_store::list_main_countries(&mut db, at.program_id, since).await?;
+        let pages = incident_store::list_main_pages(&mut db, at.program_id, since).await?;
+        let habits = Habits {
+            countries: countries.into_iter().collect(),
+            pages: pages.into_iter().collect(),
+        };
+        (network_fall(&judgment), findings(&judgment, &habits))
     };
     let mut db_tx = db.begin().await?;
     let is_done = act(&mut db_tx, &at, network, &findings).await?;
@@ -136,7 +137,7 @@ async fn act(
     if !incident_store::insert_day(db, at.program_id, at.day, counts, at.now).await? {
         return Ok(false);
     }
-    let incidents = write_incidents(db, at, &causes).await?;
+    let incidents = write_incidents(db, at, findings, &causes).await?;
     let incident = |cause: Option<usize>| cause.and_then(|c| incidents.get(c).copied());
     for step in &steps {
         match step {
@@ -192,6 +193,7 @@ fn counts(findings: &[Finding], steps: &[Step]) -> DayCounts {
 async fn write_incidents(
     db: &mut DbTx,
     at: &Day,
+    findings: &[Finding],
     causes: &[Shared],
 ) -> Result<Vec<IncidentId>, sqlx::Error> {
     let fault = landing_store::find_fault(db, at.program_id).await?;
@@ -200,15 +202,19 @@ async fn write_incidents(
         let (kind, subject) = match &cause.scope {
             Scope::Network if fault.is_some() => ("destination", ""),
             Scope::Network => ("network", ""),
+            Scope::Page(page) => ("destination", page.as_str()),
             Scope::Country(code) => ("country", code.as_str()),
         };
+        let began_at = find_hour(db, at, findings, cause).await?;
+        let hour = began_at.map(|t| t.with_timezone(&at.zone).format("%F %H:%M").to_string());
         let sighting = Sighting {
             kind,
             subject,
             since: cause.since,
+            began_at,
             n_partners: i32::try_from(cause.members.len()).unwrap_or(i32::MAX),
             n_judged: i32::try_from(cause.n_judged).unwrap_or(i32::MAX),
-            text: cause.text(fault.as_deref()),
+            text: cause.text(fault.as_deref(), hour.as_deref()),
         };
         let (id, is_new) =
             incident_store::see_incident(db, at.program_id, at.day, &sighting, at.now).await?;
@@ -222,6 +228,20 @@ async fn write_incidents(
         record(db, at, "incident.end", id, json!({"ended_on": at.day})).await?;
     }
     Ok(ids)
+}
+
+/// Finds the hour in which the clicks of a cause's members fell.
+async fn find_hour(
+    db: &mut DbTx,
+    at: &Day,
+    findings: &[Finding],
+    cause: &Shared,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let members: Vec<_> = cause.members.iter().map(|&i| findings[i].partner_id).collect();
+    let Some(span) = hour::Span::around(cause.since, at.today, at.zone) else { return Ok(None) };
+    let read = (span.learned_from(), span.until);
+    let hours = incident_store::list_hours(db, at.program_id, &members, read).await?;
+    Ok(hour::began(span, &hours.into_iter().collect()))
 }
 
 async fn open(db: &mut DbTx, at: &Day, case: &NewCase<'_>) -> Result<(), sqlx::Error> {

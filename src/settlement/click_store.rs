@@ -46,6 +46,7 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
         &text(|c| &c.subs[3]) as &[Option<String>],
         &text(|c| &c.subs[4]) as &[Option<String>],
         &text(|c| &c.erid) as &[Option<String>],
+        &text(|c| &c.landing) as &[Option<String>],
     )
     .fetch_one(db)
     .await
@@ -55,5 +56,11 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
 /// Forgets visitors of days before `day`: their salts are gone, so no click can match them.
 pub async fn forget_visitors(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!("delete from click_visitors where day < $1", day).execute(db).await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets pages of days before `day`: incidents look back a quarter.
+pub async fn forget_landings(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!("delete from click_landings where day < $1", day).execute(db).await?;
     Ok(done.rows_affected())
 }

@@ -11,6 +11,7 @@ mod claims;
 mod cli;
 mod decline_cases;
 mod decline_pictures;
+mod decline_stories;
 mod documents;
 mod engines;
 mod explanations;
