@@ -31,4 +31,5 @@ mod senders;
 mod service;
 mod settles_once;
 mod tidy;
+mod told_clicks;
 mod webhooks;
