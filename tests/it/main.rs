@@ -9,6 +9,7 @@ mod bad_input;
 mod books;
 mod claims;
 mod cli;
+mod click_settlement;
 mod decline_cases;
 mod decline_pictures;
 mod decline_stories;
