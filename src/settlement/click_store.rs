@@ -7,6 +7,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::settlement::click::Click;
+use crate::settlement::click_copy_store::copy_clicks;
+
+/// Below so many the merge is as fast, and a copy is one round trip more.
+const COPY_MIN: usize = 200;
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -19,6 +23,16 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
     for day in clicks.iter().map(|c| c.day).collect::<BTreeSet<NaiveDate>>() {
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
+    if clicks.len() >= COPY_MIN {
+        if let Some(n_new) = copy_clicks(db, clicks).await? {
+            return Ok(n_new);
+        }
+    }
+    merge(db, clicks).await
+}
+
+/// Writes the clicks that are not there yet.
+async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
     let long = |f: fn(&Click) -> i64| clicks.iter().map(f).collect::<Vec<_>>();
     let short = |f: fn(&Click) -> i16| clicks.iter().map(f).collect::<Vec<_>>();
     let text =
