@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod books;
+mod bulk;
 mod claims;
 mod cli;
 mod click_settlement;
@@ -19,6 +20,7 @@ mod explanations;
 mod fraud;
 mod harness;
 mod imports;
+mod late_facts;
 mod link_to_payout;
 mod minting;
 mod outbound;
