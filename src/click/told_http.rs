@@ -58,6 +58,7 @@ pub struct ToldClick {
     /// is the same click.
     pub id: Option<String>,
     /// When the person clicked; now, if absent. At most 24 hours ago.
+    #[schema(value_type = Option<String>)]
     pub at: Option<Timestamp>,
     /// The person's `User-Agent`.
     pub user_agent: Option<String>,
