@@ -144,7 +144,8 @@ async fn run_day(db: &Db, program: &Program, at: &Day) -> Result<bool, DailyErro
 
 fn params(program: &Program, at: &Day) -> Result<Params, DailyError> {
     let (from, to) = (at.day.to_string(), at.today.to_string());
-    let window = Window::parse(&from, &to, at.zone).map_err(|e| DailyError::Terms(e.to_string()))?;
+    let window =
+        Window::parse(&from, &to, at.zone).map_err(|e| DailyError::Terms(e.to_string()))?;
     let currency = program.currency.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
     Ok(Params { program_id: program.program_id, window, currency, now: at.now })
 }

@@ -23,10 +23,10 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
     for day in clicks.iter().map(|c| c.day).collect::<BTreeSet<NaiveDate>>() {
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
-    if clicks.len() >= COPY_MIN {
-        if let Some(n_new) = copy_clicks(db, clicks).await? {
-            return Ok(n_new);
-        }
+    if clicks.len() >= COPY_MIN
+        && let Some(n_new) = copy_clicks(db, clicks).await?
+    {
+        return Ok(n_new);
     }
     merge(db, clicks).await
 }
