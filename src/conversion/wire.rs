@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn version_2_parses_for_ever() {
-        let value: serde_json::Value = serde_json::from_str(VERSION_2).unwrap();
+        let value: Value = serde_json::from_str(VERSION_2).unwrap();
         let report = from_wire(&value).unwrap();
         assert_eq!(report.path().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(to_wire(&report), value);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn version_1_parses_for_ever() {
-        let value: serde_json::Value = serde_json::from_str(VERSION_1).unwrap();
+        let value: Value = serde_json::from_str(VERSION_1).unwrap();
         let report = from_wire(&value).unwrap();
         assert_eq!(report.message_type, MessageType::Refunded);
         assert_eq!(report.refund_amount.unwrap().minor, 500);
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_newer_version_is_not_guessed_at() {
         let text = VERSION_1.replacen("\"v\":1", "\"v\":3", 1);
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
         assert!(matches!(from_wire(&value), Err(ReportError::Version(3))));
     }
 }
