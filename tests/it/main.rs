@@ -10,6 +10,7 @@ mod books;
 mod claims;
 mod cli;
 mod decline_cases;
+mod decline_kept;
 mod decline_pictures;
 mod documents;
 mod engines;

@@ -50,16 +50,21 @@ impl Season {
         Self { weeks: vec![OwnWeek::default(); partners] }
     }
 
-    /// Returns each partner's weight of this day's weekday, from the days before it.
-    pub(super) fn weights(&self, day: Day) -> Vec<f64> {
+    /// Returns each partner's weight of this day's weekday, from the days before it; `network` is
+    /// that of all partners together.
+    pub(super) fn weights(&self, day: Day, network: f64) -> Vec<f64> {
         if day < LEARNED_FROM {
             return vec![1.0; self.weeks.len()];
         }
-        let network = self.network_weight(day % WEEK);
         self.weeks.iter().map(|own| own.weight(day % WEEK, network)).collect()
     }
 
-    fn network_weight(&self, weekday: usize) -> f64 {
+    /// Returns the weight of this day's weekday for all partners together.
+    pub(super) fn network_weight(&self, day: Day) -> f64 {
+        if day < LEARNED_FROM {
+            return 1.0;
+        }
+        let weekday = day % WEEK;
         let mut rates = [0.0; WEEK];
         for (q, rate) in rates.iter_mut().enumerate() {
             let clicks: f64 = self.weeks.iter().map(|own| own.clicks[q]).sum();
@@ -68,6 +73,18 @@ impl Season {
         }
         let mean = rates.iter().sum::<f64>() / WEEK as f64;
         if mean > 0.0 { rates[weekday] / mean } else { 1.0 }
+    }
+
+    /// Returns the fading sums of a partner.
+    pub(super) fn sums(&self, partner: usize) -> Vec<f64> {
+        let own = &self.weeks[partner];
+        own.clicks.iter().chain(&own.days).copied().collect()
+    }
+
+    /// Returns them in the same order, to be set.
+    pub(super) fn sums_mut(&mut self, partner: usize) -> impl Iterator<Item = &mut f64> {
+        let own = &mut self.weeks[partner];
+        own.clicks.iter_mut().chain(&mut own.days)
     }
 
     /// Lets every partner's past fade by one day.
@@ -117,7 +134,7 @@ mod tests {
             },
             2,
         );
-        let weights = season.weights(62);
+        let weights = season.weights(62, season.network_weight(62));
         assert!(weights[0] < 0.15, "{weights:?}");
         assert!((0.2..0.7).contains(&weights[1]), "{weights:?}");
     }
@@ -125,14 +142,14 @@ mod tests {
     #[test]
     fn no_weekday_is_known_in_the_first_four_weeks() {
         let season = taught(|_, day| day as f64, 1);
-        assert_eq!(season.weights(27), [1.0]);
-        assert_ne!(season.weights(28), [1.0]);
+        assert_eq!(season.weights(27, 1.0), [1.0]);
+        assert_ne!(season.weights(28, season.network_weight(28)), [1.0]);
     }
 
     #[test]
     fn partner_without_clicks_has_the_network_s_week() {
         let season = taught(|p, day| if p == 1 { 0.0 } else { (day % 7) as f64 }, 2);
-        let weights = season.weights(59);
+        let weights = season.weights(59, season.network_weight(59));
         assert!((weights[1] - 1.0).abs() < 1e-9 && weights[1].is_finite(), "{weights:?}");
     }
 }
