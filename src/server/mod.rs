@@ -57,6 +57,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);
+    crate::click::told_http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);
     crate::link::mint_http::configure(cfg);
@@ -69,6 +70,8 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::intake::imports::http::configure(cfg);
     crate::intake::manual_http::configure(cfg);
     crate::conversion::http::configure(cfg);
+    crate::commission::decision::bulk_http::configure(cfg);
+    crate::commission::decision::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::commission::explain::http::configure(cfg);
     crate::fraud::http::configure(cfg);

@@ -7,17 +7,21 @@
 
 mod bad_input;
 mod books;
+mod bulk;
 mod claims;
 mod cli;
+mod click_settlement;
 mod decline_cases;
 mod decline_kept;
 mod decline_pictures;
+mod decline_stories;
 mod documents;
 mod engines;
 mod explanations;
 mod fraud;
 mod harness;
 mod imports;
+mod late_facts;
 mod link_to_payout;
 mod minting;
 mod outbound;
@@ -31,4 +35,5 @@ mod senders;
 mod service;
 mod settles_once;
 mod tidy;
+mod told_clicks;
 mod webhooks;

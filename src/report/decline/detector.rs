@@ -33,9 +33,15 @@ pub(super) struct Detector {
 }
 
 impl Detector {
-    pub(super) fn new(partners: usize) -> Self {
+    /// Begins with partners of these kinds.
+    pub(super) fn new(kinds: Vec<u8>) -> Self {
+        Self::with(History::new(kinds))
+    }
+
+    fn with(history: History) -> Self {
+        let partners = history.levels.len();
         Self {
-            history: History::new(partners),
+            history,
             windows: (0..COUNT).map(|place| Window::new(place, partners)).collect(),
             silences: vec![Silence::default(); partners],
             rests: vec![Rest::default(); partners],
@@ -47,13 +53,13 @@ impl Detector {
 
     /// Begins with the first days of these partners known.
     pub(super) fn of(partners: &[PartnerSeries]) -> Self {
-        Self { history: History::of(partners), ..Self::new(partners.len()) }
+        Self::with(History::of(partners))
     }
 
     /// Goes on at the end of a week of which only what the network did is known yet.
-    pub(super) fn resumed(partners: usize, common: Vec<CommonDay>) -> Self {
+    pub(super) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>) -> Self {
         let first = first_kept(common.len());
-        Self { history: History::resumed(partners, common, first), ..Self::new(partners) }
+        Self::with(History::resumed(kinds, common, first))
     }
 
     /// Forgets days that no rule looks at any more. A month of them at a time: each forgetting

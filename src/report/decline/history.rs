@@ -2,13 +2,13 @@
 //!
 //! Every day uses the days before it alone, so a report of an old day never changes when newer
 //! days arrive (but for a newcomer's first weeks, which are capped once, before its first verdict).
-//! What a day needs of the others' partners are two figures ([`CommonDay`]): with them a partner's
+//! What a day needs of the other partners are a few figures ([`CommonDay`]): with them a partner's
 //! history can be learned again all alone, and comes out the same.
 
 use super::baseline::{self, Baseline, START_NOISE, WEEKS_MAX, Week, cap};
 use super::halves;
 use super::network::{self, MIN_PARTNERS, Sight};
-use super::season::Season;
+use super::season::{KindWeights, Season};
 use super::series::{Day, PartnerSeries};
 use super::totals::{Totals, UsualDays};
 
@@ -30,8 +30,8 @@ const RECAP_AGE: std::ops::Range<usize> = 35..42;
 pub(super) struct CommonDay {
     /// Clicks relative to a usual day.
     pub(super) factor: f64,
-    /// Weight of the day's weekday.
-    pub(super) weekday: f64,
+    /// Weight of the day's weekday for each kind of partner.
+    pub(super) weekdays: KindWeights,
     /// Factor of the months before, which a usual day is told by ([`network::usual`]).
     pub(super) usual: f64,
 }
@@ -111,7 +111,9 @@ impl<T> Weekly<T> {
 }
 
 impl History {
-    pub(super) fn new(count: usize) -> Self {
+    /// Begins with partners of these kinds.
+    pub(super) fn new(kinds: Vec<u8>) -> Self {
+        let count = kinds.len();
         Self {
             days: 0,
             joined_on: vec![None; count],
@@ -122,7 +124,7 @@ impl History {
             common: Vec::new(),
             noises: Weekly { first: 0, rows: vec![vec![START_NOISE; count]] },
             baselines: Weekly { first: 0, rows: vec![vec![Baseline::default(); count]] },
-            season: Season::new(count),
+            season: Season::new(kinds),
             levels: vec![0.0; count],
         }
     }
@@ -130,7 +132,7 @@ impl History {
     /// Begins with the first days of these partners known.
     pub(super) fn of(partners: &[PartnerSeries]) -> Self {
         let joined_on = partners.iter().map(|partner| Some(partner.joined_on)).collect();
-        Self { joined_on, ..Self::new(partners.len()) }
+        Self { joined_on, ..Self::new(partners.iter().map(|partner| partner.kind).collect()) }
     }
 
     /// Learns a partner alone, in a network of which all days are known.
@@ -181,8 +183,8 @@ impl History {
 
     /// Goes on at the end of a week; what partners did on the days from `first` on is yet to be put
     /// in.
-    pub(super) fn resumed(count: usize, common: Vec<CommonDay>, first: Day) -> Self {
-        let days = common.len();
+    pub(super) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>, first: Day) -> Self {
+        let (count, days) = (kinds.len(), common.len());
         let n_weeks = days / 7 - first / 7 + 1;
         let mut history = Self {
             days,
@@ -196,7 +198,7 @@ impl History {
                 first: first / 7,
                 rows: vec![vec![Baseline::default(); count]; n_weeks],
             },
-            ..Self::new(count)
+            ..Self::new(kinds)
         };
         (first..days).for_each(|_| history.begin_day());
         history
@@ -242,11 +244,11 @@ impl History {
     /// Learns the next day. What the network did on it is found out, unless it is known.
     pub(super) fn learn_day(&mut self, today: &Today, common: Option<CommonDay>) {
         let day = self.days;
-        let weekday = common.map_or_else(|| self.season.network_weight(day), |c| c.weekday);
-        let weights = self.season.weights(day, weekday);
+        let weekdays = common.map_or_else(|| self.season.usual_weights(day), |c| c.weekdays);
+        let weights = self.season.weights(day, &weekdays);
         let common = common.unwrap_or_else(|| CommonDay {
             factor: self.factor(day, today, &weights),
-            weekday,
+            weekdays,
             usual: network::usual(&self.factors()),
         });
         let factor = common.factor;

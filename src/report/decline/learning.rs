@@ -2,7 +2,6 @@
 //! end of a week where that still holds.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
@@ -33,7 +32,7 @@ const BLOCK_PARTNERS: usize = 256;
 pub struct Learning {
     first: NaiveDate,
     /// Everybody who takes part in the program, whatever the state: clicks are facts.
-    ids: Arc<[PartnerId]>,
+    ids: Vec<PartnerId>,
     away: Vec<Vec<RangeInclusive<Day>>>,
     detector: Detector,
 }
@@ -55,14 +54,11 @@ impl Learning {
         day: NaiveDate,
     ) -> Result<Self, ReportError> {
         let first = first_day(day);
-        let ids: Arc<[PartnerId]> = query::read_ids(db, params.program_id).await?.into();
-        let mut learning = match Self::resumed(db, params, (first, day), &ids).await? {
-            Some(learning) => learning,
-            None => {
-                let detector = Detector::new(ids.len());
-                Self { first, away: vec![Vec::new(); ids.len()], ids, detector }
-            }
-        };
+        let (ids, kinds): (Vec<PartnerId>, Vec<u8>) =
+            query::read_ids(db, params.program_id).await?.into_iter().unzip();
+        let resumed = Self::resumed(db, params, (first, day), (&ids, &kinds)).await?;
+        let detector = resumed.unwrap_or_else(|| Detector::new(kinds));
+        let mut learning = Self { first, away: vec![Vec::new(); ids.len()], ids, detector };
         learning.read_absences(db, params).await?;
         learning.go_on(db, params, day).await?;
         Ok(learning)
@@ -73,15 +69,15 @@ impl Learning {
         db: &mut PgConnection,
         params: &Params,
         (first, day): (NaiveDate, NaiveDate),
-        ids: &Arc<[PartnerId]>,
-    ) -> Result<Option<Self>, ReportError> {
+        (ids, kinds): (&[PartnerId], &[u8]),
+    ) -> Result<Option<Detector>, ReportError> {
         // What was learned from another first day would say other things; and the day itself is
         // what is asked about.
         let before = (first + Days::new(DAYS_MIN as u64 - 1), day - Days::new(1));
         let Some((kept_on, head)) = query::read_head(db, params, before).await? else {
             return Ok(None);
         };
-        let Some(mut detector) = states::read_head(&head, ids.len()) else { return Ok(None) };
+        let Some(mut detector) = states::read_head(&head, kinds.to_vec()) else { return Ok(None) };
         let mut after = -1;
         while let Some((block, bytes)) = query::read_block(db, params, kept_on, after).await? {
             let place = |id| ids.binary_search(&id).ok();
@@ -90,8 +86,7 @@ impl Learning {
             }
             after = block;
         }
-        let away = vec![Vec::new(); ids.len()];
-        Ok(Some(Self { first, ids: Arc::clone(ids), away, detector }))
+        Ok(Some(detector))
     }
 
     async fn read_absences(
@@ -136,8 +131,8 @@ impl Learning {
     }
 
     fn nobody() -> Self {
-        let (ids, away) = (Arc::new([]), Vec::new());
-        Self { first: NaiveDate::MIN, ids, away, detector: Detector::new(0) }
+        let (ids, away) = (Vec::new(), Vec::new());
+        Self { first: NaiveDate::MIN, ids, away, detector: Detector::new(Vec::new()) }
     }
 
     fn learn(&mut self, clicks: &[DayClicks], n_days: usize) {

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::{CountrySeries, Day, PartnerSeries, kept};
 use crate::click::classify::Class;
 use crate::ids::{PartnerId, ProgramId};
+use crate::partner::KINDS;
 use crate::report::Params;
 
 /// Days that a partner's clicks are priced by, and in which its links are looked for.
@@ -93,11 +94,10 @@ pub(super) async fn read_subjects(
     for row in read_activity(db, params, (first, last), only).await? {
         let Some(&place) = places.get(&row.partner_id) else { continue };
         let series = &mut subjects[place].series;
-        let of_conversions = row.what == "conversions";
-        row.add_to(if of_conversions {
-            &mut series.conversions
-        } else {
-            &mut series.links_created
+        row.add_to(match row.what.as_str() {
+            "conversions" => &mut series.conversions,
+            "logins" => &mut series.logins,
+            _ => &mut series.links_created,
         });
     }
     for absence in read_absences(db, params, first, Some(only)).await? {
@@ -160,6 +160,7 @@ pub(super) async fn read_partners(
         .map(|r| Subject {
             partner_id: r.partner_id,
             name: r.name,
+            series: PartnerSeries { kind: kind_number(&r.kind), ..PartnerSeries::default() },
             kind: r.kind,
             rank: r.rank,
             owner: r.owner,
@@ -168,29 +169,36 @@ pub(super) async fn read_partners(
             n_sales: r.n_sales,
             n_clicks: 0,
             links: Links::default(),
-            series: PartnerSeries::default(),
         })
         .collect())
+}
+
+/// Returns the number of a kind.
+fn kind_number(kind: &str) -> u8 {
+    KINDS.iter().position(|known| *known == kind).map_or(0, |n| n as u8)
 }
 
 fn uuids(ids: &[PartnerId]) -> Vec<uuid::Uuid> {
     ids.iter().map(|id| id.0).collect()
 }
 
-/// Reads everybody who takes part in the program, in the order of their ids.
+/// Reads everybody who takes part in the program, with the number of the kind, in the order of their
+/// ids.
 pub(super) async fn read_ids(
     db: &mut PgConnection,
     program_id: ProgramId,
-) -> Result<Vec<PartnerId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select partner_id as "partner_id: PartnerId"
-           from enrollments
-           where program_id = $1
-           order by partner_id"#,
+) -> Result<Vec<(PartnerId, u8)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select p.partner_id as "partner_id: PartnerId", p.kind
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = $1
+           order by p.partner_id"#,
         program_id.0,
     )
     .fetch_all(db)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.partner_id, kind_number(&r.kind))).collect())
 }
 
 /// Reads who is active, in the order of their ids.
@@ -447,7 +455,7 @@ async fn read_clicks(
     .await
 }
 
-/// Conversions by click, and links made.
+/// Conversions by click, links made and logins.
 async fn read_activity(
     db: &mut PgConnection,
     params: &Params,
@@ -469,7 +477,11 @@ async fn read_activity(
                select l.partner_id, (l.created_at at time zone $2)::date, 'links', count(*)
                from links l
                where l.program_id = $1 and l.partner_id = any ($5)
-               group by 1, 2) counted
+               group by 1, 2
+               union all
+               select g.partner_id, g.day, 'logins', g.n_logins
+               from partner_logins g
+               where g.program_id = $1 and g.partner_id = any ($5)) counted
            where day between $3 and $4
            group by partner_id, what"#,
         params.program_id.0,

@@ -1,6 +1,6 @@
 //! What is kept of a day in the database, so that the next one need not be learned from scratch.
 //!
-//! Two things are kept as bytes. [`learned`]: what reports need of a day, which is little: the two
+//! Two things are kept as bytes. [`learned`]: what reports need of a day, which is little: the few
 //! figures of each day that tell what the network did, who could be judged, and the few partners
 //! that stand out. All other figures of a partner follow from its own clicks and these.
 //! [`states`]: everything that the detector knows of each partner at the end of a week, from which
@@ -13,6 +13,7 @@ pub(super) mod states;
 use bytes::{Buf as _, BufMut as _};
 
 use super::history::CommonDay;
+use super::season::KindWeights;
 use super::totals::UNITS;
 
 /// Raised with every change of a figure or of the form: what was kept before is not read any more.
@@ -51,8 +52,8 @@ impl Writer {
 
     fn common(&mut self, days: &[CommonDay]) {
         self.place(days.len());
-        for CommonDay { factor, weekday, usual } in days {
-            [factor, weekday, usual].into_iter().for_each(|&figure| self.float(figure));
+        for CommonDay { factor, weekdays, usual } in days {
+            [factor, usual].into_iter().chain(weekdays).for_each(|&figure| self.float(figure));
         }
     }
 
@@ -106,8 +107,12 @@ impl Reader<'_> {
     fn common(&mut self) -> Option<Vec<CommonDay>> {
         let count = self.count()?;
         let mut day = || {
-            let (factor, weekday, usual) = (self.float()?, self.float()?, self.float()?);
-            Some(CommonDay { factor, weekday, usual })
+            let (factor, usual) = (self.float()?, self.float()?);
+            let mut weekdays = KindWeights::default();
+            for weight in &mut weekdays {
+                *weight = self.float()?;
+            }
+            Some(CommonDay { factor, weekdays, usual })
         };
         (0..count).map(|_| day()).collect()
     }

@@ -27,11 +27,11 @@ pub(in crate::report::decline) fn write_head(detector: &Detector) -> Vec<u8> {
     out.0
 }
 
-/// Begins a detector of so many partners, none of which is known yet, at the end of the day that
+/// Begins a detector of partners of these kinds, none of which is known yet, at the end of the day that
 /// the head was written on.
-pub(in crate::report::decline) fn read_head(bytes: &[u8], partners: usize) -> Option<Detector> {
+pub(in crate::report::decline) fn read_head(bytes: &[u8], kinds: Vec<u8>) -> Option<Detector> {
     let mut read = Reader(bytes);
-    let mut detector = Detector::resumed(partners, read.common()?);
+    let mut detector = Detector::resumed(kinds, read.common()?);
     for window in &mut detector.windows {
         window.typical = read.float()?;
         for _ in 0..read.count()? {

@@ -2,7 +2,7 @@
 -- A row tells what was learned up to the end of a day; at the end of a week also what is needed to
 -- go on from there: the head here, the partners in blocks. Both hold as long as no day before
 -- `until` changes. That is noted by triggers, because clicks settle late, absences are declared
--- afterwards, and rows may be changed by hand.
+-- afterwards, kinds of partners are corrected, and rows may be changed by hand.
 create table decline_learned (
     program_id  uuid        not null,
     day         date        not null,
@@ -107,3 +107,21 @@ create trigger absences_inserted after insert on absences
     referencing new table as changed for each statement execute function note_changed_absence();
 create trigger absences_deleted after delete on absences
     referencing old table as changed for each statement execute function note_changed_absence();
+
+-- Partners of a kind have a similar week.
+create function note_changed_kind() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, public
+as
+$$
+begin
+    update decline_learned l
+    set has_changed = true
+    from enrollments e
+    where e.partner_id = new.partner_id and l.program_id = e.program_id and not l.has_changed;
+    return null;
+end
+$$;
+
+create trigger partners_kind_changed after update of kind on partners
+    for each row when (old.kind is distinct from new.kind) execute function note_changed_kind();
