@@ -225,11 +225,13 @@ async fn gather(
         Order::Known(order) => order.occurred_at,
         Order::Unknown | Order::Several => said.occurred_at.unwrap_or(now),
     };
-    let around = store::look_around(db, said, at, parties.window_days).await?;
+    let limits = store::find_limits(db, said.program_id, at).await?;
+    let around = store::look_around(db, said, at, limits.window_days).await?;
     let evidence = Evidence {
         order,
         click,
-        window_days: parties.window_days,
+        window_days: limits.window_days,
+        min_seconds: limits.min_seconds,
         last_click_at: around.last_click_at,
         n_clicks_day: around.n_clicks_day,
         n_orders_near: around.n_orders_near,

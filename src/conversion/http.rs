@@ -11,6 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::conversion::candidate::Candidate;
 use crate::conversion::store::{self, ConversionRow, EarnedRow, Filter, ReceiptRow};
 use crate::ids::{CommissionId, ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
 use crate::money::{Currency, Money};
@@ -18,14 +19,21 @@ use crate::web::fields::{Mistakes, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
 /// What the database takes as attribution.
-const ATTRIBUTIONS: [&str; 7] = [
+const ATTRIBUTIONS: [&str; 14] = [
     "click",
+    "coupon",
+    "customer",
     "no_click",
     "bad_click_id",
+    "other_program",
     "outside_window",
     "before_click",
+    "too_soon",
     "not_enrolled",
-    "other_program",
+    "unknown_coupon",
+    "coupon_not_begun",
+    "coupon_ended",
+    "not_in_ladder",
 ];
 
 /// Adds the routes of conversions and receipts.
@@ -43,8 +51,9 @@ pub struct ConversionFilter {
     /// Only those of this partner.
     #[param(value_type = Option<String>)]
     pub partner_id: Option<PartnerId>,
-    /// Only those attributed so: `click`, `no_click`, `bad_click_id`, `outside_window`,
-    /// `before_click`, `not_enrolled`, `other_program`.
+    /// Only those attributed so: `click`, `coupon`, `customer`, `no_click`, `bad_click_id`,
+    /// `other_program`, `outside_window`, `before_click`, `too_soon`, `not_enrolled`,
+    /// `unknown_coupon`, `coupon_not_begun`, `coupon_ended`, `not_in_ladder`.
     pub attribution: Option<String>,
 }
 
@@ -78,8 +87,11 @@ pub struct ConversionBody {
     /// When the link was clicked.
     #[schema(value_type = Option<String>)]
     pub click_at: Option<Timestamp>,
-    /// `click`, or why it is attributed to nobody.
+    /// The step of the ladder that decided (`click`, `coupon` or `customer`), or why it is attributed
+    /// to nobody.
     pub attribution: String,
+    /// Everything that was looked at for it, and why each counts or not.
+    pub candidates: Vec<Candidate>,
     /// What the customer paid, in major units.
     pub amount: Option<String>,
     /// What commissions are reckoned from, in major units.
@@ -154,6 +166,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
     type Error = Problem;
 
     fn try_from(row: ConversionRow) -> Result<Self, Problem> {
+        let candidates = row.attributed().candidates();
         let currency: Option<Currency> =
             row.currency.as_deref().map(str::parse).transpose().map_err(Problem::internal)?;
         let money = |minor: Option<i64>| {
@@ -175,6 +188,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
             partner_id: row.partner_id,
             link_number: row.link_number,
             click_at: row.click_at,
+            candidates,
             attribution: row.attribution,
             coupon_code: row.coupon_code,
             is_test: row.is_test,
@@ -305,6 +319,7 @@ mod tests {
             link_number: None,
             click_at: None,
             attribution: "no_click".to_owned(),
+            candidates: None,
             amount_minor: Some(14_990),
             base_minor: Some(12_000),
             currency: Some("EUR".to_owned()),

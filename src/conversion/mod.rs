@@ -4,6 +4,7 @@
 //! [`wire`] carries the report through the stream, [`signature`] decides whether the sender is who
 //! it says. Nothing here decides what a conversion earns; that is settlement.
 
+pub mod candidate;
 pub mod http;
 pub mod parked_store;
 pub mod postback;

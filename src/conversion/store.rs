@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
+use crate::conversion::candidate::Attributed;
 use crate::ids::{CommissionId, ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
 
 /// A conversion as it lies in the table.
@@ -30,8 +31,10 @@ pub struct ConversionRow {
     pub link_number: Option<i64>,
     /// When.
     pub click_at: Option<Timestamp>,
-    /// Whether and why it is attributed, or not.
+    /// The step of the ladder that decided, or why it is attributed to nobody.
     pub attribution: String,
+    /// What was looked at; where nothing is kept, the click was all there was.
+    pub candidates: Option<serde_json::Value>,
     /// What the customer paid.
     pub amount_minor: Option<i64>,
     /// What commissions are reckoned from.
@@ -52,6 +55,19 @@ pub struct ConversionRow {
     pub settled_at: Timestamp,
     /// The receipt of its message.
     pub receipt_id: ReceiptId,
+}
+
+impl ConversionRow {
+    /// Returns how it was attributed.
+    pub fn attributed(&self) -> Attributed<'_> {
+        Attributed {
+            attribution: &self.attribution,
+            partner_id: self.partner_id,
+            link_number: self.link_number,
+            click_at: self.click_at,
+            kept: self.candidates.as_ref(),
+        }
+    }
 }
 
 /// Which conversions to list; what is not given does not limit.
@@ -79,7 +95,7 @@ pub async fn list_conversions(
                   conversion_id as "conversion_id: ConversionId",
                   source_id as "source_id: SourceId", channel, trust, event, order_id, click_id,
                   partner_id as "partner_id: PartnerId", link_number, click_at, attribution,
-                  amount_minor, base_minor, currency, refunded_minor, coupon_code, is_test,
+                  candidates, amount_minor, base_minor, currency, refunded_minor, coupon_code, is_test,
                   occurred_at, received_at, settled_at, receipt_id as "receipt_id: ReceiptId"
            from conversions
            where program_id = $1
@@ -109,7 +125,7 @@ pub async fn find_conversion(
                   c.conversion_id as "conversion_id: ConversionId",
                   c.source_id as "source_id: SourceId", c.channel, c.trust, c.event, c.order_id,
                   c.click_id, c.partner_id as "partner_id: PartnerId", c.link_number, c.click_at,
-                  c.attribution, c.amount_minor, c.base_minor, c.currency, c.refunded_minor,
+                  c.attribution, c.candidates, c.amount_minor, c.base_minor, c.currency, c.refunded_minor,
                   c.coupon_code, c.is_test, c.occurred_at, c.received_at, c.settled_at,
                   c.receipt_id as "receipt_id: ReceiptId"
            from programs p

@@ -5,9 +5,11 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::conversion::candidate::Candidate;
 use crate::db::DbTx;
 use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
+use crate::settlement::facts::Facts;
 use crate::settlement::facts_store::load_facts;
 use crate::settlement::{Decided, Decision, Message, Verdict};
 
@@ -22,8 +24,11 @@ pub struct Foreseen {
     pub verdict: &'static str,
     /// Why, or why nothing would be earned.
     pub reason: Option<String>,
-    /// `click`, or why it would be attributed to nobody; null where no conversion would be made.
+    /// The step of the ladder that would decide (`click`, `coupon` or `customer`), or why it would be
+    /// attributed to nobody; null where no conversion would be made.
     pub attribution: Option<String>,
+    /// Everything that would be looked at for it, and why each counts or not.
+    pub candidates: Vec<Candidate>,
     /// The commissions that it would open or move.
     pub commissions: Vec<ForeseenCommission>,
 }
@@ -62,10 +67,10 @@ pub async fn foresee(
     let keys = (&app.config.click_keys, &app.customer_key);
     let mut facts = load_facts(db, &messages, keys, now).await?;
     let decided = decide_all(&mut facts, messages);
-    Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided)).collect())
+    Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided, &facts)).collect())
 }
 
-fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
+fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Foreseen> {
     let mut own = decided.iter().filter(|d| d.message.receipt_id == receipt).peekable();
     let kind = own.peek()?.message.report.message_type.as_str();
     let mut told = Foreseen {
@@ -73,12 +78,16 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
         verdict: Verdict::Settled.as_str(),
         reason: None,
         attribution: None,
+        candidates: Vec::new(),
         commissions: Vec::new(),
     };
     for one in own {
         match &one.decision {
             Decision::Record(new) => {
                 told.attribution = Some(new.attribution.as_str().to_owned());
+                let program_id = new.key.program_id;
+                let id_of = |partner| Some(facts.earners.get(&(program_id, partner))?.partner_id);
+                told.candidates = new.attribution.to_wire(id_of);
                 told.reason = told.reason.or_else(|| new.no_commission.clone());
             }
             Decision::Commission(step) => told.commissions.push(ForeseenCommission {

@@ -54,6 +54,8 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
 
 fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
+    crate::program::attribution::http::configure(cfg);
+    crate::program::coupon::http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);

@@ -13,6 +13,8 @@ use crate::ids::{
     CommissionId, ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
+use crate::program::attribution::Policies;
+use crate::settlement::attribution::known::Known;
 use crate::settlement::{Decision, Earner, Message, OrderKey};
 use crate::signing::KeyRing;
 
@@ -41,6 +43,8 @@ pub struct Facts {
     pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
     /// What suspicion looks at.
     pub fraud: FraudFacts,
+    /// Coupons, and whose customers are.
+    pub known: Known,
 }
 
 /// A program, to settlement.
@@ -48,8 +52,8 @@ pub struct Facts {
 pub struct ProgramFacts {
     /// Its number in tokens.
     pub number: ProgramNo,
-    /// Days within which a click counts.
-    pub window_days: i32,
+    /// Every edition of its attribution policy.
+    pub policies: Policies,
     /// Every edition of its plan.
     pub plans: Vec<PlanVersion>,
 }

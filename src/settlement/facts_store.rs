@@ -19,6 +19,9 @@ use crate::fraud::facts::hour_of;
 use crate::fraud::store::Named;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::program;
+use crate::program::attribution::{Policies, PolicyVersion};
+use crate::settlement::attribution;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::settler::{self, Undecodable};
@@ -46,6 +49,7 @@ pub async fn load_facts(
         receipts: Default::default(),
         waiting: HashMap::new(),
         fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
+        known: attribution::store::load_known(db, messages).await?,
     };
     load_known_messages(db, messages, &mut facts).await?;
     let keys: Vec<OrderKey> =
@@ -137,19 +141,23 @@ async fn load_programs(
 ) -> Result<HashMap<ProgramId, ProgramFacts>, sqlx::Error> {
     let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
     let rows = sqlx::query!(
-        r#"select program_id as "program_id: ProgramId", number, attribution_window_days
+        r#"select program_id as "program_id: ProgramId", number
            from programs
            where program_id = any($1)"#,
         &ids,
     )
     .fetch_all(&mut *db)
     .await?;
+    let mut editions: HashMap<ProgramId, Vec<PolicyVersion>> = HashMap::new();
+    for (program_id, version) in program::attribution::store::load(&mut *db, programs).await? {
+        editions.entry(program_id).or_default().push(version);
+    }
     let mut facts: HashMap<ProgramId, ProgramFacts> = rows
         .into_iter()
         .map(|r| {
             let number = ProgramNo(u32::try_from(r.number).unwrap_or(0));
-            let window_days = r.attribution_window_days;
-            (r.program_id, ProgramFacts { number, window_days, plans: Vec::new() })
+            let policies = Policies::new(editions.remove(&r.program_id).unwrap_or_default());
+            (r.program_id, ProgramFacts { number, policies, plans: Vec::new() })
         })
         .collect();
     for (program_id, version) in commission::store::load_plans(db, programs).await? {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::commission;
 use crate::commission::store::ApplyError;
-use crate::conversion::{MessageType, wire};
+use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
@@ -72,27 +72,34 @@ async fn insert_conversions(
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();
+    let id_of = |r: &Recorded, partner| partners.get(&(r.1.key.program_id, partner)).copied();
+    let candidates = |r: &Recorded| {
+        let attribution = &r.1.attribution;
+        let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(r, partner)));
+        (!attribution.is_plain()).then(kept)
+    };
     sqlx::query!(
         "insert into conversions
              (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel,
               trust, order_id, click_id, partner_id, link_number, click_at, attribution,
               amount_minor, base_minor, currency, coupon_code, customer_hash, is_test, occurred_at,
-              received_at, settled_at, receipt_id, content_hash, details)
+              received_at, settled_at, receipt_id, content_hash, details, candidates)
          select n.program_id, n.conversion_id, n.order_namespace, n.event, n.dedup_ref,
                 n.source_id, n.channel, n.trust, n.order_id, n.click_id, n.partner_id,
                 n.link_number, n.click_at, n.attribution, n.amount_minor, n.base_minor, n.currency,
                 n.coupon_code, n.customer_hash, n.is_test, n.occurred_at, n.received_at, $1,
-                n.receipt_id, n.content_hash, n.details
+                n.receipt_id, n.content_hash, n.details, n.candidates
          from unnest(
              $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[],
              $9::text[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::timestamptz[],
              $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bytea[],
              $21::boolean[], $22::timestamptz[], $23::timestamptz[], $24::uuid[], $25::bytea[],
-             $26::jsonb[])
+             $26::jsonb[], $27::jsonb[])
              as n (program_id, conversion_id, order_namespace, event, dedup_ref, source_id,
                    channel, trust, order_id, click_id, partner_id, link_number, click_at,
                    attribution, amount_minor, base_minor, currency, coupon_code, customer_hash,
-                   is_test, occurred_at, received_at, receipt_id, content_hash, details)",
+                   is_test, occurred_at, received_at, receipt_id, content_hash, details,
+                   candidates)",
         now,
         &uuid(|r| r.1.key.program_id.0),
         &uuid(|r| r.1.conversion_id.0),
@@ -105,7 +112,7 @@ async fn insert_conversions(
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
         &new.iter().map(|r| r.0.report.click_id.clone()).collect::<Vec<_>>() as &[Option<String>],
         &new.iter()
-            .map(|r| partners.get(&(r.1.key.program_id, click(r)?.0)).map(|p| p.0))
+            .map(|r| id_of(r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
         &new.iter().map(|r| click(r).map(|c| i64::from(c.1.0))).collect::<Vec<_>>()
             as &[Option<i64>],
@@ -127,19 +134,24 @@ async fn insert_conversions(
         &uuid(|r| r.0.receipt_id.0),
         &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
+        &new.iter().map(candidates).collect::<Vec<_>>() as &[Option<serde_json::Value>],
     )
     .execute(db)
     .await
     .map(drop)
 }
 
-/// Looks up the partners of clicks, also of those that did not count: finance asks about them.
+/// Looks up the partners of everything that was looked at, also of what did not count: finance asks
+/// about them.
 async fn load_partner_ids(
     db: &mut PgConnection,
     new: &[Recorded],
 ) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
-    let numbers: Vec<i64> =
-        new.iter().filter_map(|r| Some(i64::from(r.1.attribution.click()?.0.0))).collect();
+    let numbers: Vec<i64> = new
+        .iter()
+        .flat_map(|r| &r.1.attribution.candidates)
+        .filter_map(|candidate| Some(i64::from(candidate.partner()?.0)))
+        .collect();
     let programs: Vec<Uuid> = new.iter().map(|r| r.1.key.program_id.0).collect();
     let rows = sqlx::query!(
         r#"select e.program_id as "program_id: ProgramId", p.number,

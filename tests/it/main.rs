@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod attribution;
 mod bad_input;
 mod books;
 mod claims;

@@ -1,7 +1,7 @@
 //! `conversion.created`: a new conversion and to whom it is attributed.
 
 use crate::ids::ConversionId;
-use crate::settlement::attribution::{Attribution, attribute};
+use crate::settlement::attribution::attribute;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::decide::{price_facts, verdict};
@@ -25,26 +25,16 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         return vec![verdict(Verdict::Rejected, reason, None, false)];
     };
     let attribution = attribute(
-        message.report.click_id.as_deref(),
-        message.report.occurred_at,
+        &facts.known.asked(message.program_id, &message.report),
         program,
         &facts.click_keys,
         |partner| facts.earners.contains_key(&(message.program_id, partner)),
     );
     let conversion_id = ConversionId::new();
     let suspicion = Suspicion { facts, message, click: attribution.click() };
-    let earned = match attribution {
-        Attribution::Click { partner, .. } => {
-            earn(&suspicion, program, &[Share::whole(partner)], conversion_id)
-        }
-        Attribution::NoClick
-        | Attribution::BadClickId
-        | Attribution::OutsideWindow { .. }
-        | Attribution::BeforeClick { .. }
-        | Attribution::OtherProgram
-        | Attribution::NotEnrolled { .. } => {
-            Err(format!("it is attributed to nobody: {}", attribution.as_str()))
-        }
+    let earned = match attribution.partner() {
+        Some(partner) => earn(&suspicion, program, &[Share::whole(partner)], conversion_id),
+        None => Err(format!("it is attributed to nobody: {}", attribution.as_str())),
     };
     let no_commission = earned.as_ref().err().cloned();
     let base = price_facts(&message.report).and_then(|p| p.base().ok().flatten());

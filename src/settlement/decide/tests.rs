@@ -20,6 +20,8 @@ use crate::ids::{
     LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
+use crate::program::attribution::Policies;
+use crate::settlement::attribution::known::Known;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, ProgramFacts};
@@ -70,7 +72,11 @@ impl Shop {
             effective_from: Timestamp::UNIX_EPOCH,
             terms: PlanTerms::try_from(&document).unwrap(),
         };
-        let program = ProgramFacts { number: ProgramNo(1), window_days: 30, plans: vec![version] };
+        let program = ProgramFacts {
+            number: ProgramNo(1),
+            policies: Policies::default(),
+            plans: vec![version],
+        };
         let earner = Earner { partner_id: self.partner_id, is_in_good_standing: true };
         Facts {
             now: now(),
@@ -84,6 +90,7 @@ impl Shop {
             waiting: HashMap::new(),
             pricing: PricingFacts::default(),
             fraud: FraudFacts::new(Key([5; 32])),
+            known: Known::default(),
         }
     }
 
