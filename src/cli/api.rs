@@ -91,6 +91,13 @@ impl Api {
         read_json(self.send(request).await?).await
     }
 
+    /// Posts a question that changes nothing; the answer is read as it comes.
+    pub async fn post_stream(&self, path: &str, body: &Value) -> anyhow::Result<Response> {
+        let request = self.client.post(self.address(path)?);
+        let request = request.header("Content-Type", "application/json").body(body.to_string());
+        self.send(request).await
+    }
+
     /// Posts a file as it is, once.
     pub async fn post_bytes(
         &self,

@@ -7,6 +7,7 @@ mod decline;
 mod link;
 mod partners;
 mod payout;
+mod plan;
 mod report;
 mod serve;
 
@@ -63,6 +64,9 @@ enum Command {
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Try a draft of a plan on what really happened.
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -147,6 +151,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Conversions(command) => conversions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
+        Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

@@ -58,6 +58,8 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::coupon::http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
+    crate::commission::simulate::http::configure(cfg);
+    crate::commission::simulate::wish_http::configure(cfg);
     crate::partner::http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);

@@ -30,5 +30,6 @@ mod redirect_without_stores;
 mod senders;
 mod service;
 mod settles_once;
+mod simulate;
 mod tidy;
 mod webhooks;

@@ -125,7 +125,8 @@ fn currency(code: &str) -> Result<Currency, sqlx::Error> {
     code.parse().map_err(|_| sqlx::Error::Decode(format!("{code:?} is no currency").into()))
 }
 
-async fn load_customers(
+/// Loads when these customers first bought.
+pub async fn load_customers(
     db: &mut PgConnection,
     customers: &[&(ProgramId, [u8; 32])],
 ) -> Result<HashMap<(ProgramId, [u8; 32]), Timestamp>, sqlx::Error> {

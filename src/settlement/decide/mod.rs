@@ -11,12 +11,12 @@ mod flags;
 mod later;
 
 pub use self::claimed::{Grant, claimed};
+pub use crate::commission::pricing::reported::price_facts;
 
 use std::sync::Arc;
 
-use crate::commission::plan::EventKind;
-use crate::commission::{Hand, PriceFacts};
-use crate::conversion::{MessageType, Report};
+use crate::commission::Hand;
+use crate::conversion::MessageType;
 use crate::ids::ConversionId;
 use crate::settlement::facts::Facts;
 use crate::settlement::{Decided, Decision, Message, Verdict};
@@ -86,17 +86,6 @@ fn verdict(
     is_id_taken: bool,
 ) -> Decision {
     Decision::Verdict { verdict, reason, conversion_id, is_id_taken }
-}
-
-/// Returns what a report is priced from; none for an event that no plan can name.
-pub fn price_facts(report: &Report) -> Option<PriceFacts> {
-    Some(PriceFacts {
-        event: EventKind::from_code(&report.event)?,
-        amount: report.amount,
-        tax: report.tax,
-        shipping: report.shipping,
-        discount: report.discount,
-    })
 }
 
 fn hand(facts: &Facts, message: &Message) -> Hand {
