@@ -15,14 +15,14 @@ use super::{Draft, Ground, Outcome, Replay, Span};
 use crate::clock::Timestamp;
 use crate::commission::Commission;
 use crate::commission::plan::{
-    Circumstances, EventKind, Inputs, Language, PriceFacts, Split, Volume, wire,
+    Circumstances, EventKind, Inputs, Language, PriceFacts, Split, wire,
 };
 use crate::commission::pricing::revalue::Earned;
 use crate::commission::pricing::revalue::tests::{
     Book, Sale, any_plan, any_sales, by_hand, run, start, terms,
 };
-use crate::commission::pricing::{PricingFacts, SumState, Told};
-use crate::ids::{PartnerId, ProgramId};
+use crate::commission::pricing::{PricingFacts, Told};
+use crate::ids::PartnerId;
 use crate::money::{AmountRule, Money};
 
 fn line(row: &Commission) -> CommissionLine {

@@ -14,6 +14,7 @@ use crate::commission::plan::{PlanTerms, PlanVersion};
 use crate::commission::pricing::PricingFacts;
 use crate::commission::state::{Action, Standing};
 use crate::commission::{Commission, CommissionState};
+use crate::conversion::Report;
 use crate::fraud::Policy;
 use crate::fraud::facts::FraudFacts;
 use crate::ids::{
