@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod attribution;
 mod conversions;
 mod dead_letters;
 mod decline;
@@ -55,6 +56,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Whose conversions are: what another attribution model would have paid.
+    #[command(subcommand)]
+    Attribution(attribution::AttributionCommand),
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
@@ -148,6 +152,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Attribution(command) => attribution::run(command).await,
         Command::Conversions(command) => conversions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,

@@ -65,26 +65,29 @@ pub(super) async fn run(command: PlanCommand) -> anyhow::Result<()> {
     if let Some(plan) = plan {
         body["plan"] = plan;
     }
-    let mut response = api.post_stream("/v1/plans/simulate", &body).await?;
+    let (partners, result) = replay(&api, "/v1/plans/simulate", &body, args.json).await?;
+    if !args.json {
+        show(&partners, &result, args.all);
+    }
+    Ok(())
+}
+
+/// Asks for a replay and shows how far it is; returns the lines of partners, and the result. With
+/// `as_it_is` the lines are printed instead.
+pub(super) async fn replay(
+    api: &Api,
+    path: &str,
+    body: &Value,
+    as_it_is: bool,
+) -> anyhow::Result<(Vec<Value>, Value)> {
     let progress = Progress::stderr();
     let mut shown = Shown { progress, bar: None, partners: Vec::new(), result: None };
-    let mut held: Vec<u8> = Vec::new();
-    while let Some(chunk) = response.chunk().await.context("the answer ended early")? {
-        held.extend_from_slice(&chunk);
-        while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = held.drain(..=end).collect();
-            let line: Value = serde_json::from_slice(&line).context("a line is no JSON")?;
-            shown.take(line, args.json)?;
-        }
-    }
+    api.post_lines(path, body, |line| shown.take(line, as_it_is)).await?;
     if let Some(bar) = shown.bar.take() {
         bar.finish();
     }
     let result = shown.result.context("the answer ended early, without a result")?;
-    if !args.json {
-        show(&shown.partners, &result, args.all);
-    }
-    Ok(())
+    Ok((shown.partners, result))
 }
 
 /// What has come of the answer.
@@ -127,7 +130,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn show(partners: &[Value], result: &Value, all: bool) {
+/// Prints what a replay came to: the partners with the largest differences, or `all`.
+pub(super) fn show(partners: &[Value], result: &Value, all: bool) {
     for sentence in result["sentences"].as_array().into_iter().flatten() {
         print(text(sentence));
     }

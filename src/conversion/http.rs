@@ -48,7 +48,7 @@ pub struct ConversionFilter {
     /// The program.
     #[param(value_type = String)]
     pub program_id: ProgramId,
-    /// Only those of this partner.
+    /// Only those of this partner, or that it has a part of.
     #[param(value_type = Option<String>)]
     pub partner_id: Option<PartnerId>,
     /// Only those attributed so: `click`, `coupon`, `customer`, `no_click`, `bad_click_id`,
@@ -116,17 +116,23 @@ pub struct ConversionBody {
     /// The receipt of its message.
     #[schema(value_type = String)]
     pub receipt_id: ReceiptId,
-    /// What it earned; left out of lists.
+    /// What it earned, the first of `commissions`; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commission: Option<EarnedBody>,
+    /// What each partner who shares it earned; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commissions: Option<Vec<EarnedBody>>,
 }
 
 /// What a conversion earned.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EarnedBody {
     /// The commission.
     #[schema(value_type = String)]
     pub id: CommissionId,
+    /// Whose.
+    #[schema(value_type = String)]
+    pub partner_id: PartnerId,
     /// Where it stands.
     pub status: String,
     /// In major units.
@@ -149,16 +155,20 @@ pub struct ReceiptBody {
     /// The conversion that it made or belongs to.
     #[schema(value_type = Option<String>)]
     pub conversion_id: Option<ConversionId>,
-    /// What that earned; null for nothing.
+    /// What that earned, the first of `commissions`; null for nothing.
     pub commission: Option<EarnedBody>,
+    /// What each partner who shares it earned.
+    pub commissions: Vec<EarnedBody>,
 }
 
 impl ReceiptBody {
     /// Tells what became of the message behind a receipt.
     pub fn new(receipt: ReceiptId, row: ReceiptRow) -> Result<Self, Problem> {
-        let ReceiptRow { status, reason, conversion_id, commission, program_id: _ } = row;
-        let commission = commission.map(EarnedBody::try_from).transpose()?;
-        Ok(Self { receipt, status, reason, conversion_id, commission })
+        let ReceiptRow { status, reason, conversion_id, commissions, program_id: _ } = row;
+        let commissions: Vec<EarnedBody> =
+            commissions.into_iter().map(EarnedBody::try_from).collect::<Result<_, _>>()?;
+        let commission = commissions.first().cloned();
+        Ok(Self { receipt, status, reason, conversion_id, commission, commissions })
     }
 }
 
@@ -197,6 +207,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
             settled_at: row.settled_at,
             receipt_id: row.receipt_id,
             commission: None,
+            commissions: None,
         })
     }
 }
@@ -208,6 +219,7 @@ impl TryFrom<EarnedRow> for EarnedBody {
         let currency = row.currency.parse().map_err(Problem::internal)?;
         Ok(Self {
             id: row.commission_id,
+            partner_id: row.partner_id,
             status: row.state,
             amount: Money::new(row.amount_minor, currency).to_decimal_string(),
             currency: row.currency,
@@ -265,9 +277,12 @@ async fn get_conversion(
         let row = found
             .filter(|row| caller.reaches(row.program_id))
             .ok_or_else(|| Problem::new(Code::NotFound))?;
-        let earned = store::find_earned(&mut db, row.program_id, id).await?;
+        let earned = store::load_earned(&mut db, &[(row.program_id, id)]).await?.remove(&id);
         let mut answer = ConversionBody::try_from(row)?;
-        answer.commission = earned.map(EarnedBody::try_from).transpose()?;
+        let earned = earned.unwrap_or_default().into_iter().map(EarnedBody::try_from);
+        let earned: Vec<EarnedBody> = earned.collect::<Result<_, _>>()?;
+        answer.commission = earned.first().cloned();
+        answer.commissions = Some(earned);
         Ok(answer)
     })
     .await?;
@@ -320,6 +335,7 @@ mod tests {
             click_at: None,
             attribution: "no_click".to_owned(),
             candidates: None,
+            path: None,
             amount_minor: Some(14_990),
             base_minor: Some(12_000),
             currency: Some("EUR".to_owned()),

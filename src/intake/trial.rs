@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::conversion::candidate::Candidate;
+use crate::conversion::path::Path;
 use crate::db::DbTx;
 use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
@@ -29,6 +30,8 @@ pub struct Foreseen {
     pub attribution: Option<String>,
     /// Everything that would be looked at for it, and why each counts or not.
     pub candidates: Vec<Candidate>,
+    /// Every click that the shop named, whether it counts and its part; null where it named no path.
+    pub path: Option<Path>,
     /// The commissions that it would open or move.
     pub commissions: Vec<ForeseenCommission>,
 }
@@ -79,6 +82,7 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Fo
         reason: None,
         attribution: None,
         candidates: Vec::new(),
+        path: None,
         commissions: Vec::new(),
     };
     for one in own {
@@ -88,6 +92,7 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Fo
                 let program_id = new.key.program_id;
                 let id_of = |partner| Some(facts.earners.get(&(program_id, partner))?.partner_id);
                 told.candidates = new.attribution.to_wire(id_of);
+                told.path = new.attribution.path.as_ref().map(|path| path.to_wire(id_of));
                 told.reason = told.reason.or_else(|| new.no_commission.clone());
             }
             Decision::Commission(step) => told.commissions.push(ForeseenCommission {

@@ -76,6 +76,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::commission::http::configure(cfg);
     crate::commission::explain::http::configure(cfg);
     crate::fraud::http::configure(cfg);
+    crate::settlement::rederive::http::configure(cfg);
     crate::claim::http::configure(cfg);
     crate::ledger::http::configure(cfg);
     crate::payout::http::configure(cfg);

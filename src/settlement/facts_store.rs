@@ -66,10 +66,8 @@ fn named_in(messages: &[Message], click_keys: &KeyRing) -> Named {
     let mut named = Named::default();
     for message in messages {
         let (program_id, report) = (message.program_id, &message.report);
-        let click = report.click_id.as_deref().map(|text| ClickId::verify(click_keys, text));
-        if let Some(Ok(click)) = click {
-            named.clicks.push((program_id, click.day(), click.to_uuid()));
-        }
+        let clicks = report.path().filter_map(|text| ClickId::verify(click_keys, text).ok());
+        named.clicks.extend(clicks.map(|click| (program_id, click.day(), click.to_uuid())));
         named.customers.extend(report.customer_hash.map(|hash| (program_id, hash)));
         named.hours.push((program_id, hour_of(report.occurred_at)));
     }

@@ -15,7 +15,10 @@ pub mod decide;
 pub mod facts;
 pub mod facts_store;
 pub mod grant;
+pub mod model;
 pub mod offset_store;
+pub mod path;
+pub mod rederive;
 pub mod settler;
 pub mod store;
 

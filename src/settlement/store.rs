@@ -78,28 +78,37 @@ async fn insert_conversions(
         let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(r, partner)));
         (!attribution.is_plain()).then(kept)
     };
+    // Of a path the click that it is shown with, so that id, link and time are of one click.
+    let click_id = |r: &Recorded| {
+        let leading = r.1.attribution.path.as_ref().and_then(|path| path.leading());
+        leading.map(|touch| touch.text.clone()).or_else(|| r.0.report.click_id.clone())
+    };
+    let path = |r: &Recorded| {
+        let path = r.1.attribution.path.as_ref()?;
+        Some(path.to_wire(|partner| id_of(r, partner)).to_wire())
+    };
     sqlx::query!(
         "insert into conversions
              (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel,
               trust, order_id, click_id, partner_id, link_number, click_at, attribution,
               amount_minor, base_minor, currency, coupon_code, customer_hash, is_test, occurred_at,
-              received_at, settled_at, receipt_id, content_hash, details, candidates)
+              received_at, settled_at, receipt_id, content_hash, details, candidates, path)
          select n.program_id, n.conversion_id, n.order_namespace, n.event, n.dedup_ref,
                 n.source_id, n.channel, n.trust, n.order_id, n.click_id, n.partner_id,
                 n.link_number, n.click_at, n.attribution, n.amount_minor, n.base_minor, n.currency,
                 n.coupon_code, n.customer_hash, n.is_test, n.occurred_at, n.received_at, $1,
-                n.receipt_id, n.content_hash, n.details, n.candidates
+                n.receipt_id, n.content_hash, n.details, n.candidates, n.path
          from unnest(
              $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[],
              $9::text[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::timestamptz[],
              $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bytea[],
              $21::boolean[], $22::timestamptz[], $23::timestamptz[], $24::uuid[], $25::bytea[],
-             $26::jsonb[], $27::jsonb[])
+             $26::jsonb[], $27::jsonb[], $28::jsonb[])
              as n (program_id, conversion_id, order_namespace, event, dedup_ref, source_id,
                    channel, trust, order_id, click_id, partner_id, link_number, click_at,
                    attribution, amount_minor, base_minor, currency, coupon_code, customer_hash,
                    is_test, occurred_at, received_at, receipt_id, content_hash, details,
-                   candidates)",
+                   candidates, path)",
         now,
         &uuid(|r| r.1.key.program_id.0),
         &uuid(|r| r.1.conversion_id.0),
@@ -110,7 +119,7 @@ async fn insert_conversions(
         &text(|r| r.0.channel.clone()),
         &text(|r| settler::trust_code(r.0.trust).to_owned()),
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &new.iter().map(|r| r.0.report.click_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(click_id).collect::<Vec<_>>() as &[Option<String>],
         &new.iter()
             .map(|r| id_of(r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
@@ -135,6 +144,7 @@ async fn insert_conversions(
         &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
         &new.iter().map(candidates).collect::<Vec<_>>() as &[Option<serde_json::Value>],
+        &new.iter().map(path).collect::<Vec<_>>() as &[Option<serde_json::Value>],
     )
     .execute(db)
     .await
@@ -149,8 +159,8 @@ async fn load_partner_ids(
 ) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
     let numbers: Vec<i64> = new
         .iter()
-        .flat_map(|r| &r.1.attribution.candidates)
-        .filter_map(|candidate| Some(i64::from(candidate.partner()?.0)))
+        .flat_map(|r| r.1.attribution.partners())
+        .map(|partner| i64::from(partner.0))
         .collect();
     let programs: Vec<Uuid> = new.iter().map(|r| r.1.key.program_id.0).collect();
     let rows = sqlx::query!(

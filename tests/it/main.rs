@@ -20,6 +20,7 @@ mod harness;
 mod imports;
 mod link_to_payout;
 mod minting;
+mod models;
 mod outbound;
 mod partner_network;
 mod payment_files;

@@ -17,6 +17,7 @@ use crate::commission::{Commission, PlanVersion};
 use crate::conversion;
 use crate::conversion::candidate::Limits;
 use crate::conversion::http::ConversionBody;
+use crate::conversion::path::Path as ClickPath;
 use crate::conversion::store::ConversionRow;
 use crate::ids::{CommissionId, ConversionId, PlanVersionId};
 use crate::program;
@@ -42,6 +43,8 @@ pub struct ExplanationBody {
     pub message_status: Option<String>,
     /// What settlement said when nothing was earned.
     pub nothing_because: Option<String>,
+    /// Every click that the shop named, whether it counts and its part; null where it named no path.
+    pub path: Option<ClickPath>,
     /// Each commission that it earned; the one asked for alone.
     pub commissions: Vec<ExplainedBody>,
     /// Whose it is and why nothing was earned, in sentences.
@@ -176,6 +179,8 @@ async fn explain(
     let message = conversion::store::find_receipt(db, row.receipt_id).await?;
     let (message_status, reason) = message.map(|m| (m.status, m.reason)).unzip();
     let mut sentences = row.attributed().sentences(&limits);
+    let path = row.path.as_ref().and_then(ClickPath::from_wire);
+    sentences.extend(path.iter().flat_map(ClickPath::sentences));
     let nothing_because = reason.flatten().filter(|_| commissions.is_empty());
     match &nothing_because {
         Some(reason) => sentences.push(format!("Nothing was earned: {reason}.")),
@@ -194,6 +199,7 @@ async fn explain(
         attribution_window_days: limits.window_days,
         message_status,
         nothing_because,
+        path,
         commissions: all,
         sentences,
     })

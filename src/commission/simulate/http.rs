@@ -1,5 +1,6 @@
 //! The route of the what-if: a line for how far it is, one for each partner, one for the result.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -16,12 +17,13 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::outcome::{CapKey, CapTally, Example, Tally};
 use super::replay::{Draft, Span};
-use super::run::{self, Ask, Progress, ReplayError, Told};
+use super::run::{self, Ask, Attribute, Progress, ReplayError, Told};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::{Timestamp, midnight};
 use crate::commission::plan::{InvalidPlan, Language, PlanTerms};
 use crate::commission::plan_http::{NewPlanBody, WarningBody};
+use crate::db::Db;
 use crate::ids::{ConversionId, PartnerId, ProgramId};
 use crate::money::{Currency, Money};
 use crate::program::store as program_store;
@@ -193,7 +195,8 @@ pub struct ExampleBody {
 }
 
 impl FiguresBody {
-    fn new(currency: Currency, tally: &Tally) -> Self {
+    /// Returns the figures of a tally.
+    pub(crate) fn new(currency: Currency, tally: &Tally) -> Self {
         let text = |minor| Money::new(minor, currency).to_decimal_string();
         Self {
             currency: currency.code(),
@@ -292,15 +295,32 @@ async fn simulate_plan(
     let span = read_span(&from, to.as_deref(), zone, now)?;
     let draft = terms.map(|terms| Draft { from: span.from, terms });
     let ask = Ask { program_id, span, draft, now };
+    answer(app.db.clone(), ask, None, |ask, told| result_line(ask, told).bytes()).await
+}
+
+/// Answers with a replay while it runs: how far it is, a line for each partner, and the last line as
+/// `end` makes it.
+pub(crate) async fn answer(
+    db: Db,
+    ask: Ask,
+    attribute: Option<Attribute>,
+    end: impl FnOnce(&Ask, Told) -> Bytes + 'static,
+) -> Result<HttpResponse, Problem> {
     let (line_to, mut lines) = mpsc::channel(LINES_WAITING);
-    let db = app.db.clone();
     // A task of its own: it ends in its own time when the reader goes away.
     rt::spawn(async move {
         let progress_to = line_to.clone();
         let tell = |progress| tell(&progress_to, progress);
-        match run::run(&db, &ask, None, tell).await {
-            // Nobody reads: then nobody misses the rest either.
-            Ok(told) => drop(send(&line_to, &ask, told).await),
+        match run::run(&db, &ask, attribute, tell).await {
+            Ok(told) => {
+                let partners: Vec<Bytes> = partner_lines(&told);
+                for line in partners.into_iter().chain([end(&ask, told)]) {
+                    // Nobody reads: then nobody misses the rest either.
+                    if line_to.send(Ok(line)).await.is_err() {
+                        break;
+                    }
+                }
+            }
             Err(error) => drop(line_to.send(Err(error)).await),
         }
     });
@@ -321,7 +341,13 @@ fn in_plan(invalid: InvalidPlan) -> Problem {
     errors.fold(problem, |p, e| p.error(format!("/plan{}", e.pointer), e.message))
 }
 
-fn read_span(from: &str, to: Option<&str>, zone: Tz, now: Timestamp) -> Result<Span, Problem> {
+/// Reads the two ends of a span: days of the zone, or RFC 3339.
+pub(crate) fn read_span(
+    from: &str,
+    to: Option<&str>,
+    zone: Tz,
+    now: Timestamp,
+) -> Result<Span, Problem> {
     let wrong = |field: &str, why: &str| Problem::new(Code::InvalidField).error(field, why);
     let read = |field: &str, text: &str| {
         if let Ok(day) = text.parse::<NaiveDate>() {
@@ -351,29 +377,31 @@ fn tell(to: &Lines, progress: Progress) -> bool {
     }
 }
 
-/// Sends what a replay came to; an error says that nobody reads.
-async fn send(
-    to: &Lines,
-    ask: &Ask,
-    told: Told,
-) -> Result<(), mpsc::error::SendError<Result<Bytes, ReplayError>>> {
+/// Returns a line for each partner, the largest difference first.
+fn partner_lines(told: &Told) -> Vec<Bytes> {
     let mut partners: Vec<(&(PartnerId, Currency), &Tally)> =
         told.outcome.partners.iter().collect();
-    partners.sort_by_key(|(whose, tally)| (u64::MAX - tally.difference_minor().unsigned_abs(), **whose));
-    for ((partner_id, currency), tally) in &partners {
-        let line = SimulatedLine::Partner(Box::new(PartnerLine {
+    let size = |tally: &Tally| tally.difference_minor().unsigned_abs();
+    partners.sort_by_key(|(whose, tally)| (Reverse(size(tally)), **whose));
+    let line = |((partner_id, currency), tally): (&(PartnerId, Currency), &Tally)| {
+        SimulatedLine::Partner(Box::new(PartnerLine {
             partner_id: *partner_id,
             name: told.names.get(partner_id).cloned().unwrap_or_default(),
             figures: FiguresBody::new(*currency, tally),
-        }));
-        to.send(Ok(line.bytes())).await?;
-    }
+        }))
+        .bytes()
+    };
+    partners.into_iter().map(line).collect()
+}
+
+/// Returns what a replay by a draft came to.
+fn result_line(ask: &Ask, told: Told) -> SimulatedLine {
     let is_to_zero = |tally: &&Tally| tally.now_minor > 0 && tally.then_minor <= 0;
     let partners_to_zero = told.outcome.partners.values().filter(is_to_zero).count() as u64;
     let terms = ask.draft.as_ref().map(|draft| &draft.terms);
     let totals = told.outcome.totals();
     let outcome = told.outcome;
-    let line = SimulatedLine::Result(Box::new(ResultLine {
+    SimulatedLine::Result(Box::new(ResultLine {
         program_id: ask.program_id,
         from: ask.span.from,
         to: ask.span.to,
@@ -393,8 +421,7 @@ async fn send(
         caps_then: outcome.caps_then.iter().map(CapBody::new).collect(),
         examples: outcome.examples.into_iter().map(ExampleBody::from).collect(),
         provisional_partners: told.n_marked,
-    }));
-    to.send(Ok(line.bytes())).await
+    }))
 }
 
 impl SimulatedLine {

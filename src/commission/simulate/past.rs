@@ -9,6 +9,7 @@ use crate::commission::pricing::Told;
 use crate::commission::pricing::reported::{price_facts, told};
 use crate::commission::refund::Refund;
 use crate::commission::{CommissionKind, CommissionState};
+use crate::conversion::path::Path;
 use crate::conversion::wire::{self as report_wire, ReportError};
 use crate::ids::{CommissionId, ConversionId, PartnerId, PlanVersionId};
 use crate::money::Money;
@@ -31,6 +32,8 @@ pub struct Past {
     /// Whose it is where nobody has earned by it; none where it is nobody's, or that one may not
     /// earn.
     pub attributed_to: Option<PartnerId>,
+    /// The clicks that led to it, where its shop named them and they say whose it is.
+    pub path: Option<Path>,
     /// What was earned by it, one for each partner.
     pub booked: Vec<Booked>,
 }
@@ -89,6 +92,8 @@ pub struct ConversionLine {
     pub occurred_at: Timestamp,
     /// Whose it is by a click that counts, if that partner may earn.
     pub attributed_to: Option<PartnerId>,
+    /// The clicks that led to it, as text.
+    pub path: Option<String>,
     /// The hash of the customer's name.
     pub customer_hash: Option<Vec<u8>>,
     /// The report, as text.
@@ -152,6 +157,7 @@ impl Page {
                 told: told(&report),
                 refund: refund.map(|amount| Refund { refund_id: String::new(), amount }),
                 attributed_to: line.attributed_to,
+                path: line.path.as_deref().and_then(Path::from_text),
                 booked: lines.remove(&line.conversion_id).map_or_else(Vec::new, booked),
             })
         };

@@ -94,8 +94,8 @@ pub enum ReplayError {
     Database(#[from] sqlx::Error),
 }
 
-/// Says whose a conversion is, where it is not as it was settled.
-pub type Attribute = Box<dyn Fn(&Past) -> Vec<Part> + Send>;
+/// Says whose a conversion is; none where it is as it was settled.
+pub type Attribute = Box<dyn Fn(&Past) -> Option<Vec<Part>> + Send>;
 
 /// Waits for a turn; a service that is busy with others says so.
 pub async fn wait_for_turn() -> Result<SemaphorePermit<'static>, ReplayError> {
@@ -107,7 +107,7 @@ pub async fn wait_for_turn() -> Result<SemaphorePermit<'static>, ReplayError> {
 
 /// Replays history; `tell` is told how far it is and answers whether anybody still listens.
 ///
-/// With `attribute` each conversion goes to whom that says. The caller's future must not be dropped
+/// With `attribute` each conversion of which it says something goes to whom that says. The caller's future must not be dropped
 /// midway; handlers run it detached.
 pub async fn run(
     db: &Db,
@@ -267,7 +267,7 @@ fn reckon(
         let Step { page, customers, is_count } = step;
         replay.meet(customers);
         for past in page.read()? {
-            let parts = attribute.as_ref().map(|attribute| attribute(&past));
+            let parts = attribute.as_ref().and_then(|attribute| attribute(&past));
             if is_count {
                 replay.count(&past, parts.as_deref());
             } else {

@@ -110,10 +110,11 @@ async fn load_conversions(
         r#"select c.conversion_id as "conversion_id: ConversionId",
                   concat_ws(E'\n', c.order_namespace, c.event, c.dedup_ref) as "name!",
                   c.occurred_at,
-                  case when c.attribution = 'click' and e.status = 'active'
+                  case when c.attribution in ('click', 'coupon', 'customer')
+                            and e.status = 'active'
                             and p.status = 'active'
                        then c.partner_id end as "attributed_to: PartnerId",
-                  c.customer_hash, c.details::text as "details!"
+                  c.path::text as path, c.customer_hash, c.details::text as "details!"
            from conversions c
            left join enrollments e on e.program_id = c.program_id and e.partner_id = c.partner_id
            left join partners p on p.partner_id = c.partner_id

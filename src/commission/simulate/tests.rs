@@ -50,6 +50,7 @@ fn past(earned: &Earned) -> Past {
         told: Told::default(),
         refund: earned.refund.clone(),
         attributed_to: Some(row.partner_id),
+        path: None,
         booked: past::booked(rows.map(line).collect()),
     }
 }
@@ -134,14 +135,9 @@ proptest! {
 
 #[test]
 fn another_attribution_pays_others_and_the_ledger_stays() {
-    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
-    let sale = Sale {
-        hour: 1,
-        partner: 1,
-        minor: 10_001,
-        back: 0,
-        is_approved: true,
-    };
+    let plan =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let sale = Sale { hour: 1, partner: 1, minor: 10_001, back: 0, is_approved: true };
     let book = run(&plan, &[sale], &[0], true);
     let other = PartnerId(Uuid::from_u128(2));
     let part = |index, partner_id| {
@@ -157,14 +153,9 @@ fn another_attribution_pays_others_and_the_ledger_stays() {
 
 #[test]
 fn what_would_pay_nothing_is_told_with_its_reason() {
-    let sale = |hour, minor| Sale {
-        hour,
-        partner: 1,
-        minor,
-        back: 0,
-        is_approved: false,
-    };
-    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let sale = |hour, minor| Sale { hour, partner: 1, minor, back: 0, is_approved: false };
+    let plan =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
     let book = run(&plan, &[sale(1, 10_000), sale(2, 5_000)], &[0, 1], true);
     let leads = json!({"v": 1, "rules": [
         {"event": "lead", "kind": "flat", "currency": "EUR", "flat": "5.00"}]});

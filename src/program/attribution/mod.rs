@@ -9,7 +9,10 @@
 //! when it happened. What happened before the first edition is judged by the first.
 
 pub mod http;
+pub mod model;
 pub mod store;
+
+pub use model::Model;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -43,10 +46,14 @@ pub struct PolicyDocument {
     /// if left out.
     #[serde(default)]
     pub min_seconds: u32,
-    /// How a conversion is shared by several clicks: `last_click`, which is also what it is if left
-    /// out.
+    /// How a conversion is shared by the clicks on its path: `last_click`, which is also what it is
+    /// if left out, `first_click`, `linear`, `position` (40 % the first, 40 % the last, 20 % those
+    /// between) or `time_decay`.
     #[serde(default = "last_click")]
     pub model: String,
+    /// Days after which a click weighs half, 1 to 365; of `time_decay` alone, and 7 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_life_days: Option<u16>,
 }
 
 fn version() -> u8 {
@@ -73,6 +80,7 @@ impl Default for PolicyDocument {
             window_days: window(),
             min_seconds: 0,
             model: last_click(),
+            half_life_days: None,
         }
     }
 }
@@ -116,30 +124,6 @@ impl Step {
     }
 }
 
-/// How a conversion is shared by several clicks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// The click whose id came with it has all of it.
-    LastClick,
-}
-
-impl Model {
-    /// Every model.
-    pub const ALL: [Self; 1] = [Self::LastClick];
-
-    /// Returns the text form kept in documents.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LastClick => "last_click",
-        }
-    }
-
-    /// Returns the model with this text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|model| model.as_str() == text)
-    }
-}
-
 /// What a program has decided about attribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -149,7 +133,7 @@ pub struct Policy {
     pub window: TimeDelta,
     /// How far it must lie before it at least.
     pub min: TimeDelta,
-    /// How a conversion is shared by several clicks.
+    /// How a conversion is shared by the clicks on its path.
     pub model: Model,
 }
 
@@ -187,10 +171,9 @@ impl TryFrom<&PolicyDocument> for Policy {
             TimeDelta::days(document.window_days.clamp(1, WINDOW_DAYS_MAX).into()),
             TimeDelta::seconds(document.min_seconds.into()),
         );
-        let model = Model::parse(&document.model);
-        let models = Model::ALL.map(Model::as_str).join(", ");
-        check(model.is_some(), "/model", &format!("must be one of {models}"));
-        match model {
+        let model = Model::read(&document.model, document.half_life_days)
+            .map_err(|detail| check(false, detail.pointer, &detail.detail));
+        match model.ok() {
             Some(model) if wrong.is_empty() => Ok(Self { ladder, window, min, model }),
             Some(_) | None => Err(wrong),
         }
@@ -296,6 +279,9 @@ mod tests {
             (json!({"window_days": 3651}), vec!["/window_days"]),
             (json!({"min_seconds": 86_401}), vec!["/min_seconds"]),
             (json!({"model": "first_touch", "window_days": -1}), vec!["/window_days", "/model"]),
+            (json!({"model": "linear", "half_life_days": 7}), vec!["/half_life_days"]),
+            (json!({"model": "time_decay", "half_life_days": 0}), vec!["/half_life_days"]),
+            (json!({"model": "time_decay", "half_life_days": 366}), vec!["/half_life_days"]),
         ] {
             assert_eq!(read(document.clone()), Err(pointers), "{document}");
         }

@@ -38,6 +38,7 @@ impl Known {
         Asked {
             occurred_at: report.occurred_at,
             click_id: report.click_id.as_deref(),
+            click_ids: &report.click_ids,
             coupon_code,
             coupons: coupons.map(Vec::as_slice).unwrap_or_default(),
             owner: report

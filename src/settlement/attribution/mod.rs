@@ -15,10 +15,13 @@ use chrono::Duration;
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::conversion::candidate::Candidate as CandidateWire;
+use crate::conversion::whole_path;
 use crate::ids::{LinkNo, PartnerId, PartnerNo};
 use crate::program::attribution::{Policy, Step};
 use crate::program::coupon::CouponTerms;
+use crate::settlement::Share;
 use crate::settlement::facts::ProgramFacts;
+use crate::settlement::path::Path;
 use crate::signing::KeyRing;
 
 /// How far a conversion may lie before its click: the clocks of shop and service differ a little.
@@ -31,6 +34,8 @@ pub struct Asked<'a> {
     pub occurred_at: Timestamp,
     /// The click id as it came.
     pub click_id: Option<&'a str>,
+    /// The path to it, where the shop tells.
+    pub click_ids: &'a [String],
     /// The coupon as it came.
     pub coupon_code: Option<&'a str>,
     /// Every coupon of the program with that code, whatever its time.
@@ -57,6 +62,8 @@ pub enum Finding {
     Outranked,
     /// The policy does not look at its kind.
     NotInLadder,
+    /// The same click stands in the path before.
+    Duplicate,
     /// The click id is not one of ours.
     BadClickId,
     /// The click was for another program.
@@ -84,6 +91,7 @@ impl Finding {
             Self::Counts => "counts",
             Self::Outranked => "outranked",
             Self::NotInLadder => "not_in_ladder",
+            Self::Duplicate => "duplicate",
             Self::BadClickId => "bad_click_id",
             Self::OtherProgram => "other_program",
             Self::OutsideWindow => "outside_window",
@@ -142,6 +150,15 @@ impl Candidate {
 pub struct Attribution {
     /// Everything that was looked at, in the order of the ladder; at most one counts.
     pub candidates: Vec<Candidate>,
+    /// The clicks that led to it, where the shop named more than the last.
+    pub path: Option<Path>,
+}
+
+impl Asked<'_> {
+    /// Returns every click id that came.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        whole_path(self.click_ids, self.click_id)
+    }
 }
 
 impl Attribution {
@@ -153,6 +170,15 @@ impl Attribution {
     /// Returns whose it is.
     pub fn partner(&self) -> Option<PartnerNo> {
         self.decisive().and_then(Candidate::partner)
+    }
+
+    /// Returns who shares it; nobody where nothing counts.
+    pub fn shares(&self) -> Vec<Share> {
+        match (self.decisive(), &self.path) {
+            (Some(decisive), Some(path)) if decisive.step() == Step::Click => path.shares(),
+            (Some(decisive), _) => decisive.partner().map(Share::whole).into_iter().collect(),
+            (None, _) => Vec::new(),
+        }
     }
 
     /// Returns the text form kept in the database: the step that decided, or why nothing counts.
@@ -178,6 +204,13 @@ impl Attribution {
     /// Returns the partner that it is shown with: whose it is, or whose click did not count.
     pub fn shown_partner(&self) -> Option<PartnerNo> {
         self.partner().or_else(|| self.click().map(|click| click.0))
+    }
+
+    /// Returns every partner that anything speaks for.
+    pub fn partners(&self) -> impl Iterator<Item = PartnerNo> {
+        let touches = self.path.iter().flat_map(|path| &path.touches);
+        let touched = touches.filter_map(|touch| Some(touch.click?.partner));
+        self.candidates.iter().filter_map(Candidate::partner).chain(touched)
     }
 
     /// Tells whether a click is all there was; then its columns say everything.
@@ -221,8 +254,12 @@ pub fn attribute(
     is_enrolled: impl Fn(PartnerNo) -> bool,
 ) -> Attribution {
     let policy = &program.policies.at(asked.occurred_at).policy;
+    let has_path = !asked.click_ids.is_empty();
+    let mut path = has_path.then(|| Path::look(asked, program, policy, click_keys, &is_enrolled));
+    let by_path = path.as_ref().and_then(Path::candidate);
     let looked_at = |step: Step| {
         let mut candidate = match step {
+            Step::Click if has_path => by_path.clone(),
             Step::Click => click(asked, program, policy, click_keys),
             Step::Coupon => coupon(asked),
             Step::Customer => asked.owner.map(|owner| Candidate {
@@ -246,7 +283,13 @@ pub fn attribute(
             .filter_map(looked_at)
             .map(|candidate| Candidate { finding: Finding::NotInLadder, ..candidate }),
     );
-    Attribution { candidates }
+    let decisive = candidates.iter().find(|candidate| candidate.finding == Finding::Counts);
+    if let (Some(path), Some(other)) = (&mut path, decisive)
+        && other.step() != Step::Click
+    {
+        path.yield_to_others();
+    }
+    Attribution { candidates, path }
 }
 
 fn click(
@@ -255,15 +298,27 @@ fn click(
     policy: &Policy,
     click_keys: &KeyRing,
 ) -> Option<Candidate> {
-    let text = asked.click_id?;
-    let told = |finding, click| Candidate { evidence: Evidence::Click(click), finding };
-    let Ok(click) = ClickId::verify(click_keys, text) else {
-        return Some(told(Finding::BadClickId, None));
-    };
+    let (finding, click) = look_at(asked.click_id?, asked.occurred_at, program, policy, click_keys);
+    // Whose click for another program it was is nothing to this one.
+    let click = click.filter(|_| finding != Finding::OtherProgram);
+    let click = click.map(|click| (click.partner, click.link, click.at));
+    Some(Candidate { evidence: Evidence::Click(click), finding })
+}
+
+/// Returns what a click id says, where it is ours, and whether it counts, as far as it can tell
+/// itself.
+pub fn look_at(
+    text: &str,
+    occurred_at: Timestamp,
+    program: &ProgramFacts,
+    policy: &Policy,
+    click_keys: &KeyRing,
+) -> (Finding, Option<ClickId>) {
+    let Ok(click) = ClickId::verify(click_keys, text) else { return (Finding::BadClickId, None) };
     if click.program != program.number {
-        return Some(told(Finding::OtherProgram, None));
+        return (Finding::OtherProgram, Some(click));
     }
-    let since = asked.occurred_at - click.at;
+    let since = occurred_at - click.at;
     let finding = if since + SKEW_MAX < Duration::zero() {
         Finding::BeforeClick
     } else if since > policy.window {
@@ -273,7 +328,7 @@ fn click(
     } else {
         Finding::Counts
     };
-    Some(told(finding, Some((click.partner, click.link, click.at))))
+    (finding, Some(click))
 }
 
 fn coupon(asked: &Asked<'_>) -> Option<Candidate> {

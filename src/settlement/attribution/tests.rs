@@ -43,6 +43,7 @@ fn nothing() -> Asked<'static> {
     Asked {
         occurred_at: click_at() + Duration::days(1),
         click_id: None,
+        click_ids: &[],
         coupon_code: None,
         coupons: &[],
         owner: None,
@@ -214,6 +215,7 @@ proptest! {
         let asked = Asked {
             occurred_at: click_at() + Duration::days(days),
             click_id: text.as_deref(),
+            click_ids: &[],
             coupon_code: coupon.map(|_| "X"),
             coupons: &coupons,
             owner: owner.map(|partner| Owner { partner, since: click_at() }),

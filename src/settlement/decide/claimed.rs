@@ -39,7 +39,7 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
         return Err("a partner has earned by it".to_owned());
     }
     let click = grant.click.map(|click| (click.partner, click.link, click.at));
-    let suspicion = Suspicion { facts, message, click };
+    let suspicion = Suspicion { facts, message, click, path: None };
     let shares = [Share::whole(grant.partner)];
     let (mut decisions, mut left) = (Vec::new(), None);
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {

@@ -6,7 +6,7 @@ use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::decide::{price_facts, verdict};
 use crate::settlement::facts::Facts;
-use crate::settlement::{Decision, Message, NewConversion, OrderKey, Share, Verdict};
+use crate::settlement::{Decision, Message, NewConversion, OrderKey, Verdict};
 
 /// Decides what a new conversion does.
 pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
@@ -31,10 +31,12 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         |partner| facts.earners.contains_key(&(message.program_id, partner)),
     );
     let conversion_id = ConversionId::new();
-    let suspicion = Suspicion { facts, message, click: attribution.click() };
-    let earned = match attribution.partner() {
-        Some(partner) => earn(&suspicion, program, &[Share::whole(partner)], conversion_id),
-        None => Err(format!("it is attributed to nobody: {}", attribution.as_str())),
+    let path = attribution.path.as_ref();
+    let suspicion = Suspicion { facts, message, click: attribution.click(), path };
+    let shares = attribution.shares();
+    let earned = match shares.as_slice() {
+        [] => Err(format!("it is attributed to nobody: {}", attribution.as_str())),
+        shares => earn(&suspicion, program, shares, conversion_id),
     };
     let no_commission = earned.as_ref().err().cloned();
     let base = price_facts(&message.report).and_then(|p| p.base().ok().flatten());

@@ -320,7 +320,7 @@ fn shared(weights: &[u32], said: &[Said]) -> (Vec<i64>, i64) {
             new.conversion_id = conversion_id;
         }
     }
-    let of = Suspicion { facts: &facts, message: &first, click: None };
+    let of = Suspicion { facts: &facts, message: &first, click: None, path: None };
     let opened = earn(&of, &facts.programs[&shop.program_id], &shares, conversion_id).unwrap();
     decisions.extend(opened.into_iter().map(|o| Decision::Commission(Box::new(o.step))));
     let mut owed = 0;

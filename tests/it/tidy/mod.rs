@@ -112,7 +112,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("intake", &["app", "click::classify", "click::click_id", "conversion", "program", "settlement", "snapshot", "stream"]),
     ("ledger", &[]),
     ("fraud", &["account::audit_store", "link::destination", "link::paid"]),
-    ("commission", &["conversion::Report", "conversion::wire", "fraud", "ledger", "program"]),
+    ("commission", &["conversion::Report", "conversion::path", "conversion::wire", "fraud", "ledger", "program"]),
     ("settlement", &["click", "commission", "conversion", "fraud", "ledger", "link", "partner", "program", "stream"]),
     ("claim", &["account::audit_store", "click::click_id", "commission", "settlement"]),
     ("payout", &["commission", "ledger", "partner", "program"]),
