@@ -284,9 +284,8 @@ pub fn attribute(
             .map(|candidate| Candidate { finding: Finding::NotInLadder, ..candidate }),
     );
     let decisive = candidates.iter().find(|candidate| candidate.finding == Finding::Counts);
-    if let (Some(path), Some(other)) = (&mut path, decisive)
-        && other.step() != Step::Click
-    {
+    let decides = decisive.is_some_and(|candidate| candidate.step() == Step::Click);
+    if let Some(path) = path.as_mut().filter(|_| !decides) {
         path.yield_to_others();
     }
     Attribution { candidates, path }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::ProgramNo;
-use crate::program::attribution::{Policies, PolicyVersion};
+use crate::program::attribution::{Model, Policies, PolicyVersion};
 
 const CLICKED: PartnerNo = PartnerNo(1);
 const COUPONED: PartnerNo = PartnerNo(2);
@@ -196,6 +196,22 @@ fn the_policy_of_the_time_judges() {
 
 fn any_partner() -> impl Strategy<Value = PartnerNo> {
     prop::sample::select(vec![CLICKED, COUPONED, OWNING, STRANGER])
+}
+
+#[test]
+fn a_path_has_parts_where_a_click_decides_alone() {
+    let (ids, coupons) =
+        ([click_of(CLICKED, 7), click_of(OWNING, 7)], [coupon_of(COUPONED, 0, None)]);
+    let asked = Asked { click_ids: &ids, coupon_code: Some("X"), coupons: &coupons, ..nothing() };
+    let shared = |ladder: &[Step]| {
+        let policy = Policy { ladder: ladder.to_vec(), model: Model::Linear, ..Policy::default() };
+        let found = decide(&asked, policy);
+        let of_path: u32 = found.path.iter().flat_map(|path| &path.touches).map(|t| t.weight).sum();
+        (found.shares().len(), found.as_str(), of_path)
+    };
+    assert_eq!(shared(&[Step::Click, Step::Coupon]), (2, "click", 2));
+    assert_eq!(shared(&[Step::Coupon, Step::Click]), (1, "coupon", 0));
+    assert_eq!(shared(&[Step::Customer]), (0, "not_in_ladder", 0));
 }
 
 proptest! {
