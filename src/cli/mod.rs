@@ -2,6 +2,7 @@
 
 pub mod api;
 mod attribution;
+mod commissions;
 mod conversions;
 mod dead_letters;
 mod decline;
@@ -62,6 +63,9 @@ enum Command {
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
+    /// Decide about many commissions of a running service at once.
+    #[command(subcommand)]
+    Commissions(commissions::CommissionsCommand),
     /// Events that could not be settled: see them, send them again.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
@@ -154,6 +158,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(args) => report::run(args).await,
         Command::Attribution(command) => attribution::run(command).await,
         Command::Conversions(command) => conversions::run(command).await,
+        Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Plan(command) => plan::run(command).await,
