@@ -7,6 +7,7 @@ use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
 use crate::ids::{ConversionId, PartnerNo};
+use crate::settlement::attribution::attribute;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
@@ -38,9 +39,24 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
     if conversion.commissions.iter().any(is_earned) {
         return Err("a partner has earned by it".to_owned());
     }
-    let click = grant.click.map(|click| (click.partner, click.link, click.at));
-    let suspicion = Suspicion { facts, message, click, path: None };
-    let shares = [Share::whole(grant.partner)];
+    let attribution;
+    let (shares, click, path) = match &grant.claim {
+        Some(_) => {
+            let click = grant.click.map(|click| (click.partner, click.link, click.at));
+            (vec![Share::whole(grant.partner)], click, None)
+        }
+        // Without a claim it goes to whom it goes by the policy of its time.
+        None => {
+            let is_enrolled = |partner| facts.earners.contains_key(&(message.program_id, partner));
+            let asked = facts.known.asked(message.program_id, &message.report);
+            attribution = attribute(&asked, program, &facts.click_keys, is_enrolled);
+            (attribution.shares(), attribution.click(), attribution.path.as_ref())
+        }
+    };
+    if shares.is_empty() {
+        return Err("it is attributed to nobody".to_owned());
+    }
+    let suspicion = Suspicion { facts, message, click, path };
     let (mut decisions, mut left) = (Vec::new(), None);
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
