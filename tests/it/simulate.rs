@@ -77,7 +77,9 @@ async fn live(app: &TestApp, scene: &Scene, clicks: &[String], seed: u64) {
             data = json!({"event": "lead", "order_id": id, "occurred_at": at,
                 "click_id": clicks[0]});
         }
-        app.webhook(scene, &format!("m-{id}"), "conversion.created", data.clone()).await.expect(202);
+        app.webhook(scene, &format!("m-{id}"), "conversion.created", data.clone())
+            .await
+            .expect(202);
         let mut then = data.clone();
         let kind = match dice.random_range(0..10) {
             0 => "conversion.approved",
@@ -136,7 +138,9 @@ async fn a_replay_of_the_plan_as_it_is_comes_to_the_ledger_of_any_history() {
         for n in [3, 7, 11, 19] {
             let data = json!({"event": "sale", "order_id": format!("A-{n}"), "refund_id": "R-2",
                 "refund_amount": "9.99"});
-            app.webhook(&scene, &format!("late-{n}"), "conversion.refunded", data).await.expect(202);
+            app.webhook(&scene, &format!("late-{n}"), "conversion.refunded", data)
+                .await
+                .expect(202);
         }
         app.settle(&scene).await;
         revalue(&app).await;
@@ -197,13 +201,14 @@ async fn a_draft_is_tried_before_it_is_published_and_its_mistakes_are_told() {
         {"event": "sale", "kind": "percent", "percent_bps": 1000, "currency": "EUR",
          "partners": [scene.partner_id], "tiers": {"period": "month", "mode": "retroactive",
             "steps": [{"from_count": 3, "percent_bps": 2500}]}}]});
-    let body = |plan: Value| {
-        json!({"program_id": scene.program_id, "from": "2026-11-01", "plan": plan})
-    };
+    let body =
+        |plan: Value| json!({"program_id": scene.program_id, "from": "2026-11-01", "plan": plan});
     let lines = replay(&app, &app.manager_key, body(draft.clone())).await;
     let told: Vec<(&str, &str, &str)> = lines[..2]
         .iter()
-        .map(|l| (l["name"].as_str().unwrap(), l["now"].as_str().unwrap(), l["then"].as_str().unwrap()))
+        .map(|l| {
+            (l["name"].as_str().unwrap(), l["now"].as_str().unwrap(), l["then"].as_str().unwrap())
+        })
         .collect();
     assert_eq!(told, [("Second", "20.00", "0.00"), ("Blog 42", "60.00", "75.00")]);
     assert_eq!(lines[0]["partner_id"], second.as_str());

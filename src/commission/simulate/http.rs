@@ -359,7 +359,9 @@ async fn send(
 ) -> Result<(), mpsc::error::SendError<Result<Bytes, ReplayError>>> {
     let mut partners: Vec<(&(PartnerId, Currency), &Tally)> =
         told.outcome.partners.iter().collect();
-    partners.sort_by_key(|(whose, tally)| (u64::MAX - tally.difference_minor().unsigned_abs(), **whose));
+    partners.sort_by_key(|(whose, tally)| {
+        (u64::MAX - tally.difference_minor().unsigned_abs(), **whose)
+    });
     for ((partner_id, currency), tally) in &partners {
         let line = SimulatedLine::Partner(Box::new(PartnerLine {
             partner_id: *partner_id,

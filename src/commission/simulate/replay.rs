@@ -210,9 +210,8 @@ impl Replay {
                 continue;
             }
             let stored = booked.and_then(|one| one.stored.as_ref());
-            let read = |counter| {
-                stored.map(|of| wire::read_sum(&of.sums, counter)).unwrap_or_default()
-            };
+            let read =
+                |counter| stored.map(|of| wire::read_sum(&of.sums, counter)).unwrap_or_default();
             let counts = price(priced.terms, &priced.inputs, read).map(|of| of.counts);
             let around = &priced.inputs.around;
             let keys: Vec<(SumKey, Volume)> = counts
@@ -319,7 +318,8 @@ impl Replay {
         }
         let Some(one) = booked else {
             // What earned nothing by the edition of its time still does.
-            let version = version_at(&self.ground.versions, past.occurred_at).filter(|_| is_given)?;
+            let version =
+                version_at(&self.ground.versions, past.occurred_at).filter(|_| is_given)?;
             let inputs = self.fresh_inputs(past, part, None, &version.terms)?;
             return Some(Priced { terms: &version.terms, inputs, stands: false });
         };
@@ -362,9 +362,8 @@ impl Replay {
                 around.customer = then.customer;
                 around.customer_since = then.customer_since;
             }
-            let is_same = |a: &FxRate| {
-                rate.as_ref().is_none_or(|b| (a.from, a.to) == (b.from, b.to))
-            };
+            let is_same =
+                |a: &FxRate| rate.as_ref().is_none_or(|b| (a.from, a.to) == (b.from, b.to));
             if let Some(known) = stored.inputs.rate.clone().filter(is_same) {
                 rate = Some(known);
             }

@@ -13,7 +13,6 @@ use super::past::{self, CommissionLine, Part, Past};
 use super::wish::{Answer, Asker, Raise, Wish, raise};
 use super::{Draft, Ground, Outcome, Replay, Span};
 use crate::clock::Timestamp;
-use crate::commission::Commission;
 use crate::commission::plan::{
     Circumstances, EventKind, Inputs, Language, PriceFacts, Split, wire,
 };
@@ -22,6 +21,7 @@ use crate::commission::pricing::revalue::tests::{
     Book, Sale, any_plan, any_sales, by_hand, run, start, terms,
 };
 use crate::commission::pricing::{PricingFacts, Told};
+use crate::commission::{Commission, CommissionKind, Hand};
 use crate::ids::PartnerId;
 use crate::money::{AmountRule, Money};
 
@@ -134,14 +134,9 @@ proptest! {
 
 #[test]
 fn another_attribution_pays_others_and_the_ledger_stays() {
-    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
-    let sale = Sale {
-        hour: 1,
-        partner: 1,
-        minor: 10_001,
-        back: 0,
-        is_approved: true,
-    };
+    let plan =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let sale = Sale { hour: 1, partner: 1, minor: 10_001, back: 0, is_approved: true };
     let book = run(&plan, &[sale], &[0], true);
     let other = PartnerId(Uuid::from_u128(2));
     let part = |index, partner_id| {
@@ -157,14 +152,9 @@ fn another_attribution_pays_others_and_the_ledger_stays() {
 
 #[test]
 fn what_would_pay_nothing_is_told_with_its_reason() {
-    let sale = |hour, minor| Sale {
-        hour,
-        partner: 1,
-        minor,
-        back: 0,
-        is_approved: false,
-    };
-    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let sale = |hour, minor| Sale { hour, partner: 1, minor, back: 0, is_approved: false };
+    let plan =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
     let book = run(&plan, &[sale(1, 10_000), sale(2, 5_000)], &[0, 1], true);
     let leads = json!({"v": 1, "rules": [
         {"event": "lead", "kind": "flat", "currency": "EUR", "flat": "5.00"}]});
@@ -182,6 +172,24 @@ fn what_would_pay_nothing_is_told_with_its_reason() {
     assert_eq!(outcome.nothing_because, BTreeMap::from([("cap", 1)]));
     let (_, cap) = outcome.caps_then.first_key_value().unwrap();
     assert_eq!((cap.n_conversions, cap.cut_minor), (1, 500));
+}
+
+#[test]
+fn what_was_taken_back_by_hand_stays_taken_back() {
+    let percent = |bps: u32| json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": bps}]});
+    let sale = Sale { hour: 1, partner: 1, minor: 10_000, back: 0, is_approved: true };
+    let mut book = run(&percent(1000), &[sale], &[0], true);
+    let by = Hand { actor: "user".into(), rule: "manual", note: None, at: start() };
+    let of = &book.earned[0].commission;
+    let less = Money::new(-200, of.amount.currency);
+    let step = of.correct(CommissionKind::Adjustment, less, "hand".into(), None, by).unwrap();
+    book.earned[0].followers.push(step.after);
+    for (draft, then_minor) in [(None, 800), (Some(percent(2000)), 1800)] {
+        let outcome = replay(&book, draft.as_ref(), None);
+        let (_, tally) = outcome.partners.first_key_value().unwrap();
+        assert_eq!((tally.now_minor, tally.then_minor), (800, then_minor));
+        assert_eq!(tally.by_hand_minor, -200);
+    }
 }
 
 const PAGE: &str = include_str!("../../../docs/commissions.md");

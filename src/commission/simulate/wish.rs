@@ -239,9 +239,8 @@ impl Answer {
                 });
                 let which = match first == last {
                     true => lang.pick(format!("Number {first}:"), format!("№ {first}:")),
-                    false => {
-                        lang.pick(format!("Numbers {first} to {last}:"), format!("№ {first}–{last}:"))
-                    }
+                    false => lang
+                        .pick(format!("Numbers {first} to {last}:"), format!("№ {first}–{last}:")),
                 };
                 said.push(format!("{which}{each} {}", step.sentence));
             }

@@ -10,9 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::run;
 use super::store;
-use super::wish::{
-    Answer, Asker, CONVERSIONS_MAX, LINES_MAX, LineAnswer, Raise, StepAnswer, Wish,
-};
+use super::wish::{Answer, Asker, CONVERSIONS_MAX, LINES_MAX, LineAnswer, Raise, StepAnswer, Wish};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -234,7 +232,8 @@ impl WishBody {
         }
         let n_lines = self.lines.len();
         if !(1..=LINES_MAX).contains(&n_lines) {
-            problem = problem.error("/lines", format!("{n_lines} lines: expected 1 to {LINES_MAX}"));
+            problem =
+                problem.error("/lines", format!("{n_lines} lines: expected 1 to {LINES_MAX}"));
         }
         let mut wishes = Vec::new();
         for (n, line) in self.lines.into_iter().take(LINES_MAX).enumerate() {
@@ -280,12 +279,11 @@ impl WishLine {
         };
         let customer = match self.customer.as_deref() {
             None => None,
-            Some(code) => Some(
-                CustomerKind::ALL
-                    .into_iter()
-                    .find(|kind| kind.code() == code)
-                    .ok_or_else(|| ("customer", format!("{code:?} is neither new nor returning")))?,
-            ),
+            Some(code) => {
+                Some(CustomerKind::ALL.into_iter().find(|kind| kind.code() == code).ok_or_else(
+                    || ("customer", format!("{code:?} is neither new nor returning")),
+                )?)
+            }
         };
         let count = self.count.unwrap_or(1);
         if count == 0 {

@@ -164,13 +164,10 @@ impl Calculation {
 
 fn limit_in_words(limit: Limit, lang: Language) -> String {
     match limit {
-        Limit::RaisedToMin(min) => lang.pick(
-            format!("raised to the minimum of {min}"),
-            format!("поднято до минимума {min}"),
-        ),
-        Limit::CutToMax(max) => lang.pick(
-            format!("cut to the maximum of {max}"),
-            format!("снижено до максимума {max}"),
-        ),
+        Limit::RaisedToMin(min) => lang
+            .pick(format!("raised to the minimum of {min}"), format!("поднято до минимума {min}")),
+        Limit::CutToMax(max) => {
+            lang.pick(format!("cut to the maximum of {max}"), format!("снижено до максимума {max}"))
+        }
     }
 }

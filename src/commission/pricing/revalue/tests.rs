@@ -67,7 +67,11 @@ impl Book {
     }
 
     /// Settles a conversion; true when periods must be reckoned again.
-    pub(in crate::commission) fn settle_inputs(&mut self, name: &str, inputs: &Inputs) -> (Calculation, bool) {
+    pub(in crate::commission) fn settle_inputs(
+        &mut self,
+        name: &str,
+        inputs: &Inputs,
+    ) -> (Calculation, bool) {
         let at = inputs.around.occurred_at;
         let calculation = self.facts.price(self.program_id, &self.version.terms, inputs).unwrap();
         let counted = self.facts.counted(self.program_id, &calculation);
@@ -194,7 +198,12 @@ fn net(earned: &Earned) -> Money {
 }
 
 /// Settles in an order, refunds and approves at any time, reckons again wherever it is marked.
-pub(in crate::commission) fn run(plan: &serde_json::Value, sales: &[Sale], order: &[usize], all_at_end: bool) -> Book {
+pub(in crate::commission) fn run(
+    plan: &serde_json::Value,
+    sales: &[Sale],
+    order: &[usize],
+    all_at_end: bool,
+) -> Book {
     let mut book = Book::new(plan);
     for &n in order {
         let sale = &sales[n];
@@ -285,7 +294,10 @@ pub(in crate::commission) fn any_sales() -> impl Strategy<Value = (Vec<Sale>, Ve
 }
 
 /// Reckons by the letter: every sale in the order of time, with nothing but additions.
-pub(in crate::commission) fn by_hand(plan: &serde_json::Value, sales: &[Sale]) -> BTreeMap<String, i64> {
+pub(in crate::commission) fn by_hand(
+    plan: &serde_json::Value,
+    sales: &[Sale],
+) -> BTreeMap<String, i64> {
     let mut in_time: Vec<usize> = (0..sales.len()).collect();
     in_time.sort_by_key(|&n| (sales[n].hour, format!("\n{n}")));
     let clean: Vec<Sale> = sales.iter().map(|s| Sale { is_approved: false, ..s.clone() }).collect();
