@@ -182,7 +182,8 @@ fn what_was_taken_back_by_hand_stays_taken_back() {
     let of = &book.earned[0].commission;
     let less = Money::new(-200, of.amount.currency);
     let step = of.correct(CommissionKind::Adjustment, less, "hand".into(), None, by).unwrap();
-    book.earned[0].followers.push(step.after);
+    let arithmetic = of.calculation.clone();
+    book.earned[0].followers.push(Commission { calculation: arithmetic, ..step.after });
     for (draft, then_minor) in [(None, 800), (Some(percent(2000)), 1800)] {
         let outcome = replay(&book, draft.as_ref(), None);
         let (_, tally) = outcome.partners.first_key_value().unwrap();
