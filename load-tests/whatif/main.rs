@@ -133,7 +133,8 @@ async fn lay(db: &mut PgConnection, n: i64, span: Span) -> anyhow::Result<Progra
     .bind(format!("load-{}", Uuid::now_v7().simple()))
     .execute(&mut *db)
     .await?;
-    write_history(db, (program_id, version_id), (&ids, &names), n, span.from).await?;
+    write_history(db, program_id, &ids, n, span.from).await?;
+    write_commissions(db, (program_id, version_id), (&ids, &names)).await?;
     sqlx::query("analyze").execute(&mut *db).await?;
     Ok(program_id)
 }
@@ -141,8 +142,8 @@ async fn lay(db: &mut PgConnection, n: i64, span: Span) -> anyhow::Result<Progra
 /// One sale in a hundred has a partial refund; a third comes from Germany.
 async fn write_history(
     db: &mut PgConnection,
-    (program_id, version_id): (ProgramId, PlanVersionId),
-    (ids, names): (&[Uuid], &[String]),
+    program_id: ProgramId,
+    ids: &[Uuid],
     n: i64,
     from: Timestamp,
 ) -> anyhow::Result<()> {
@@ -180,6 +181,23 @@ async fn write_history(
     .execute(&mut *db)
     .await?;
     sqlx::query(
+        "insert into conversion_refunds
+             (program_id, conversion_id, refund_id, amount_minor, refunded_at, receipt_id)
+         select $1, conversion_id, 'R-1', 100, at, gen_random_uuid() from laid where is_refunded",
+    )
+    .bind(program_id.0)
+    .execute(&mut *db)
+    .await?;
+    Ok(())
+}
+
+/// What settlement would have written for these sales, with the arithmetic in its form.
+async fn write_commissions(
+    db: &mut PgConnection,
+    (program_id, version_id): (ProgramId, PlanVersionId),
+    (ids, names): (&[Uuid], &[String]),
+) -> anyhow::Result<()> {
+    sqlx::query(
         "insert into commissions
              (program_id, commission_id, kind, state, partner_id, conversion_id, amount_minor,
               currency, plan_version_id, calculation, occurred_at, hold_until, approval, created_at)
@@ -203,14 +221,6 @@ async fn write_history(
     .bind(version_id.0)
     .bind(version_id.to_string())
     .bind(names)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "insert into conversion_refunds
-             (program_id, conversion_id, refund_id, amount_minor, refunded_at, receipt_id)
-         select $1, conversion_id, 'R-1', 100, at, gen_random_uuid() from laid where is_refunded",
-    )
-    .bind(program_id.0)
     .execute(&mut *db)
     .await?;
     Ok(())

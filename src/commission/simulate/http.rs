@@ -144,7 +144,7 @@ pub struct ResultLine {
     /// Why conversions would pay nothing that pay something now, and how many they are.
     #[schema(value_type = Object)]
     pub nothing_because: BTreeMap<&'static str, u64>,
-    /// What caps and budgets cut off now.
+    /// What caps and budgets cut off by the arithmetic that is stored now.
     pub caps_now: Vec<CapBody>,
     /// What they would have cut off.
     pub caps_then: Vec<CapBody>,

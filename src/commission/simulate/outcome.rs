@@ -22,7 +22,7 @@ pub struct Outcome {
     pub n_over: u64,
     /// Why conversions that pay something now would pay nothing, and how many they are.
     pub nothing_because: BTreeMap<&'static str, u64>,
-    /// What caps and budgets cut off now.
+    /// What caps and budgets cut off by the arithmetic that is stored now.
     pub caps_now: BTreeMap<CapKey, CapTally>,
     /// What they would have cut off.
     pub caps_then: BTreeMap<CapKey, CapTally>,

@@ -53,6 +53,8 @@ pub struct Booked {
     pub net: Money,
     /// What it was priced from; none in the form of older releases.
     pub stored: Option<Stored>,
+    /// Whether a correction took back all that was left: then its edition pays nothing more for it.
+    pub is_spent: bool,
     /// The partner's part, where several share the conversion.
     pub split: Option<Split>,
     /// What its recruiter has.
@@ -184,8 +186,10 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
         for one in &mut all {
             if Some(one.commission_id) == line.corrects_id {
                 one.net = one.net.checked_add(line.live_amount()).unwrap_or(one.net);
-                // The arithmetic of the latest correction that has some is what holds.
-                one.stored = wire::from_text(&line.calculation).or(one.stored.take());
+                // What the latest correction says holds; without arithmetic it took all there was.
+                let stored = wire::from_text(&line.calculation);
+                one.is_spent = stored.is_none();
+                one.stored = stored.or(one.stored.take());
             } else if let Some(recruiter) = &mut one.recruiter
                 && Some(recruiter.commission_id) == line.corrects_id
             {
@@ -216,6 +220,7 @@ impl Booked {
             is_over,
             net: line.live_amount(),
             stored,
+            is_spent: false,
             split,
             recruiter: None,
         })

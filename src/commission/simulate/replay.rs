@@ -286,7 +286,8 @@ impl Replay {
     /// Returns what a commission comes to by the sums that it was priced with: what the ledger
     /// holds, but for what was done by hand.
     fn old(&self, past: &Past, one: &Booked) -> Option<Calculation> {
-        let version = self.edition(one.version_id).filter(|_| !one.is_over)?;
+        let is_live = !one.is_over && !one.is_spent;
+        let version = self.edition(one.version_id).filter(|_| is_live)?;
         let inputs = stored_inputs(past, one)?;
         let sums = one.stored.as_ref().map_or(&[][..], |of| &of.sums);
         price(&version.terms, &inputs, |counter| wire::read_sum(sums, counter)).ok()
@@ -323,14 +324,23 @@ impl Replay {
             let inputs = self.fresh_inputs(past, part, None, &version.terms)?;
             return Some(Priced { terms: &version.terms, inputs, stands: false });
         };
-        let version = self.edition(one.version_id)?;
-        let inputs = Inputs { split: part.split.clone(), ..stored_inputs(past, one)? };
+        let version = self.edition(one.version_id).filter(|_| !one.is_spent)?;
+        let mut inputs = Inputs { split: part.split.clone(), ..stored_inputs(past, one)? };
+        let then = (inputs.around.customer, inputs.around.customer_since);
+        if self.knew_customers(one.version_id) && one.stored.is_some() {
+            // An earlier purchase may have come to light since.
+            let known = self.around(past, part);
+            inputs.around.customer = known.customer;
+            inputs.around.customer_since = known.customer_since;
+        }
+        let is_other = (inputs.around.customer, inputs.around.customer_since) != then;
         let is_fixed = self.ground.fixed_until.is_some_and(|until| past.occurred_at < until);
         let is_counted = one.stored.as_ref().is_some_and(|stored| !stored.sums.is_empty());
         // What was reckoned without sums is never reckoned again; what was before the span is only
         // counted, because its own periods may have begun before everything that is known here.
         let is_before = past.occurred_at < self.span.from;
-        let stands = (is_fixed || is_before || !is_counted) && part.split == one.split;
+        let is_again = is_counted || is_other;
+        let stands = (is_fixed || is_before || !is_again) && part.split == one.split;
         Some(Priced { terms: &version.terms, inputs, stands })
     }
 
@@ -348,7 +358,7 @@ impl Replay {
             Back::Part(back) => Some(back),
             Back::All => return None,
         };
-        let mut around = self.ground.facts.around(program_id, part.partner_id, at, &past.told);
+        let mut around = self.around(past, part);
         let mut rate = self.ground.facts.rate_by(program_id, terms, &facts, at);
         if let Some(stored) = booked.and_then(|one| one.stored.as_ref()) {
             let then = &stored.inputs.around;
@@ -358,10 +368,6 @@ impl Replay {
                 around.group.clone_from(&then.group);
                 around.recruiter = then.recruiter;
             }
-            if booked.is_some_and(|one| self.knew_customers(one.version_id)) {
-                around.customer = then.customer;
-                around.customer_since = then.customer_since;
-            }
             let is_same =
                 |a: &FxRate| rate.as_ref().is_none_or(|b| (a.from, a.to) == (b.from, b.to));
             if let Some(known) = stored.inputs.rate.clone().filter(is_same) {
@@ -369,6 +375,12 @@ impl Replay {
             }
         }
         Some(Inputs { facts, around, split: part.split.clone(), refunded, rate })
+    }
+
+    /// Returns what is known now around a conversion, for whoever has this part.
+    fn around(&self, past: &Past, part: &Part) -> Circumstances {
+        let Ground { program_id, ref facts, .. } = self.ground;
+        facts.around(program_id, part.partner_id, past.occurred_at, &past.told)
     }
 
     fn knew_customers(&self, id: Option<PlanVersionId>) -> bool {

@@ -166,17 +166,20 @@ pub async fn find_raise(
     if store::count(db, &stretch).await? > RAISED_MAX {
         return unknown();
     }
-    let (mut pasts, mut place) = (Vec::new(), None);
+    let (mut ground, mut pasts, mut place) = (ground.clone(), Vec::new(), None);
     loop {
         let (page, end) = store::load_page(db, &stretch, place.as_ref(), PAGE_MAX).await?;
         let n_rows = page.conversions.len();
+        if ground.needs(None).customers {
+            ground.facts.customers.extend(load_customers(db, program_id, &page).await?);
+        }
         pasts.extend(page.read()?);
         if i64::try_from(n_rows).unwrap_or(i64::MAX) < PAGE_MAX {
             break;
         }
         place = end;
     }
-    let (by, sums) = wish::raise(ground.clone(), (partner_id, span), pasts, whole);
+    let (by, sums) = wish::raise(ground, (partner_id, span), pasts, whole);
     Ok((Raise::By(by), sums))
 }
 

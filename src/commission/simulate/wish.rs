@@ -158,9 +158,9 @@ impl Asker<'_> {
         let person = person.cloned().unwrap_or_default();
         let text = |text: &Option<String>| text.as_deref().map(Into::into);
         let around = Circumstances {
+            recruiter: person.recruiter_at(self.at),
             rank: person.rank,
             group: person.group,
-            recruiter: person.recruiter,
             placement: text(&wish.placement),
             category: text(&wish.category),
             country: text(&wish.country),
