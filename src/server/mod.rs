@@ -56,6 +56,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
     crate::program::attribution::http::configure(cfg);
     crate::program::coupon::http::configure(cfg);
+    crate::settlement::attribution::owner_http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);

@@ -15,13 +15,14 @@ use crate::commission::store::Filter;
 use crate::commission::{self, Commission};
 use crate::conversion::wire;
 use crate::fraud;
-use crate::fraud::facts::hour_of;
+use crate::fraud::facts::{FraudFacts, hour_of};
 use crate::fraud::store::Named;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::program;
 use crate::program::attribution::{Policies, PolicyVersion};
 use crate::settlement::attribution;
+use crate::settlement::attribution::known::{CustomerKey, Known};
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::settler::{self, Undecodable};
@@ -48,17 +49,37 @@ pub async fn load_facts(
         messages: HashMap::new(),
         receipts: Default::default(),
         waiting: HashMap::new(),
-        fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
-        known: attribution::store::load_known(db, messages).await?,
+        fraud: FraudFacts::new(customer_key.clone()),
+        known: Known::default(),
     };
     load_known_messages(db, messages, &mut facts).await?;
-    let keys: Vec<OrderKey> =
-        messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
-    lock_orders(db, &keys).await?;
+    let keys = keys_of(&facts, messages);
+    let customers = attribution::store::owned_customers(messages, &facts.programs);
+    lock_orders(db, &keys, &customers).await?;
+    facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
+    let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
+    // What may become somebody's is priced, suspected and locked like what comes.
+    let all: Vec<Message> = messages.iter().chain(&nobodys).cloned().collect();
+    let all_keys = if nobodys.is_empty() {
+        keys.clone()
+    } else {
+        facts.namespaces = load_namespaces(db, &all).await?;
+        let others = keys_of(&facts, &nobodys);
+        lock_orders(db, &others, &[]).await?;
+        keys_of(&facts, &all)
+    };
+    for message in nobodys {
+        facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
+    }
+    facts.fraud = fraud::store::load_facts(db, &named_in(&all, click_keys), customer_key).await?;
     facts.waiting = load_waiting(db, &keys).await?;
-    facts.conversions = load_conversions(db, &keys).await?;
-    facts.pricing = load_pricing(db, messages, &facts).await?;
+    facts.conversions = load_conversions(db, &all_keys).await?;
+    facts.pricing = load_pricing(db, &all, &facts).await?;
     Ok(facts)
+}
+
+fn keys_of(facts: &Facts, messages: &[Message]) -> Vec<OrderKey> {
+    messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Returns what suspicion looks up for the conversions of a batch.
@@ -111,6 +132,9 @@ pub async fn load_sums(
             Decision::Record(_)
             | Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Reattribute { .. }
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
@@ -239,16 +263,20 @@ async fn load_known_messages(
     Ok(())
 }
 
-/// Puts settlers of different shards in line where they meet on an order: a refund that looked for
-/// its conversion while that was being written would wait for it for ever. Always in one order, so
-/// two batches cannot lock each other out.
-async fn lock_orders(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
-    let names: Vec<String> = keys
+/// Puts settlers of different shards in line where they meet on an order or on a customer who may be
+/// bound: a refund that looked for its conversion while that was being written would wait for it for
+/// ever, and a sale beside its lead would stay nobody's. Always in one order, so two batches cannot
+/// lock each other out.
+async fn lock_orders(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+    customers: &[CustomerKey],
+) -> Result<(), sqlx::Error> {
+    let orders = keys
         .iter()
-        .map(|k| {
-            serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]).to_string()
-        })
-        .collect();
+        .map(|k| serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]));
+    let customers = customers.iter().map(|(program, hash)| serde_json::json!([program, hash]));
+    let names: Vec<String> = orders.chain(customers).map(|name| name.to_string()).collect();
     sqlx::query!(
         r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
            from (select distinct hashtextextended(n.name, 0) as lock
@@ -313,7 +341,7 @@ async fn load_conversions(
     let rows = sqlx::query!(
         r#"select c.program_id as "program_id: ProgramId",
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
-                  c.dedup_ref, c.content_hash, c.occurred_at, c.details,
+                  c.dedup_ref, c.content_hash, c.occurred_at, c.customer_hash, c.details,
                   c.restated_at, c.restated_by
            from conversions c
            where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
@@ -341,6 +369,7 @@ async fn load_conversions(
                 conversion_id: r.conversion_id,
                 content_hash: r.content_hash.try_into().unwrap_or_default(),
                 occurred_at: r.occurred_at,
+                customer_hash: r.customer_hash.and_then(|hash| hash.try_into().ok()),
                 price: price_facts(&report),
                 restated: r.restated_at.zip(r.restated_by),
                 refunds: refunds

@@ -6,8 +6,10 @@ use crate::clock::Timestamp;
 use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::{CommissionId, PartnerId, ProgramId};
-use crate::settlement::decide::{Grant, claimed};
-use crate::settlement::{Decided, Decision, facts_store, store};
+use crate::settlement::attribution::bond::{Bond, bond_to};
+use crate::settlement::decide::{Grant, claimed, reopen};
+use crate::settlement::facts::Facts;
+use crate::settlement::{Decided, Decision, Message, facts_store, store};
 use crate::signing::{Key, KeyRing};
 
 /// Why a claim is not granted; nothing was written.
@@ -38,8 +40,8 @@ pub async fn grant(
     let nothing = |why: &str| GrantError::EarnsNothing(why.to_owned());
     let found = store::find_message(db, program_id, grant.conversion_id).await?;
     let message = found.ok_or_else(|| nothing("the order is not there"))?;
-    let facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
-    let decisions = claimed(&facts, &message, grant).map_err(GrantError::EarnsNothing)?;
+    let mut facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
+    let mut decisions = claimed(&facts, &message, grant).map_err(GrantError::EarnsNothing)?;
     let commission_id = decisions
         .iter()
         .find_map(|decision| match decision {
@@ -47,15 +49,36 @@ pub async fn grant(
             Decision::Record(_)
             | Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Reattribute { .. }
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
             | Decision::Admit(_) => None,
         })
         .ok_or_else(|| nothing("its plan pays nothing for it"))?;
+    let bond = bond_of(&facts, &message, grant);
+    decisions.extend(bond.map(Decision::Bind));
     let message = Arc::new(message);
-    let decided = |decision| Decided { message: Arc::clone(&message), decision };
-    store::apply(db, decisions.into_iter().map(decided).collect(), now).await?;
+    let mut decided = Vec::with_capacity(decisions.len());
+    for decision in decisions {
+        facts.absorb(&message, &decision);
+        decided.push(Decided { message: Arc::clone(&message), decision });
+    }
+    if let Some(bond) = bond {
+        reopen(&mut facts, &message, &bond, &mut decided);
+    }
+    store::apply(db, decided, now).await?;
     store::set_partner(db, program_id, grant.conversion_id, partner_id).await?;
     Ok(commission_id)
+}
+
+/// Returns the bond of a conversion that is somebody's by a claim: it binds as if it had been so from
+/// the beginning.
+fn bond_of(facts: &Facts, message: &Message, grant: &Grant) -> Option<Bond> {
+    let program = facts.programs.get(&message.program_id)?;
+    let policy = &program.policies.at(message.report.occurred_at).policy;
+    bond_to(policy, &message.report, grant.partner, grant.conversion_id)
+        .filter(|_| facts.is_in_good_standing(message.program_id, grant.partner))
 }

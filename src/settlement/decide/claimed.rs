@@ -1,4 +1,5 @@
-//! A claim that was accepted: a conversion that was nobody's earns what it would have earned.
+//! What is earned late, by a claim that was accepted or because a customer turned out to be
+//! somebody's: a conversion that was nobody's earns what it would have earned.
 
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
@@ -6,17 +7,26 @@ use crate::commission::pricing::Arrival;
 use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
-use crate::ids::{ConversionId, PartnerNo};
+use crate::ids::{ClaimId, ConversionId, PartnerNo};
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::{Decision, Message, Share};
 
-/// What a claim is granted.
+/// Why something is earned late, as its commission tells.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// A claim was accepted.
+    Claim(ClaimId),
+    /// This conversion bound the customer and came after it.
+    Bound(ConversionId),
+}
+
+/// What is given late.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The claim, as its commission tells.
-    pub claim: String,
+    /// Why.
+    pub ground: Ground,
     /// The order.
     pub conversion_id: ConversionId,
     /// Who earns.
@@ -27,13 +37,31 @@ pub struct Grant {
     pub by: Hand,
 }
 
-/// Decides what a granted claim does, or says why nothing is earned.
+impl Ground {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Claim(_) => "claim",
+            Self::Bound(_) => "bound_by",
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Claim(id) => format!("claim {id}"),
+            Self::Bound(id) => format!("the customer was bound by {id}, which came later"),
+        }
+    }
+}
+
+/// Decides what is earned late, or says why nothing is.
 ///
 /// It goes the way of every conversion: the plan of its time, the rules of suspicion, the refunds so
 /// far. An order that somebody has earned already earns nothing.
 pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<Decision>, String> {
-    let conversion = facts.conversions.values().find(|c| c.conversion_id == grant.conversion_id);
-    let conversion = conversion.ok_or("the order is not there")?;
+    let conversion = facts.conversions.get(&facts.order_key(message));
+    let conversion = conversion
+        .filter(|c| c.conversion_id == grant.conversion_id)
+        .ok_or("the order is not there")?;
     let program = facts.programs.get(&message.program_id).ok_or("the program is not there")?;
     if conversion.commissions.iter().any(is_earned) {
         return Err("a partner has earned by it".to_owned());
@@ -45,14 +73,14 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
         let told = opened.step.by.note.take().filter(|_| !flags.is_empty());
-        let said = [Some(grant.claim.clone()), grant.by.note.clone(), told];
+        let said = [Some(grant.ground.sentence()), grant.by.note.clone(), told];
         let note = said.into_iter().flatten().collect::<Vec<_>>().join(". ");
         opened.step.by = Hand { note: Some(note), ..grant.by.clone() };
-        opened.step.after.calculation["claim"] = grant.claim.clone().into();
+        opened.step.after.calculation[grant.ground.name()] = grant.ground.sentence().into();
         // What was counted meanwhile is not known here: the timer reckons the period again.
         opened.step.arrival = Arrival::Unsettling;
         let (refunded, rest) =
-            refunded(program, conversion, &opened.step.after, left.as_ref(), &grant.by)?;
+            refunded(program, conversion, &opened.step.after, left.as_ref(), grant)?;
         left = rest.or(left);
         decisions.push(Decision::Commission(Box::new(opened.step)));
         decisions.extend(refunded.map(|step| Decision::Commission(Box::new(step))));
@@ -73,7 +101,7 @@ fn refunded(
     conversion: &ConversionFacts,
     opened: &Commission,
     of: Option<&Calculation>,
-    by: &Hand,
+    grant: &Grant,
 ) -> Result<(Option<Step>, Option<Calculation>), String> {
     let (target, rest) = if opened.kind == CommissionKind::Recruiter {
         (of.and_then(|of| of.recruiter).map_or(opened.amount, |part| part.amount), None)
@@ -92,13 +120,12 @@ fn refunded(
         return Ok((None, rest));
     }
     let mut step = opened
-        .amend(Action::Amend, target, difference, by.clone())
+        .amend(Action::Amend, target, difference, grant.by.clone())
         .map_err(|e: NoStep| e.to_string())?;
     let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
     if let (Some(rest), Some(version)) = (&rest, version) {
-        let claim = opened.calculation["claim"].clone();
         step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
-        step.after.calculation["claim"] = claim;
+        step.after.calculation[grant.ground.name()] = grant.ground.sentence().into();
     }
     Ok((Some(step), rest))
 }
