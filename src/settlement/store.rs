@@ -80,7 +80,7 @@ async fn insert_conversions(
     // Also those of what did not count: finance asks about them.
     let named = new.iter().flat_map(|r| {
         let candidates = r.1.attribution.candidates.iter().filter_map(Candidate::partner);
-        candidates.map(|partner| (r.1.key.program_id, partner))
+        candidates.map(move |partner| (r.1.key.program_id, partner))
     });
     let partners = attribution::store::load_partner_ids(&mut *db, named).await?;
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();

@@ -345,10 +345,7 @@ async fn a_lead_binds_its_customer_through_sale_and_renewals() {
     assert_eq!(found["owner"]["partner_id"], scene.partner_id.as_str());
     assert_eq!(found["owner"]["until"], Value::Null);
     let nobody = json!({"customer_ref": "C-2"});
-    assert_eq!(
-        app.post(&app.admin_key, &owner, nobody).await.expect(200)["owner"],
-        Value::Null
-    );
+    assert_eq!(app.post(&app.admin_key, &owner, nobody).await.expect(200)["owner"], Value::Null);
     let blank = app.post(&app.admin_key, &owner, json!({"customer_ref": " "})).await;
     blank.expect_problem(422, "invalid-field");
 }
@@ -421,13 +418,19 @@ async fn a_lead_that_comes_late_makes_its_partners_what_was_nobodys() {
         ]
     );
     let receipt = app.receipt(sale["receipt"].as_str().unwrap()).await;
-    assert_eq!((&receipt["reason"], &receipt["commission"]["amount"]), (&Value::Null, &json!("20.00")));
+    assert_eq!(
+        (&receipt["reason"], &receipt["commission"]["amount"]),
+        (&Value::Null, &json!("20.00"))
+    );
     let told = explanation(&app, &receipt).await;
     assert_eq!(told["commissions"][0]["recomputed"], true);
     assert_eq!(
-        app.figures("select c.dedup_ref || ' ' || m.amount_minor from commissions m
+        app.figures(
+            "select c.dedup_ref || ' ' || m.amount_minor from commissions m
                      join conversions c using (program_id, conversion_id)
-                     where c.event = 'sale' order by 1").await,
+                     where c.event = 'sale' order by 1"
+        )
+        .await,
         ["B 2000", "D 1000"]
     );
     // A lead that the shop rejects binds nobody any more.

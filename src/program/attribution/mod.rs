@@ -366,7 +366,10 @@ mod tests {
             (json!({"ownership": {"lasts": "days"}}), vec!["/ownership/days"]),
             (json!({"ownership": {"lasts": "days", "days": 0}}), vec!["/ownership/days"]),
             (json!({"ownership": {"lasts": "lifetime", "days": 9}}), vec!["/ownership/days"]),
-            (json!({"ownership": {"lasts": "lifetime", "bind_on": []}}), vec!["/ownership/bind_on"]),
+            (
+                json!({"ownership": {"lasts": "lifetime", "bind_on": []}}),
+                vec!["/ownership/bind_on"],
+            ),
             (
                 json!({"ownership": {"lasts": "lifetime", "bind_on": ["lead", "lead"]}}),
                 vec!["/ownership/bind_on"],
@@ -378,8 +381,11 @@ mod tests {
         assert_eq!(narrow.map(|p| p.ladder), Ok(vec![Step::Customer]));
         for (document, lasts, bind_on) in [
             (json!({"lasts": "lifetime"}), None, vec!["lead"]),
-            (json!({"lasts": "days", "days": 90, "bind_on": ["lead", "sale"]}),
-                Some(TimeDelta::days(90)), vec!["lead", "sale"]),
+            (
+                json!({"lasts": "days", "days": 90, "bind_on": ["lead", "sale"]}),
+                Some(TimeDelta::days(90)),
+                vec!["lead", "sale"],
+            ),
         ] {
             let owned = read(json!({"ownership": document})).unwrap().ownership.unwrap();
             let bind_on = bind_on.into_iter().map(str::to_owned).collect();

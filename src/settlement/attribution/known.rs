@@ -54,7 +54,8 @@ impl Known {
         policy: &Policy,
     ) -> Asked<'a> {
         let coupon_code = report.coupon_code.as_deref();
-        let coupons = coupon_code.and_then(|code| self.coupons.get(&(program_id, coupon::key(code))));
+        let coupons =
+            coupon_code.and_then(|code| self.coupons.get(&(program_id, coupon::key(code))));
         let customer = report.customer_hash.map(|hash| (program_id, hash));
         Asked {
             occurred_at: report.occurred_at,
@@ -67,9 +68,8 @@ impl Known {
 
     /// Returns whose a customer was at a time. What a person has decided goes before every bond.
     pub fn owner(&self, customer: &CustomerKey, at: Timestamp, policy: &Policy) -> Option<Owner> {
-        let holds = |protection: &&Protection| {
-            protection.owner.since <= at && at < protection.until
-        };
+        let holds =
+            |protection: &&Protection| protection.owner.since <= at && at < protection.until;
         if let Some(protection) = self.protections.get(customer).filter(holds) {
             return Some(protection.owner);
         }

@@ -81,7 +81,8 @@ pub async fn load_bonds(
     }
     let rows = sqlx::query!(
         r#"select n.program_id as "program_id!: ProgramId", n.customer_hash as "customer_hash!",
-                  b.conversion_id as "conversion_id: ConversionId", p.number, b.since, b.until
+                  b.conversion_id as "conversion_id!: ConversionId", p.number as "number!",
+                  b.since as "since!", b.until
            from unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[])
                as n (program_id, customer_hash, first_at, last_at)
            cross join lateral (
@@ -128,7 +129,9 @@ pub async fn load_nobodys(
         let (report, Some(program)) = (&message.report, programs.get(&message.program_id)) else {
             continue;
         };
-        if let Some(hash) = report.customer_hash.filter(|_| may_bind(report, program.policies.all())) {
+        if let Some(hash) =
+            report.customer_hash.filter(|_| may_bind(report, program.policies.all()))
+        {
             let first = since.entry((message.program_id, hash)).or_insert(report.occurred_at);
             *first = (*first).min(report.occurred_at);
         }
@@ -251,7 +254,7 @@ pub async fn apply(
     let bound = changes.bonds.iter().map(|(m, bond)| (m.program_id, bond.owner.partner));
     let named = changes.reattributed.iter().flat_map(|(m, _, attribution, _)| {
         let candidates = attribution.candidates.iter().filter_map(|c| c.partner());
-        candidates.map(|partner| (m.program_id, partner))
+        candidates.map(move |partner| (m.program_id, partner))
     });
     let partners = load_partner_ids(&mut *db, bound.chain(named)).await?;
     insert_bonds(&mut *db, &changes.bonds, &partners, now).await?;
@@ -331,10 +334,8 @@ async fn reattribute(
         &programs,
         &changed.iter().map(|c| c.1.0).collect::<Vec<_>>(),
         &changed.iter().map(|c| c.2.as_str().to_owned()).collect::<Vec<_>>(),
-        &changed
-            .iter()
-            .map(|c| id_of(&c.0, c.2.partner()?).map(|id| id.0))
-            .collect::<Vec<_>>() as &[Option<Uuid>],
+        &changed.iter().map(|c| id_of(&c.0, c.2.partner()?).map(|id| id.0)).collect::<Vec<_>>()
+            as &[Option<Uuid>],
         &changed
             .iter()
             .map(|c| candidate::to_wire(c.2.to_wire(|partner| id_of(&c.0, partner))))

@@ -91,7 +91,8 @@ impl Shop {
     }
 
     fn message(&self, n: usize, did: &Did, of: usize, customer: u8, at: i64) -> Message {
-        let click = ClickId::new(day(at), ProgramNo(1), PartnerNo(customer.into()), LinkNo(3), [0; 5]);
+        let click =
+            ClickId::new(day(at), ProgramNo(1), PartnerNo(customer.into()), LinkNo(3), [0; 5]);
         let eur = |minor| Money::new(minor, "EUR".parse().unwrap());
         let (message_type, event) = match did {
             Did::Lead => (MessageType::Created, "lead"),

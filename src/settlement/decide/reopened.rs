@@ -46,7 +46,8 @@ pub(super) fn decide(
         };
         let earned = claimed(facts, &nobodys, &grant);
         let no_commission = earned.as_ref().err().cloned();
-        let mut decisions = vec![Decision::Reattribute { conversion_id, attribution, no_commission }];
+        let mut decisions =
+            vec![Decision::Reattribute { conversion_id, attribution, no_commission }];
         decisions.extend(earned.into_iter().flatten());
         reopened.push((nobodys, decisions));
     }
