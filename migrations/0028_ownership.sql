@@ -22,7 +22,7 @@ create table customer_bonds (
 create index customer_bonds_by_customer
     on customer_bonds (program_id, customer_hash, since, conversion_id);
 
-grant select, insert, delete on customer_bonds to tributary_service;
+grant select, insert on customer_bonds to tributary_service;
 
 -- What the shop has rejected binds nobody, and no bond that comes later makes it somebody's.
 alter table conversions add column rejected_at timestamptz;

@@ -1,5 +1,6 @@
 //! SQL of what settlement must know: the facts that a batch of messages touches.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -58,16 +59,17 @@ pub async fn load_facts(
     lock_orders(db, &keys, &customers).await?;
     facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
     let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
-    // What may become somebody's is priced, suspected and locked like what comes.
-    let all: Vec<Message> = messages.iter().chain(&nobodys).cloned().collect();
-    let all_keys = if nobodys.is_empty() {
-        keys.clone()
+    // What may become somebody's is locked, priced and suspected like what comes.
+    let all: Cow<'_, [Message]> = if nobodys.is_empty() {
+        Cow::Borrowed(messages)
     } else {
-        facts.namespaces = load_namespaces(db, &all).await?;
-        let others = keys_of(&facts, &nobodys);
-        lock_orders(db, &others, &[]).await?;
-        keys_of(&facts, &all)
+        Cow::Owned(messages.iter().chain(&nobodys).cloned().collect())
     };
+    if !nobodys.is_empty() {
+        facts.namespaces = load_namespaces(db, &all).await?;
+        lock_orders(db, &keys_of(&facts, &nobodys), &[]).await?;
+    }
+    let all_keys = keys_of(&facts, &all);
     for message in nobodys {
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }
