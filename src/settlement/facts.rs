@@ -15,7 +15,7 @@ use crate::ids::{
 use crate::money::Money;
 use crate::program::attribution::Policies;
 use crate::settlement::attribution::known::Known;
-use crate::settlement::{Decision, Earner, Message, OrderKey};
+use crate::settlement::{Decision, Earner, Message, NewConversion, OrderKey};
 use crate::signing::KeyRing;
 
 /// Everything that the messages of a batch touch.
@@ -138,26 +138,7 @@ impl Facts {
     /// Takes a decision in, so that the next message of the batch is decided after it.
     pub fn absorb(&mut self, message: &Arc<Message>, decision: &Decision) {
         match decision {
-            Decision::Record(new) => {
-                let report = &message.report;
-                if let Some(hash) = report.customer_hash.filter(|_| !report.is_test) {
-                    self.pricing.meet(message.program_id, hash, &report.event, report.occurred_at);
-                }
-                let facts = ConversionFacts {
-                    conversion_id: new.conversion_id,
-                    content_hash: message.report.content_hash(),
-                    occurred_at: message.report.occurred_at,
-                    customer_hash: message.report.customer_hash,
-                    price: crate::settlement::decide::price_facts(&message.report),
-                    restated: None,
-                    refunds: Vec::new(),
-                    commissions: Vec::new(),
-                };
-                self.conversions.insert(new.key.clone(), facts);
-                if new.attribution.partner().is_none() && !report.is_test {
-                    self.known.nobodys.add(new.key.clone(), Arc::clone(message));
-                }
-            }
+            Decision::Record(new) => self.record(message, new),
             Decision::Bind(bond) => {
                 if let Some(hash) = message.report.customer_hash {
                     let customer = (message.program_id, hash);
@@ -213,6 +194,28 @@ impl Facts {
                 self.waiting.entry(key.clone()).or_default().push(Arc::clone(message));
             }
             Decision::Admit(key) => drop(self.waiting.remove(key)),
+        }
+    }
+
+    /// Takes a new conversion in.
+    fn record(&mut self, message: &Arc<Message>, new: &NewConversion) {
+        let report = &message.report;
+        if let Some(hash) = report.customer_hash.filter(|_| !report.is_test) {
+            self.pricing.meet(message.program_id, hash, &report.event, report.occurred_at);
+        }
+        let facts = ConversionFacts {
+            conversion_id: new.conversion_id,
+            content_hash: message.report.content_hash(),
+            occurred_at: message.report.occurred_at,
+            customer_hash: message.report.customer_hash,
+            price: crate::settlement::decide::price_facts(&message.report),
+            restated: None,
+            refunds: Vec::new(),
+            commissions: Vec::new(),
+        };
+        self.conversions.insert(new.key.clone(), facts);
+        if new.attribution.partner().is_none() && !report.is_test {
+            self.known.nobodys.add(new.key.clone(), Arc::clone(message));
         }
     }
 
