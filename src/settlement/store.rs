@@ -1,6 +1,6 @@
 //! SQL of settling conversions: decisions to the tables, many at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -12,7 +12,7 @@ use crate::commission::store::ApplyError;
 use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
 use crate::fraud;
-use crate::ids::{ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
+use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::attribution::store::Changes;
 use crate::settlement::attribution::{self, Candidate};
@@ -78,11 +78,14 @@ async fn insert_conversions(
         return Ok(());
     }
     // Also those of what did not count: finance asks about them.
-    let named = new.iter().flat_map(|r| {
-        let candidates = r.1.attribution.candidates.iter().filter_map(Candidate::partner);
-        candidates.map(move |partner| (r.1.key.program_id, partner))
-    });
-    let partners = attribution::store::load_partner_ids(&mut *db, named).await?;
+    let named: BTreeSet<(ProgramId, PartnerNo)> = new
+        .iter()
+        .flat_map(|r| {
+            let partners = r.1.attribution.candidates.iter().filter_map(Candidate::partner);
+            partners.map(move |partner| (r.1.key.program_id, partner))
+        })
+        .collect();
+    let partners = attribution::store::load_partner_ids(&mut *db, &named).await?;
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();

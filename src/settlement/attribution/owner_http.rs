@@ -1,6 +1,6 @@
 //! The route that tells whose a customer is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, post};
@@ -91,7 +91,7 @@ async fn find_owner(
             return Ok(None);
         };
         let partner = (program_id, bond.owner.partner);
-        let ids = store::load_partner_ids(&mut db, std::iter::once(partner)).await?;
+        let ids = store::load_partner_ids(&mut db, &BTreeSet::from([partner])).await?;
         Ok(Some(OwnerBody {
             partner_id: ids.get(&partner).copied(),
             conversion_id: bond.conversion_id,

@@ -23,6 +23,8 @@ const BONDS_MAX: i64 = 1000;
 /// Conversions of one customer that a bond makes somebody's, at most, oldest first.
 const NOBODYS_MAX: i64 = 100;
 
+/// The ids of partners by their numbers.
+pub type PartnerIds = HashMap<(ProgramId, PartnerNo), PartnerId>;
 /// The programs of a batch.
 type Programs = HashMap<ProgramId, ProgramFacts>;
 
@@ -191,10 +193,6 @@ async fn load_protections(
     )
     .fetch_all(db)
     .await?;
-    let owner = |number: i64, since| Owner {
-        partner: PartnerNo(u32::try_from(number).unwrap_or(0)),
-        since,
-    };
     Ok(rows
         .into_iter()
         .filter_map(|r| {
@@ -213,13 +211,13 @@ fn number(number: i64) -> PartnerNo {
 /// Finds the ids of partners by their numbers.
 pub async fn load_partner_ids(
     db: &mut PgConnection,
-    named: impl Iterator<Item = (ProgramId, PartnerNo)>,
-) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
-    let (programs, numbers): (BTreeSet<Uuid>, BTreeSet<i64>) =
-        named.map(|(program, partner)| (program.0, i64::from(partner.0))).unzip();
-    if numbers.is_empty() {
+    named: &BTreeSet<(ProgramId, PartnerNo)>,
+) -> Result<PartnerIds, sqlx::Error> {
+    if named.is_empty() {
         return Ok(HashMap::new());
     }
+    let programs: BTreeSet<Uuid> = named.iter().map(|(program, _)| program.0).collect();
+    let numbers: BTreeSet<i64> = named.iter().map(|(_, partner)| i64::from(partner.0)).collect();
     let rows = sqlx::query!(
         r#"select e.program_id as "program_id: ProgramId", p.number,
                   p.partner_id as "partner_id: PartnerId"
@@ -256,7 +254,8 @@ pub async fn apply(
         let candidates = attribution.candidates.iter().filter_map(|c| c.partner());
         candidates.map(move |partner| (m.program_id, partner))
     });
-    let partners = load_partner_ids(&mut *db, bound.chain(named)).await?;
+    let named: BTreeSet<(ProgramId, PartnerNo)> = bound.chain(named).collect();
+    let partners = load_partner_ids(&mut *db, &named).await?;
     insert_bonds(&mut *db, &changes.bonds, &partners, now).await?;
     reattribute(&mut *db, &changes.reattributed, &partners).await?;
     if changes.void.is_empty() {
@@ -274,8 +273,6 @@ pub async fn apply(
     .await
     .map(drop)
 }
-
-type PartnerIds = HashMap<(ProgramId, PartnerNo), PartnerId>;
 
 async fn insert_bonds(
     db: &mut PgConnection,
