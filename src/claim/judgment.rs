@@ -188,7 +188,7 @@ async fn give(
     };
     claim.conversion_id = Some(conversion_id);
     let granted = Grant {
-        ground: Ground::Claim(claim.claim_id),
+        ground: Some(Ground::Claim(claim.claim_id)),
         conversion_id,
         partner: known.parties.partner,
         click: known.click,

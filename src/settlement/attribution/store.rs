@@ -296,7 +296,8 @@ async fn insert_bonds(
          select n.program_id, n.conversion_id, n.partner_id, n.customer_hash, n.since, n.until, $1
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bytea[], $6::timestamptz[],
                      $7::timestamptz[])
-             as n (program_id, conversion_id, partner_id, customer_hash, since, until)",
+             as n (program_id, conversion_id, partner_id, customer_hash, since, until)
+         on conflict on constraint customer_bonds_pkey do nothing",
         now,
         &rows.iter().map(|r| r.0.program_id.0).collect::<Vec<_>>(),
         &rows.iter().map(|r| r.1.conversion_id.0).collect::<Vec<_>>(),

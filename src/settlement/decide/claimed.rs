@@ -1,9 +1,8 @@
-//! What is earned late, by a claim that was accepted or because a customer turned out to be
-//! somebody's: a conversion that was nobody's earns what it would have earned.
+//! What is earned late: by a claim that was accepted, because a customer turned out to be somebody's,
+//! or to have bought before.
 
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
-use crate::commission::pricing::Arrival;
 use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
@@ -22,18 +21,18 @@ pub enum Ground {
     Bound(ConversionId),
 }
 
-/// What is given late.
+/// What an order is granted.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Why.
-    pub ground: Ground,
+    /// Why; none where it was its partner's all the time.
+    pub ground: Option<Ground>,
     /// The order.
     pub conversion_id: ConversionId,
     /// Who earns.
     pub partner: PartnerNo,
     /// The click that led to it, where one is known.
     pub click: Option<ClickId>,
-    /// Who accepted it.
+    /// Who did, and why.
     pub by: Hand,
 }
 
@@ -73,12 +72,13 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
         let told = opened.step.by.note.take().filter(|_| !flags.is_empty());
-        let said = [Some(grant.ground.sentence()), grant.by.note.clone(), told];
+        let said = [grant.ground.as_ref().map(Ground::sentence), grant.by.note.clone(), told];
         let note = said.into_iter().flatten().collect::<Vec<_>>().join(". ");
-        opened.step.by = Hand { note: Some(note), ..grant.by.clone() };
-        opened.step.after.calculation[grant.ground.name()] = grant.ground.sentence().into();
-        // What was counted meanwhile is not known here: the timer reckons the period again.
-        opened.step.arrival = Arrival::Unsettling;
+        let note = Some(note).filter(|note| !note.is_empty());
+        opened.step.by = Hand { note, ..grant.by.clone() };
+        if let Some(ground) = &grant.ground {
+            opened.step.after.calculation[ground.name()] = ground.sentence().into();
+        }
         let (refunded, rest) =
             refunded(program, conversion, &opened.step.after, left.as_ref(), grant)?;
         left = rest.or(left);
@@ -125,7 +125,9 @@ fn refunded(
     let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
     if let (Some(rest), Some(version)) = (&rest, version) {
         step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
-        step.after.calculation[grant.ground.name()] = grant.ground.sentence().into();
+        if let Some(ground) = &grant.ground {
+            step.after.calculation[ground.name()] = ground.sentence().into();
+        }
     }
     Ok((Some(step), rest))
 }

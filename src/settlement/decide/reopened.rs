@@ -38,7 +38,7 @@ pub(super) fn decide(
         let Some(partner) = attribution.partner() else { continue };
         let conversion_id = conversion.conversion_id;
         let grant = Grant {
-            ground: Ground::Bound(bond.conversion_id),
+            ground: Some(Ground::Bound(bond.conversion_id)),
             conversion_id,
             partner,
             click: None,
