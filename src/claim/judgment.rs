@@ -14,7 +14,7 @@ use crate::commission::Hand;
 use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::ClaimId;
-use crate::settlement::decide::Grant;
+use crate::settlement::decide::{Grant, Ground};
 use crate::settlement::grant::{GrantError, grant};
 use crate::signing::{Key, KeyRing};
 
@@ -188,7 +188,7 @@ async fn give(
     };
     claim.conversion_id = Some(conversion_id);
     let granted = Grant {
-        claim: Some(format!("claim {}", claim.claim_id)),
+        ground: Some(Ground::Claim(claim.claim_id)),
         conversion_id,
         partner: known.parties.partner,
         click: known.click,

@@ -76,6 +76,10 @@ pub async fn foresee(
 fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Foreseen> {
     let mut own = decided.iter().filter(|d| d.message.receipt_id == receipt).peekable();
     let kind = own.peek()?.message.report.message_type.as_str();
+    let id_of = |one: &Decided, partner| {
+        let earner = facts.earners.get(&(one.message.program_id, partner));
+        earner.map(|earner| earner.partner_id)
+    };
     let mut told = Foreseen {
         r#type: kind,
         verdict: Verdict::Settled.as_str(),
@@ -89,11 +93,15 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Fo
         match &one.decision {
             Decision::Record(new) => {
                 told.attribution = Some(new.attribution.as_str().to_owned());
-                let program_id = new.key.program_id;
-                let id_of = |partner| Some(facts.earners.get(&(program_id, partner))?.partner_id);
-                told.candidates = new.attribution.to_wire(id_of);
-                told.path = new.attribution.path.as_ref().map(|path| path.to_wire(id_of));
+                told.candidates = new.attribution.to_wire(|partner| id_of(one, partner));
+                let path = new.attribution.path.as_ref();
+                told.path = path.map(|path| path.to_wire(|partner| id_of(one, partner)));
                 told.reason = told.reason.or_else(|| new.no_commission.clone());
+            }
+            Decision::Reattribute { attribution, no_commission, .. } => {
+                told.attribution = Some(attribution.as_str().to_owned());
+                told.candidates = attribution.to_wire(|partner| id_of(one, partner));
+                told.reason.clone_from(no_commission);
             }
             Decision::Commission(step) => told.commissions.push(ForeseenCommission {
                 partner_id: step.after.partner_id.to_string(),
@@ -111,6 +119,8 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Fo
             // What else is written follows from these.
             Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Wait(_)
             | Decision::Admit(_) => {}

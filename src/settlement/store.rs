@@ -1,6 +1,6 @@
 //! SQL of settling conversions: decisions to the tables, many at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -14,6 +14,8 @@ use crate::db::DbTx;
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::settlement::attribution;
+use crate::settlement::attribution::store::Changes;
 use crate::settlement::facts_store::columns;
 use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, settler};
 
@@ -27,6 +29,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     let mut verdicts = Vec::new();
     let mut waiting = Vec::new();
     let mut admitted = Vec::new();
+    let mut changes = Changes::default();
     for Decided { message, decision } in decided {
         match decision {
             Decision::Record(conversion) => new.push((message, *conversion)),
@@ -36,6 +39,11 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
             Decision::Restate { conversion_id, base } => {
                 restated.insert(conversion_id, (message, base));
             }
+            Decision::Bind(bond) => changes.bonds.push((message, bond)),
+            Decision::Reattribute { conversion_id, attribution, no_commission } => {
+                changes.reattributed.push((message, conversion_id, attribution, no_commission));
+            }
+            Decision::Void(conversion_id) => changes.void.push((message, conversion_id)),
             Decision::Commission(step) => steps.push(*step),
             Decision::Flag(raised) => flags.push(*raised),
             Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
@@ -55,7 +63,8 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     insert_waiting(db, &waiting).await?;
     delete_admitted(db, &admitted).await?;
     insert_verdicts(db, verdicts, now).await?;
-    Ok(())
+    // Last, because it changes what was written before.
+    Ok(attribution::store::apply(db, &changes, now).await?)
 }
 
 type Recorded = (Arc<Message>, NewConversion);
@@ -68,7 +77,15 @@ async fn insert_conversions(
     if new.is_empty() {
         return Ok(());
     }
-    let partners = load_partner_ids(db, new).await?;
+    // Also those of what did not count: finance asks about them.
+    let named: BTreeSet<(ProgramId, PartnerNo)> = new
+        .iter()
+        .flat_map(|r| {
+            let partners = r.1.attribution.partners();
+            partners.map(move |partner| (r.1.key.program_id, partner))
+        })
+        .collect();
+    let partners = attribution::store::load_partner_ids(&mut *db, &named).await?;
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();
@@ -149,35 +166,6 @@ async fn insert_conversions(
     .execute(db)
     .await
     .map(drop)
-}
-
-/// Looks up the partners of everything that was looked at, also of what did not count: finance asks
-/// about them.
-async fn load_partner_ids(
-    db: &mut PgConnection,
-    new: &[Recorded],
-) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
-    let numbers: Vec<i64> = new
-        .iter()
-        .flat_map(|r| r.1.attribution.partners())
-        .map(|partner| i64::from(partner.0))
-        .collect();
-    let programs: Vec<Uuid> = new.iter().map(|r| r.1.key.program_id.0).collect();
-    let rows = sqlx::query!(
-        r#"select e.program_id as "program_id: ProgramId", p.number,
-                  p.partner_id as "partner_id: PartnerId"
-           from partners p
-           join enrollments e on e.partner_id = p.partner_id
-           where p.number = any($1) and e.program_id = any($2)"#,
-        &numbers,
-        &programs,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| ((r.program_id, PartnerNo(u32::try_from(r.number).unwrap_or(0))), r.partner_id))
-        .collect())
 }
 
 type Refunded = (Arc<Message>, ConversionId, String, Option<Money>);
@@ -360,9 +348,11 @@ pub async fn find_message(
     program_id: ProgramId,
     conversion_id: ConversionId,
 ) -> Result<Option<Message>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select source_id as "source_id: SourceId", channel, trust, occurred_at, received_at,
-                  receipt_id as "receipt_id: ReceiptId", content_hash, details
+    let row = sqlx::query_as!(
+        MessageRow,
+        r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId", channel,
+                  trust, occurred_at, received_at, receipt_id as "receipt_id: ReceiptId",
+                  content_hash, customer_hash, details
            from conversions
            where program_id = $1 and conversion_id = $2
            for update"#,
@@ -371,23 +361,47 @@ pub async fn find_message(
     )
     .fetch_optional(db)
     .await?;
-    let Some(r) = row else { return Ok(None) };
-    let mut report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    report.message_type = MessageType::Created;
-    report.occurred_at = r.occurred_at;
-    let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    Ok(Some(Message {
-        receipt_id: r.receipt_id,
-        program_id,
-        source_id: r.source_id,
-        channel: r.channel,
-        message_id: r.receipt_id.to_string(),
-        body_hash: r.content_hash.try_into().unwrap_or_default(),
-        received_at: r.received_at,
-        sent_at: r.received_at,
-        trust,
-        report,
-    }))
+    row.map(Message::try_from).transpose()
+}
+
+/// What a conversion holds of its message.
+pub(super) struct MessageRow {
+    pub(super) program_id: ProgramId,
+    pub(super) source_id: SourceId,
+    pub(super) channel: String,
+    pub(super) trust: String,
+    pub(super) occurred_at: Timestamp,
+    pub(super) received_at: Timestamp,
+    pub(super) receipt_id: ReceiptId,
+    pub(super) content_hash: Vec<u8>,
+    pub(super) customer_hash: Option<Vec<u8>>,
+    pub(super) details: serde_json::Value,
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = sqlx::Error;
+
+    fn try_from(r: MessageRow) -> Result<Self, sqlx::Error> {
+        let mut report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        report.message_type = MessageType::Created;
+        report.occurred_at = r.occurred_at;
+        // An update may leave the customer out.
+        let customer_hash = r.customer_hash.and_then(|hash| hash.try_into().ok());
+        report.customer_hash = customer_hash.or(report.customer_hash);
+        let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        Ok(Self {
+            receipt_id: r.receipt_id,
+            program_id: r.program_id,
+            source_id: r.source_id,
+            channel: r.channel,
+            message_id: r.receipt_id.to_string(),
+            body_hash: r.content_hash.try_into().unwrap_or_default(),
+            received_at: r.received_at,
+            sent_at: r.received_at,
+            trust,
+            report,
+        })
+    }
 }
 
 /// Says whose a conversion is by a claim; why nothing else made it so stays in `attribution`.

@@ -289,3 +289,154 @@ async fn a_protected_customer_is_its_partners_without_a_click() {
         ]
     );
 }
+
+/// Twenty per cent of each sale and renewal, five euros for a lead; a lead binds.
+async fn owning(app: &TestApp, ownership: Value) -> Scene {
+    let scene = app
+        .scene_with(json!({"v": 1, "hold_days": 0, "rules": [
+            {"event": "sale", "kind": "percent", "percent_bps": 2000},
+            {"event": "renewal", "kind": "percent", "percent_bps": 1000},
+            {"event": "lead", "kind": "flat", "flat": "5.00", "currency": "EUR"}]}))
+        .await;
+    publish(app, &scene, json!({"ownership": ownership})).await;
+    scene
+}
+
+fn lead(customer: &str, click_id: &str) -> Value {
+    json!({"event": "lead", "customer_ref": customer, "click_id": click_id, "amount": null,
+        "currency": null})
+}
+
+#[actix_web::test]
+async fn a_lead_binds_its_customer_through_sale_and_renewals() {
+    let app = TestApp::start().await;
+    let scene = owning(&app, json!({"lasts": "lifetime"})).await;
+    let (_, rival_link) = rival(&app, &scene).await;
+    let click_id = app.click_id(&scene.link).await;
+    report(&app, &scene, "A", lead("C-1", &click_id)).await;
+    app.clock.advance(TimeDelta::days(60));
+    let sale = report(&app, &scene, "B", json!({"customer_ref": "C-1"})).await;
+    app.clock.advance(TimeDelta::days(365));
+    let renewal = json!({"customer_ref": "C-1", "event": "renewal"});
+    report(&app, &scene, "C", renewal.clone()).await;
+    // Another brings the customer once more: that order is the other's, the next one is not.
+    let click_of_rival = app.click_id(&rival_link).await;
+    report(&app, &scene, "D", json!({"customer_ref": "C-1", "click_id": click_of_rival})).await;
+    report(&app, &scene, "E", lead("C-1", &click_of_rival)).await;
+    report(&app, &scene, "F", renewal).await;
+    report(&app, &scene, "G", json!({"customer_ref": "C-2"})).await;
+    assert_eq!(
+        app.figures(BROUGHT).await,
+        [
+            "lead A: click Blog 42",
+            "sale B: customer Blog 42",
+            "renewal C: customer Blog 42",
+            "sale D: click Rival",
+            "lead E: click Rival",
+            "renewal F: customer Blog 42",
+            "sale G: no_click nobody"
+        ]
+    );
+    let said = explanation(&app, &sale).await["sentences"].to_string();
+    assert!(said.contains("brought it: the customer has been its own since 2026-11-22"), "{said}");
+    let owner = format!("/v1/programs/{}/customers/owner", scene.program_id);
+    let asked = json!({"customer_ref": "C-1"});
+    let found = app.post(&app.admin_key, &owner, asked).await.expect(200);
+    assert_eq!(found["owner"]["partner_id"], scene.partner_id.as_str());
+    assert_eq!(found["owner"]["until"], Value::Null);
+    let nobody = json!({"customer_ref": "C-2"});
+    assert_eq!(app.post(&app.admin_key, &owner, nobody).await.expect(200)["owner"], Value::Null);
+    let blank = app.post(&app.admin_key, &owner, json!({"customer_ref": " "})).await;
+    blank.expect_problem(422, "invalid-field");
+}
+
+#[actix_web::test]
+async fn ownership_ends_with_its_days_and_the_ladder_may_guard_it() {
+    let app = TestApp::start().await;
+    let scene = owning(&app, json!({"lasts": "days", "days": 30, "bind_on": ["sale"]})).await;
+    let (_, rival_link) = rival(&app, &scene).await;
+    coupon(&app, &scene, &scene.partner_id, json!({"code": "TALK"})).await;
+    report(&app, &scene, "A", json!({"customer_ref": "C-1", "coupon_code": "talk"})).await;
+    let guarded = json!({"ladder": ["customer", "click", "coupon"],
+        "ownership": {"lasts": "days", "days": 30, "bind_on": ["sale"]}});
+    publish(&app, &scene, guarded).await;
+    let click_id = app.click_id(&rival_link).await;
+    report(&app, &scene, "B", json!({"customer_ref": "C-1", "click_id": click_id})).await;
+    app.clock.advance(TimeDelta::days(30));
+    // What was the partner's by ownership alone has not made it longer.
+    report(&app, &scene, "C", json!({"customer_ref": "C-1"})).await;
+    let click_id = app.click_id(&rival_link).await;
+    report(&app, &scene, "D", json!({"customer_ref": "C-1", "click_id": click_id})).await;
+    report(&app, &scene, "E", json!({"customer_ref": "C-1"})).await;
+    // Switched off, nobody owns anybody.
+    publish(&app, &scene, json!({})).await;
+    report(&app, &scene, "F", json!({"customer_ref": "C-1"})).await;
+    assert_eq!(
+        app.figures(BROUGHT).await,
+        [
+            "sale A: coupon Blog 42",
+            "sale B: customer Blog 42",
+            "sale C: no_click nobody",
+            "sale D: click Rival",
+            "sale E: customer Rival",
+            "sale F: no_click nobody"
+        ]
+    );
+}
+
+#[actix_web::test]
+async fn a_lead_that_comes_late_makes_its_partners_what_was_nobodys() {
+    let app = TestApp::start().await;
+    let scene = owning(&app, json!({"lasts": "lifetime"})).await;
+    let click_id = app.click_id(&scene.link).await;
+    let happened = app.clock.now();
+    app.clock.advance(TimeDelta::hours(1));
+    let before = (happened - TimeDelta::minutes(1)).to_rfc3339();
+    let customer = json!({"customer_ref": "C-1"});
+    let sale = report(&app, &scene, "B", customer.clone()).await;
+    assert_eq!(sale["reason"], "it is attributed to nobody: no_click");
+    report(&app, &scene, "C", json!({"customer_ref": "C-1", "occurred_at": before})).await;
+    report(&app, &scene, "D", customer.clone()).await;
+    report(&app, &scene, "E", customer).await;
+    let back = json!({"event": "sale", "order_id": "D", "refund_id": "R", "currency": "EUR",
+        "refund_amount": "50.00"});
+    app.webhook(&scene, "back", "conversion.refunded", back).await.expect(202);
+    let canceled = json!({"event": "sale", "order_id": "E", "reason": "order_canceled"});
+    app.webhook(&scene, "canceled", "conversion.rejected", canceled).await.expect(202);
+    let mut late = lead("C-1", &click_id);
+    late["occurred_at"] = json!(happened.to_rfc3339());
+    report(&app, &scene, "A", late).await;
+    app.settle(&scene).await;
+    assert_eq!(
+        app.figures(BROUGHT).await,
+        [
+            "lead A: click Blog 42",
+            "sale B: customer Blog 42",
+            "sale C: no_click nobody",
+            "sale D: customer Blog 42",
+            "sale E: no_click nobody"
+        ]
+    );
+    let receipt = app.receipt(sale["receipt"].as_str().unwrap()).await;
+    assert_eq!(
+        (&receipt["reason"], &receipt["commission"]["amount"]),
+        (&Value::Null, &json!("20.00"))
+    );
+    let told = explanation(&app, &receipt).await;
+    assert_eq!(told["commissions"][0]["recomputed"], true);
+    assert_eq!(
+        app.figures(
+            "select c.dedup_ref || ' ' || m.amount_minor from commissions m
+                     join conversions c using (program_id, conversion_id)
+                     where c.event = 'sale' order by 1"
+        )
+        .await,
+        ["B 2000", "D 1000"]
+    );
+    // A lead that the shop rejects binds nobody any more.
+    let fake = json!({"event": "lead", "order_id": "A", "reason": "fraud"});
+    app.webhook(&scene, "fake", "conversion.rejected", fake).await.expect(202);
+    app.settle(&scene).await;
+    let next = report(&app, &scene, "F", json!({"customer_ref": "C-1"})).await;
+    assert_eq!(next["reason"], "it is attributed to nobody: no_click");
+}

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"v":1,"ladder":["click","coupon","customer"],"window_days":30,"min_seconds":0,
-//!  "model":"last_click"}
+//!  "model":"last_click","ownership":{"lasts":"days","days":365,"bind_on":["lead"]}}
 //! ```
 //!
 //! Editions are added and never changed; a conversion is judged by the edition that was in force
@@ -26,6 +26,8 @@ pub const WINDOW_DAYS_MAX: i32 = 3650;
 /// Seconds that a click may be made to wait, at most: a day.
 const MIN_SECONDS_MAX: u32 = 86_400;
 const WINDOW_DAYS: i32 = 30;
+/// The events that may bind a customer: those that a conversion can have.
+pub const BINDING_EVENTS: [&str; 5] = ["sale", "lead", "signup", "install", "renewal"];
 
 /// An attribution policy; what is left out is as usual.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -54,6 +56,28 @@ pub struct PolicyDocument {
     /// Days after which a click weighs half, 1 to 365; of `time_decay` alone, and 7 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_life_days: Option<u16>,
+    /// How long a customer belongs to the partner who brought it; nobody's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<OwnershipDocument>,
+}
+
+/// How long a customer belongs to the partner who brought it, and what binds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnershipDocument {
+    /// `lifetime` or `days`.
+    pub lasts: String,
+    /// With `days`: for how many after what binds it, 1 to 3650.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<i32>,
+    /// The events that bind: any of `sale`, `lead`, `signup`, `install`, `renewal`; `lead` alone if
+    /// left out.
+    #[serde(default = "lead")]
+    pub bind_on: Vec<String>,
+}
+
+fn lead() -> Vec<String> {
+    vec!["lead".to_owned()]
 }
 
 fn version() -> u8 {
@@ -81,6 +105,7 @@ impl Default for PolicyDocument {
             min_seconds: 0,
             model: last_click(),
             half_life_days: None,
+            ownership: None,
         }
     }
 }
@@ -135,6 +160,17 @@ pub struct Policy {
     pub min: TimeDelta,
     /// How a conversion is shared by the clicks on its path.
     pub model: Model,
+    /// How long a customer belongs to the partner who brought it; none: customers are nobody's.
+    pub ownership: Option<Ownership>,
+}
+
+/// How long a customer belongs to the partner who brought it, and what binds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// How long; for life where it is not given.
+    pub lasts: Option<TimeDelta>,
+    /// The events that bind.
+    pub bind_on: Vec<String>,
 }
 
 impl Default for Policy {
@@ -144,6 +180,7 @@ impl Default for Policy {
             window: TimeDelta::days(WINDOW_DAYS.into()),
             min: TimeDelta::zero(),
             model: Model::LastClick,
+            ownership: None,
         }
     }
 }
@@ -172,11 +209,35 @@ impl TryFrom<&PolicyDocument> for Policy {
             TimeDelta::seconds(document.min_seconds.into()),
         );
         let model = Model::read(&document.model, document.half_life_days)
-            .map_err(|detail| check(false, detail.pointer, &detail.detail));
+            .map_err(|field| check(false, field.pointer, &field.detail));
+        let ownership = document.ownership.as_ref().map(|ownership| ownership.read(&mut check));
         match model.ok() {
-            Some(model) if wrong.is_empty() => Ok(Self { ladder, window, min, model }),
+            Some(model) if wrong.is_empty() => Ok(Self { ladder, window, min, model, ownership }),
             Some(_) | None => Err(wrong),
         }
+    }
+}
+
+impl OwnershipDocument {
+    /// Reads it, and has each field checked; what does not fit is not used.
+    fn read(&self, check: &mut impl FnMut(bool, &'static str, &str)) -> Ownership {
+        let is_days = self.lasts == "days";
+        check(is_days || self.lasts == "lifetime", "/ownership/lasts", "must be lifetime or days");
+        match self.days {
+            Some(days) if is_days => {
+                let fits = (1..=WINDOW_DAYS_MAX).contains(&days);
+                check(fits, "/ownership/days", "must be 1 to 3650");
+            }
+            Some(_) => check(false, "/ownership/days", "is for lasts = days alone; leave it out"),
+            None => check(!is_days, "/ownership/days", "is required with lasts = days"),
+        }
+        let known = self.bind_on.iter().all(|event| BINDING_EVENTS.contains(&event.as_str()));
+        let once = self.bind_on.iter().enumerate().all(|(n, e)| !self.bind_on[..n].contains(e));
+        let detail = format!("must name at least one of {}, each once", BINDING_EVENTS.join(", "));
+        check(known && once && !self.bind_on.is_empty(), "/ownership/bind_on", &detail);
+        let days = self.days.filter(|days| (1..=WINDOW_DAYS_MAX).contains(days));
+        let lasts = days.filter(|_| is_days).map(|days| TimeDelta::days(days.into()));
+        Ownership { lasts, bind_on: self.bind_on.clone() }
     }
 }
 
@@ -207,6 +268,11 @@ impl Policies {
         }
         let later = versions.split_off(1);
         Self { first: versions.remove(0), later }
+    }
+
+    /// Returns what every edition says.
+    pub fn all(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.first).chain(&self.later).map(|version| &version.policy)
     }
 
     /// Returns the edition that is in force at a time.
@@ -282,11 +348,35 @@ mod tests {
             (json!({"model": "linear", "half_life_days": 7}), vec!["/half_life_days"]),
             (json!({"model": "time_decay", "half_life_days": 0}), vec!["/half_life_days"]),
             (json!({"model": "time_decay", "half_life_days": 366}), vec!["/half_life_days"]),
+            (json!({"ownership": {"lasts": "ever"}}), vec!["/ownership/lasts"]),
+            (json!({"ownership": {"lasts": "days"}}), vec!["/ownership/days"]),
+            (json!({"ownership": {"lasts": "days", "days": 0}}), vec!["/ownership/days"]),
+            (json!({"ownership": {"lasts": "lifetime", "days": 9}}), vec!["/ownership/days"]),
+            (
+                json!({"ownership": {"lasts": "lifetime", "bind_on": []}}),
+                vec!["/ownership/bind_on"],
+            ),
+            (
+                json!({"ownership": {"lasts": "lifetime", "bind_on": ["lead", "lead"]}}),
+                vec!["/ownership/bind_on"],
+            ),
         ] {
             assert_eq!(read(document.clone()), Err(pointers), "{document}");
         }
         let narrow = read(json!({"ladder": ["customer"], "window_days": 3650, "min_seconds": 5}));
         assert_eq!(narrow.map(|p| p.ladder), Ok(vec![Step::Customer]));
+        for (document, lasts, bind_on) in [
+            (json!({"lasts": "lifetime"}), None, vec!["lead"]),
+            (
+                json!({"lasts": "days", "days": 90, "bind_on": ["lead", "sale"]}),
+                Some(TimeDelta::days(90)),
+                vec!["lead", "sale"],
+            ),
+        ] {
+            let owned = read(json!({"ownership": document})).unwrap().ownership.unwrap();
+            let bind_on = bind_on.into_iter().map(str::to_owned).collect();
+            assert_eq!(owned, Ownership { lasts, bind_on });
+        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! The steps are looked at in the order of the policy that was in force when it happened; the first
 //! that counts says whose it is. The others are looked at as well, so that each answer can tell what
-//! there was and why it did not count.
+//! there was and why it did not count. What is somebody's may bind its customer ([`bond`]).
 //!
 //! The click id carries program, partner, link and time, so attribution and the window need no
 //! click row: a conversion that settles before its click gets the same answer.
 
+pub mod bond;
 pub mod known;
+pub mod owner_http;
 pub mod store;
 
 use chrono::Duration;

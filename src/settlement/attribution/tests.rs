@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::ProgramNo;
-use crate::program::attribution::{Model, Policies, PolicyVersion};
+use crate::program::attribution::{BINDING_EVENTS, Model, Policies, PolicyVersion};
 
 const CLICKED: PartnerNo = PartnerNo(1);
 const COUPONED: PartnerNo = PartnerNo(2);
@@ -172,6 +172,11 @@ fn the_ladder_decides_and_tells_what_stood_behind() {
         let found = decide(&asked, Policy { ladder: ladder.clone(), ..Policy::default() });
         assert_eq!((found.partner(), findings(&found).as_str()), (partner, expected), "{ladder:?}");
     }
+}
+
+#[test]
+fn every_event_of_a_conversion_may_bind() {
+    assert_eq!(BINDING_EVENTS, crate::conversion::EVENTS);
 }
 
 #[test]

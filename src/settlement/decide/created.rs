@@ -2,6 +2,7 @@
 
 use crate::ids::ConversionId;
 use crate::settlement::attribution::attribute;
+use crate::settlement::attribution::bond::bond;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::decide::{price_facts, verdict};
@@ -24,13 +25,16 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         let reason = Some("the program is not there".to_owned());
         return vec![verdict(Verdict::Rejected, reason, None, false)];
     };
+    let policy = &program.policies.at(message.report.occurred_at).policy;
     let attribution = attribute(
-        &facts.known.asked(message.program_id, &message.report),
+        &facts.known.asked(message.program_id, &message.report, policy),
         program,
         &facts.click_keys,
         |partner| facts.earners.contains_key(&(message.program_id, partner)),
     );
     let conversion_id = ConversionId::new();
+    let bond = bond(policy, &message.report, &attribution, conversion_id)
+        .filter(|bond| facts.is_in_good_standing(message.program_id, bond.owner.partner));
     let path = attribution.path.as_ref();
     let suspicion = Suspicion { facts, message, click: attribution.click(), path };
     let shares = attribution.shares();
@@ -48,6 +52,7 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         base,
         no_commission: no_commission.clone(),
     }))];
+    decisions.extend(bond.map(Decision::Bind));
     for opened in earned.into_iter().flatten() {
         let flags = opened.raised();
         decisions.push(Decision::Commission(Box::new(opened.step)));
