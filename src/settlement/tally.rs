@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::conversion::MessageType;
 use crate::ids::ReceiptId;
 use crate::metrics as metric;
-use crate::settlement::attribution::Attribution;
 use crate::settlement::{Decided, Decision};
 
 /// Figures of a batch.
@@ -22,19 +22,24 @@ impl Tally {
         let (mut tally, mut unheard) = (Self::default(), receipts);
         for Decided { message, decision } in decided {
             match decision {
-                Decision::Record(new) if is_nobodys(new.attribution) => {
+                Decision::Record(new) if new.attribution.partner().is_none() => {
                     *tally.unattributed.entry(message.channel.clone()).or_default() += 1;
                 }
-                // Each message of the batch has one verdict; another one ends a wait.
-                Decision::Verdict { .. } => {
+                // A message of the batch about an order that is there has one verdict; another one
+                // ends a wait.
+                Decision::Verdict { .. } if message.report.message_type != MessageType::Created => {
                     tally.n_admitted += u64::from(!unheard.remove(&message.receipt_id));
                 }
                 Decision::TurnAway(_) => tally.n_turned_away += 1,
                 Decision::Record(_)
                 | Decision::Refund { .. }
                 | Decision::Restate { .. }
+                | Decision::Bind(_)
+                | Decision::Reattribute { .. }
+                | Decision::Void(_)
                 | Decision::Commission(_)
                 | Decision::Flag(_)
+                | Decision::Verdict { .. }
                 | Decision::Wait(_)
                 | Decision::Admit(_) => {}
             }
@@ -54,17 +59,5 @@ impl Tally {
                 metrics::counter!(metric::WAITING_ROOM_VERDICTS, "result" => result).increment(n);
             }
         }
-    }
-}
-
-fn is_nobodys(attribution: Attribution) -> bool {
-    match attribution {
-        Attribution::Click { .. } => false,
-        Attribution::NoClick
-        | Attribution::BadClickId
-        | Attribution::OutsideWindow { .. }
-        | Attribution::BeforeClick { .. }
-        | Attribution::OtherProgram
-        | Attribution::NotEnrolled { .. } => true,
     }
 }

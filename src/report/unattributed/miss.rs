@@ -42,6 +42,10 @@ impl Miss<'_> {
         text
     }
 
+    fn coupon_text(&self) -> &str {
+        self.coupon.unwrap_or("that was used")
+    }
+
     fn main(&self) -> String {
         let window = self.window_days;
         match (self.reason, self.after_click) {
@@ -67,6 +71,20 @@ impl Miss<'_> {
             }
             ("other_program", _) => "the click was for another program".to_owned(),
             ("no_click", _) => "no click id came with it".to_owned(),
+            ("too_soon", Some(after)) => {
+                format!(
+                    "it came {} seconds after the click, which is too soon",
+                    after.num_seconds()
+                )
+            }
+            ("unknown_coupon", _) => format!("the program has no coupon {}", self.coupon_text()),
+            ("coupon_not_begun", _) => {
+                format!("the coupon {} was not in force yet", self.coupon_text())
+            }
+            ("coupon_ended", _) => format!("the coupon {} had ended", self.coupon_text()),
+            ("not_in_ladder", _) => {
+                "the program does not attribute by what came with it".to_owned()
+            }
             (code, _) => code.replace('_', " "),
         }
     }
@@ -104,7 +122,8 @@ mod tests {
             ("before_click", hours(-3), "the click came 3 hours after the conversion", None),
             ("before_click", hours(-72), "the click came 3 days after the conversion", None),
             ("no_click", None, "no click id came with it", None),
-            ("coupon_ended", None, "coupon ended", None),
+            ("coupon_ended", None, "the coupon that was used had ended", None),
+            ("of_tomorrow", None, "of tomorrow", None),
         ] {
             let miss = Miss { reason, window_days: 30, after_click, ..Miss::default() };
             assert_eq!(miss.sentence(), expected);

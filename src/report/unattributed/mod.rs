@@ -62,6 +62,11 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("before_click", "before_click", "before_click_value"),
     ("not_enrolled", "not_enrolled", "not_enrolled_value"),
     ("other_program", "other_program", "other_program_value"),
+    ("too_soon", "too_soon", "too_soon_value"),
+    ("unknown_coupon", "unknown_coupon", "unknown_coupon_value"),
+    ("coupon_not_begun", "coupon_not_begun", "coupon_not_begun_value"),
+    ("coupon_ended", "coupon_ended", "coupon_ended_value"),
+    ("not_in_ladder", "not_in_ladder", "not_in_ladder_value"),
     ("", "other_reason", "other_reason_value"),
 ];
 
