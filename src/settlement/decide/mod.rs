@@ -114,6 +114,7 @@ pub fn bond_of(decision: &Decision) -> Option<&Bond> {
         | Decision::Flag(_)
         | Decision::Verdict { .. }
         | Decision::Wait(_)
+        | Decision::TurnAway(_)
         | Decision::Admit(_) => None,
     }
 }
