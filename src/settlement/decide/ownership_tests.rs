@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::commission::hold::Trust;
 use crate::commission::plan::{PlanTerms, PlanVersion};
 use crate::commission::pricing::PricingFacts;
+use crate::conversion::Report;
 use crate::fraud::facts::FraudFacts;
 use crate::ids::{
     LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, ReceiptId, SourceId,
