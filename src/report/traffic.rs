@@ -90,6 +90,7 @@ impl Report for Traffic {
                     }
                 }
                 rows.take(page).await?;
+                rows.expect_more().await?;
             }
             let names = ["clicks", "unique_clicks", "bot_requests", "conversions"];
             Ok(names.into_iter().zip(totals.map(Cell::Int)).collect())
