@@ -104,7 +104,9 @@ insert into click_hours (program_id, hour, partner_id, link_number, class, count
 select program_id, date_trunc('hour', at), partner_id, link_number, class, country, count(*),
        count(*) filter (where is_unique)
 from clicks
-group by program_id, date_trunc('hour', at), partner_id, link_number, class, country;
+group by program_id, date_trunc('hour', at), partner_id, link_number, class, country
+-- As they come in life: what belongs to a day lies together.
+order by 2;
 
 -- Conversions and commissions --------------------------------------------------------------------
 

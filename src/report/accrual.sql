@@ -25,7 +25,8 @@ with closed as (
                sum(-e.amount_minor) as minor,
                -- Recorded after the end of the first month that is not over before it takes effect.
                sum(-e.amount_minor) filter (
-                   where e.sequence > q.lasts[width_bucket(e.effective_at, q.ends) + 1]) as late
+                   where e.recorded_at > e.effective_at
+                     and e.sequence > q.lasts[width_bucket(e.effective_at, q.ends) + 1]) as late
         from ledger_entries e
         where e.program_id = a.program_id and e.account_id = a.account_id
           and e.effective_at >= $4 and e.effective_at < $5

@@ -38,7 +38,7 @@ fn plan() -> Value {
         {"event": "sale", "kind": "percent", "percent_bps": 1250, "currency": "USD",
             "tiers": {"period": "month", "mode": "progressive", "steps": [
                 {"from_amount": "300.00", "percent_bps": 2000}]}}],
-        "caps": [{"period": "month", "per": "partner", "amount": "150.00", "currency": "EUR"}]})
+        "caps": [{"period": "month", "per": "partner", "amount": "100.00", "currency": "EUR"}]})
 }
 
 #[actix_web::test]
