@@ -67,6 +67,7 @@ struct Bench {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    drop(rustls::crypto::ring::default_provider().install_default());
     let url = environment("DATABASE_URL").context("run it by load-tests/reports/run")?;
     tributary::db::migrate(&url).await?;
     let mut db = PgConnection::connect(&url).await?;
@@ -80,7 +81,6 @@ async fn main() -> anyhow::Result<()> {
             .fetch_one(&mut db)
             .await
             .map(ProgramId)?;
-    drop(rustls::crypto::ring::default_provider().install_default());
     let mut bench = Bench {
         client: reqwest::Client::builder().build()?,
         base: service.base.clone(),

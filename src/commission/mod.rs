@@ -7,6 +7,7 @@
 //! clawback or an adjustment.
 
 pub mod closing;
+pub mod decision;
 pub mod explain;
 pub mod hold;
 pub mod http;

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod books;
+mod bulk;
 mod claims;
 mod cli;
 mod decline_cases;
@@ -17,6 +18,7 @@ mod explanations;
 mod fraud;
 mod harness;
 mod imports;
+mod late_facts;
 mod link_to_payout;
 mod minting;
 mod outbound;

@@ -76,7 +76,8 @@ fn read(
     said: impl Fn(&str) -> Said,
 ) -> Result<Vec<ResultRow>, UnreadableFile> {
     let text = std::str::from_utf8(bytes).map_err(|_| UnreadableFile::NotText)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Plain line ends: with two characters each the reader would number lines one too low.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     // Excel in most of Europe saves with semicolons.
     let head = text.lines().next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t']

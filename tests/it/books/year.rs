@@ -150,7 +150,7 @@ impl Business {
     async fn adjust(&self, partner: usize, kind: &str, amount: &str) {
         let body = json!({"program_id": self.scene.program_id, "currency": "EUR",
             "partner_id": self.partners[partner], "kind": kind, "amount": amount,
-            "reason": "other"});
+            "reason": "other", "note": "as agreed"});
         self.app.post(&self.app.admin_key, "/v1/adjustments", body).await.expect(201);
     }
 
