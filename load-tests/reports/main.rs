@@ -265,7 +265,9 @@ impl Bench {
     async fn first_rows(&mut self, program_id: ProgramId) -> anyhow::Result<()> {
         let today = Clock::system().now().date_naive();
         let windows = [("a month", 31), ("all", 401)];
-        self.tell("First row of every report as NDJSON, in milliseconds; the median is what counts:\n");
+        self.tell(
+            "First row of every report as NDJSON, in milliseconds; the median is what counts:\n",
+        );
         self.tell(
             "| Report | Time | Rows | First answer | Median | Slowest | Whole report | Below 200 |",
         );
