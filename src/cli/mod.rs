@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod attribution;
 mod books;
 mod commissions;
 mod conversions;
@@ -9,6 +10,7 @@ mod decline;
 mod link;
 mod partners;
 mod payout;
+mod plan;
 mod report;
 mod serve;
 
@@ -56,6 +58,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Whose conversions are: what another attribution model would have paid.
+    #[command(subcommand)]
+    Attribution(attribution::AttributionCommand),
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
@@ -74,6 +79,9 @@ enum Command {
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Try a draft of a plan on what really happened.
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -155,12 +163,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Attribution(command) => attribution::run(command).await,
         Command::Conversions(command) => conversions::run(command).await,
         Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Period(command) => books::run_period(command).await,
         Command::Statement(command) => books::run_statement(command).await,
         Command::Payout(command) => payout::run(command).await,
+        Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

@@ -6,7 +6,8 @@ select v.conversion_id as "conversion_id: ConversionId", v.order_id, v.event,
        v.coupon_code, v.partner_id as "partner_id: PartnerId", v.amount_minor
 from conversions v
 left join sources s on s.program_id = v.program_id and s.source_id = v.source_id
-where v.program_id = $1 and v.attribution <> 'click' and not v.is_test
+where v.program_id = $1 and v.attribution not in ('click', 'coupon', 'customer')
+  and not v.is_test
   and not exists (
       select from commissions c
       where c.program_id = v.program_id and c.conversion_id = v.conversion_id)

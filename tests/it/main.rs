@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod attribution;
 mod bad_input;
 mod books;
 mod bulk;
@@ -12,6 +13,7 @@ mod claims;
 mod cli;
 mod click_settlement;
 mod decline_cases;
+mod decline_kept;
 mod decline_pictures;
 mod decline_stories;
 mod documents;
@@ -23,6 +25,7 @@ mod imports;
 mod late_facts;
 mod link_to_payout;
 mod minting;
+mod models;
 mod outbound;
 mod partner_network;
 mod payment_files;
@@ -33,6 +36,7 @@ mod redirect_without_stores;
 mod senders;
 mod service;
 mod settles_once;
+mod simulate;
 mod tidy;
 mod told_clicks;
 mod webhooks;
