@@ -15,13 +15,13 @@ mod plans;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::task::JoinHandle;
 use tributary::account::key::ApiKey;
 use tributary::account::{Role, store as accounts};
 use tributary::clock::{Clock, Timestamp};
@@ -379,29 +379,27 @@ fn resident_mib(process: u32) -> anyhow::Result<f64> {
 
 /// Watches what a process holds at most.
 struct Watch {
-    most_kib: Arc<AtomicU64>,
-    is_over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
+    most_mib: Arc<Mutex<f64>>,
+    task: JoinHandle<()>,
 }
 
 impl Watch {
     fn start(process: u32) -> Self {
-        let (most_kib, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (most, over) = (most_kib.clone(), is_over.clone());
-        let thread = std::thread::spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                if let Ok(mib) = resident_mib(process) {
-                    most.fetch_max((mib * 1024.0) as u64, Ordering::Relaxed);
+        let most_mib = Arc::new(Mutex::new(0.0));
+        let most = most_mib.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                if let (Ok(mib), Ok(mut most)) = (resident_mib(process), most.lock()) {
+                    *most = f64::max(*most, mib);
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        Self { most_kib, is_over, thread }
+        Self { most_mib, task }
     }
 
     fn stop(self) -> f64 {
-        self.is_over.store(true, Ordering::Relaxed);
-        drop(self.thread.join());
-        self.most_kib.load(Ordering::Relaxed) as f64 / 1024.0
+        self.task.abort();
+        self.most_mib.lock().map_or(f64::INFINITY, |most| *most)
     }
 }

@@ -7,12 +7,131 @@ use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use tributary::clock::{Clock, Timestamp};
 use tributary::ids::ProgramId;
+use tributary::payout::result::UNMATCHED;
 use uuid::Uuid;
 
 type Question = sqlx::query::QueryScalar<'static, Postgres, String, PgArguments>;
 
+/// A question and the name of its file.
+type Named = (&'static str, Question);
+
 /// Partners of the first page of a report whose rows are sums of many.
 const FIRST_PAGE: i64 = 20;
+
+/// Whom and when the questions are about.
+struct About {
+    program_id: Uuid,
+    now: Timestamp,
+    /// Those of the first page.
+    partners: Vec<Uuid>,
+    /// The largest of all: what its page costs is the most that a page can cost.
+    largest: Vec<Uuid>,
+}
+
+impl About {
+    async fn load(db: &mut PgConnection, program_id: ProgramId) -> anyhow::Result<Self> {
+        let partners = sqlx::query_scalar(
+            "select distinct partner_id from ledger_accounts
+             where program_id = $1 and partner_id is not null order by 1 limit $2",
+        )
+        .bind(program_id.0)
+        .bind(FIRST_PAGE)
+        .fetch_all(&mut *db)
+        .await?;
+        let largest = sqlx::query_scalar("select partner_id from load.partner where n = 1")
+            .fetch_all(&mut *db)
+            .await?;
+        Ok(Self { program_id: program_id.0, now: Clock::system().now(), partners, largest })
+    }
+
+    fn ago(&self, days: u64) -> Timestamp {
+        self.now - Days::new(days)
+    }
+
+    fn ask(&self, sql: &str) -> Question {
+        explain(sql).bind(self.program_id).bind("EUR")
+    }
+
+    fn accrual(&self, partners: &[Uuid]) -> Question {
+        self.ask(include_str!("../../src/report/accrual.sql"))
+            .bind("UTC")
+            .bind(self.ago(401))
+            .bind(self.now)
+            .bind(partners.to_vec())
+    }
+
+    fn aged(&self, partners: &[Uuid]) -> Question {
+        self.ask(include_str!("../../src/report/aged.sql"))
+            .bind(partners.to_vec())
+            .bind(self.now)
+            .bind(self.ago(30))
+            .bind(self.ago(60))
+            .bind(self.ago(90))
+    }
+
+    /// Asks what reads on after a place in time.
+    fn after(&self, sql: &str) -> Question {
+        self.ask(sql).bind(self.ago(401)).bind(Uuid::nil()).bind(self.now).bind(200i64)
+    }
+
+    fn of_lines(&self) -> Vec<Named> {
+        vec![
+            ("commissions", self.after(include_str!("../../src/report/commissions.sql"))),
+            ("unattributed", self.after(include_str!("../../src/report/unattributed.sql"))),
+            ("receipts", self.after(include_str!("../../src/report/payment/receipts.sql"))),
+            (
+                "traffic",
+                self.ask(include_str!("../../src/report/traffic.sql"))
+                    .bind("UTC")
+                    .bind(self.ago(2))
+                    .bind(self.ago(1))
+                    .bind(0i16)
+                    .bind(2i16),
+            ),
+            (
+                "statements",
+                self.ask(include_str!("../../src/report/payment/statements.sql"))
+                    .bind("2000-01")
+                    .bind(Uuid::nil())
+                    .bind("9999-12")
+                    .bind(200i64),
+            ),
+            (
+                "bank-answers",
+                self.ask(include_str!("../../src/report/payment/bank_answers.sql"))
+                    .bind(self.ago(401))
+                    .bind(self.now)
+                    .bind(UNMATCHED.map(str::to_owned).to_vec()),
+            ),
+        ]
+    }
+
+    fn of_sums(&self) -> Vec<Named> {
+        vec![
+            (
+                "payouts",
+                self.ask(include_str!("../../src/report/payment/payouts.sql"))
+                    .bind(self.ago(401))
+                    .bind(self.now)
+                    .bind(Uuid::nil())
+                    .bind(Uuid::nil())
+                    .bind(FIRST_PAGE),
+            ),
+            (
+                "reconciliation",
+                self.ask(include_str!("../../src/report/reconciliation.sql"))
+                    .bind(self.ago(31))
+                    .bind(self.now)
+                    .bind(Uuid::nil())
+                    .bind(FIRST_PAGE),
+            ),
+            ("accrual", self.accrual(&self.partners)),
+            ("accrual-of-the-largest", self.accrual(&self.largest)),
+            ("aged", self.aged(&self.partners)),
+            ("aged-of-the-largest", self.aged(&self.largest)),
+        ]
+    }
+}
 
 fn explain(sql: &str) -> Question {
     sqlx::query_scalar(AssertSqlSafe(format!("explain (analyze, buffers, settings) {sql}")))
@@ -24,108 +143,10 @@ pub(crate) async fn keep(
     program_id: ProgramId,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let now: Timestamp = Clock::system().now();
-    let (from, month) = (now - Days::new(401), now - Days::new(31));
-    let ago = |days| now - Days::new(days);
-    let partners: Vec<Uuid> = sqlx::query_scalar(
-        "select distinct partner_id from ledger_accounts
-         where program_id = $1 and partner_id is not null order by 1 limit $2",
-    )
-    .bind(program_id.0)
-    .bind(FIRST_PAGE)
-    .fetch_all(&mut *db)
-    .await?;
-    // The largest of all: what its page costs is the most that a page can cost.
-    let largest: Vec<Uuid> = sqlx::query_scalar("select partner_id from load.partner where n = 1")
-        .fetch_all(&mut *db)
-        .await?;
-    let of = |sql: &str| explain(sql).bind(program_id.0).bind("EUR");
-    let accrual = include_str!("../../src/report/accrual.sql");
-    let aged = include_str!("../../src/report/aged.sql");
-    let nil = Uuid::nil();
-    let first_period = "2000-01";
-    let questions: Vec<(&str, Question)> = vec![
-        (
-            "commissions",
-            of(include_str!("../../src/report/commissions.sql")).bind(from).bind(nil).bind(now).bind(200i64),
-        ),
-        (
-            "payouts",
-            of(include_str!("../../src/report/payment/payouts.sql"))
-                .bind(from)
-                .bind(now)
-                .bind(nil)
-                .bind(nil)
-                .bind(FIRST_PAGE),
-        ),
-        (
-            "reconciliation",
-            of(include_str!("../../src/report/reconciliation.sql"))
-                .bind(month)
-                .bind(now)
-                .bind(nil)
-                .bind(FIRST_PAGE),
-        ),
-        ("accrual", of(accrual).bind("UTC").bind(from).bind(now).bind(partners.clone())),
-        ("accrual-of-the-largest", of(accrual).bind("UTC").bind(from).bind(now).bind(largest.clone())),
-        ("aged", of(aged).bind(partners).bind(now).bind(ago(30)).bind(ago(60)).bind(ago(90))),
-        (
-            "aged-of-the-largest",
-            of(aged).bind(largest.clone()).bind(now).bind(ago(30)).bind(ago(60)).bind(ago(90)),
-        ),
-        (
-            "unattributed",
-            of(include_str!("../../src/report/unattributed.sql")).bind(from).bind(nil).bind(now).bind(200i64),
-        ),
-        (
-            "traffic",
-            of(include_str!("../../src/report/traffic.sql"))
-                .bind("UTC")
-                .bind(ago(2))
-                .bind(ago(1))
-                .bind(0i16)
-                .bind(2i16),
-        ),
-        (
-            "statements",
-            of(include_str!("../../src/report/payment/statements.sql"))
-                .bind(first_period)
-                .bind(nil)
-                .bind("9999-12")
-                .bind(200i64),
-        ),
-        (
-            "receipts",
-            of(include_str!("../../src/report/payment/receipts.sql"))
-                .bind(from)
-                .bind(nil)
-                .bind(now)
-                .bind(200i64),
-        ),
-        (
-            "bank-answers",
-            of(include_str!("../../src/report/payment/bank_answers.sql"))
-                .bind(from)
-                .bind(now)
-                .bind(tributary::payout::result::UNMATCHED.map(str::to_owned).to_vec()),
-        ),
-        (
-            "balance",
-            explain(
-                "select a.path, b.balance_minor
-                 from ledger_accounts a
-                 join ledger_balances b on b.program_id = a.program_id and b.account_id = a.account_id
-                 where a.program_id = $1 and a.currency = $2
-                   and a.path in (select path from ledger_accounts where partner_id = $3 and program_id = $1)",
-            )
-            .bind(program_id.0)
-            .bind("EUR")
-            .bind(largest[0]),
-        ),
-    ];
+    let about = About::load(db, program_id).await?;
     let folder = folder.join("plans");
     std::fs::create_dir_all(&folder)?;
-    for (name, question) in questions {
+    for (name, question) in about.of_lines().into_iter().chain(about.of_sums()) {
         let lines = question.fetch_all(&mut *db).await?;
         std::fs::write(folder.join(format!("{name}.txt")), lines.join("\n") + "\n")?;
     }
