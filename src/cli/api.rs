@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::config;
 use crate::ids::ProgramId;
 use crate::progress::Progress;
+use crate::report::{Cell, Column};
 
 const KEY: &str = "TRIBUTARY_API_KEY";
 const URL: &str = "TRIBUTARY_URL";
@@ -210,6 +211,49 @@ async fn refusal(response: Response) -> anyhow::Error {
 async fn read_json(response: Response) -> anyhow::Result<Value> {
     let body = response.bytes().await.context("the answer ended early")?;
     serde_json::from_slice(&body).context("the answer is no JSON; is --url that of Tributary?")
+}
+
+/// Asks for every page of a list.
+pub async fn all_pages(
+    api: &Api,
+    path: &str,
+    about: &[(&str, &str)],
+) -> anyhow::Result<Vec<Value>> {
+    let mut rows = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "200")];
+        query.extend(about);
+        query.extend(cursor.iter().map(|cursor| ("cursor", cursor.as_str())));
+        let mut page = api.get_json(path, &query).await?;
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if let Some(data) = page["data"].as_array_mut() {
+            rows.append(data);
+        }
+        if cursor.is_none() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Returns the rows of a page.
+pub fn rows_of(page: &Value) -> &[Value] {
+    page["data"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Returns an answer as JSON for people.
+pub fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Picks the columns of objects.
+pub fn cells(columns: &[Column], rows: &[Value]) -> Vec<Vec<Cell>> {
+    let cell = |value: &Value| match value {
+        Value::Null => Cell::Empty,
+        Value::String(text) => Cell::text(text),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Cell::text(value),
+    };
+    rows.iter().map(|row| columns.iter().map(|c| cell(&row[c.name])).collect()).collect()
 }
 
 /// Writes an answer to a file, or to standard output, as it arrives; returns its length.

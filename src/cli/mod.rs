@@ -2,6 +2,7 @@
 
 pub mod api;
 mod attribution;
+mod books;
 mod commissions;
 mod conversions;
 mod dead_letters;
@@ -69,6 +70,12 @@ enum Command {
     /// Events that could not be settled: see them, send them again.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Months of the books of a running service: see them, close one.
+    #[command(subcommand)]
+    Period(books::PeriodCommand),
+    /// Statements of a running service: list them, fetch one.
+    #[command(subcommand)]
+    Statement(books::StatementCommand),
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
@@ -160,6 +167,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Conversions(command) => conversions::run(command).await,
         Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Period(command) => books::run_period(command).await,
+        Command::Statement(command) => books::run_statement(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),

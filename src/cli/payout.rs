@@ -7,13 +7,13 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiArgs, save};
+use super::api::{Api, ApiArgs, all_pages, cells, pretty, rows_of, save};
 use super::partners::table;
 use super::print;
 use crate::clock::Timestamp;
 use crate::ids::{PayoutBatchId, PayoutId};
 use crate::progress::Progress;
-use crate::report::{Cell, Column, ColumnKind as Kind};
+use crate::report::{Column, ColumnKind as Kind};
 
 /// Batches that `list` shows, at most.
 const LISTED_MAX: u32 = 200;
@@ -121,7 +121,7 @@ pub(super) struct ImportArgs {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// csv, paypal, pain.002 or camt.
+    /// csv, paypal, wise, pain.002, camt or 1c.
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     format: String,
     /// The account that paid: its short name [default: that of the payment file].
@@ -267,8 +267,8 @@ async fn show(args: BatchArgs) -> anyhow::Result<()> {
     let api = Api::new(&args.common.api)?;
     let path = format!("/v1/payout-batches/{}", args.batch);
     let mut batch = api.get_json(&path, &[]).await?;
-    let items = all_pages(&api, &format!("{path}/items")).await?;
-    let carried = all_pages(&api, &format!("{path}/carried-forward")).await?;
+    let items = all_pages(&api, &format!("{path}/items"), &[]).await?;
+    let carried = all_pages(&api, &format!("{path}/carried-forward"), &[]).await?;
     if args.common.json {
         batch["payouts"] = Value::Array(items);
         batch["carried_forward"] = Value::Array(carried);
@@ -281,23 +281,6 @@ async fn show(args: BatchArgs) -> anyhow::Result<()> {
         print(format!("\nCarried forward:\n{}", table(CARRIED, &cells(CARRIED, &carried))));
     }
     Ok(())
-}
-
-async fn all_pages(api: &Api, path: &str) -> anyhow::Result<Vec<Value>> {
-    let mut rows = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "200")];
-        query.extend(cursor.iter().map(|cursor| ("cursor", cursor.as_str())));
-        let mut page = api.get_json(path, &query).await?;
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if let Some(data) = page["data"].as_array_mut() {
-            rows.append(data);
-        }
-        if cursor.is_none() {
-            return Ok(rows);
-        }
-    }
 }
 
 async fn plan(args: NewArgs, purpose: Purpose) -> anyhow::Result<()> {
@@ -435,24 +418,6 @@ async fn mark(common: &Common, id: PayoutId, verb: &str, body: Value) -> anyhow:
         print(table(ITEMS, &cells(ITEMS, std::slice::from_ref(&payout))));
     }
     Ok(())
-}
-
-fn rows_of(page: &Value) -> &[Value] {
-    page["data"].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-/// Picks the columns of objects.
-fn cells(columns: &[Column], rows: &[Value]) -> Vec<Vec<Cell>> {
-    let cell = |value: &Value| match value {
-        Value::Null => Cell::Empty,
-        Value::String(text) => Cell::text(text),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Cell::text(value),
-    };
-    rows.iter().map(|row| columns.iter().map(|c| cell(&row[c.name])).collect()).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use crate::clock::Timestamp;
 use crate::commission::pricing;
-use crate::commission::pricing::revalue::Terms;
+use crate::commission::pricing::revalue::{Revalued, Terms};
+use crate::commission::pricing::store::ProgramPlans;
 use crate::commission::row::{Commission, Hand, NoStep, Step};
 use crate::commission::state::{Action, Reason, Standing};
 use crate::commission::store::{self, ApplyError};
@@ -43,18 +44,28 @@ pub async fn revalue_marked(db: &Db, now: Timestamp) -> Result<u64, ApplyError> 
 
 /// Fixes a program's tiers, caps and budgets for what happened before `until`: whatever is marked
 /// is reckoned once more, and never again. To be called when a period is closed, in the same
-/// transaction.
+/// transaction; until that ends, nobody else reckons the program's periods.
 pub async fn fix_period(
     db: &mut DbTx,
     program_id: ProgramId,
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), ApplyError> {
-    loop {
-        let marked = pricing::store::marked(db, Some(program_id), MARKED_MAX).await?;
-        let Some((_, partner_id)) = marked.first() else { break };
-        revalue(db, program_id, *partner_id, now).await?;
+    pricing::store::lock_program(db, program_id).await?;
+    let program = pricing::store::load_program(db, program_id).await?;
+    let terms = terms(program_id, &program, now);
+    let marked = pricing::store::marked(db, Some(program_id), i64::MAX).await?;
+    // All locks before the first posting, in the order in which settlement takes them, too.
+    let group = |(_, partner_id): &(_, PartnerId)| (program_id, terms.group_of(*partner_id));
+    pricing::store::lock_groups(db, &marked.iter().map(group).collect()).await?;
+    let mut steps = Vec::new();
+    for (_, partner_id) in marked {
+        if let Some(done) = reckon(db, &terms, terms.group_of(partner_id)).await? {
+            pricing::store::write_sums(db, &done.sums).await?;
+            steps.extend(done.steps);
+        }
     }
+    store::apply(db, steps, now).await?;
     Ok(pricing::store::fix(db, program_id, until).await?)
 }
 
@@ -67,17 +78,34 @@ async fn revalue(
     now: Timestamp,
 ) -> Result<bool, ApplyError> {
     let program = pricing::store::load_program(db, program_id).await?;
-    let terms = Terms {
+    let terms = terms(program_id, &program, now);
+    let partner = terms.group_of(partner_id);
+    pricing::store::lock_groups(db, &[(program_id, partner)].into()).await?;
+    let Some(done) = reckon(db, &terms, partner).await? else { return Ok(false) };
+    store::apply(db, done.steps, now).await?;
+    pricing::store::write_sums(db, &done.sums).await?;
+    Ok(true)
+}
+
+fn terms(program_id: ProgramId, program: &ProgramPlans, now: Timestamp) -> Terms<'_> {
+    Terms {
         program_id,
         versions: &program.versions,
         zone: program.zone,
         fixed_until: program.fixed_until,
         now,
-    };
-    let partner = Some(partner_id).filter(|_| !terms.counts_whole_program());
-    pricing::store::lock_groups(db, &[(program_id, partner)].into()).await?;
+    }
+}
+
+/// Takes the marks of a group and reckons what they touch; none when somebody else took them.
+async fn reckon(
+    db: &mut DbTx,
+    terms: &Terms<'_>,
+    partner: Option<PartnerId>,
+) -> Result<Option<Revalued>, ApplyError> {
+    let program_id = terms.program_id;
     let Some(from_at) = pricing::store::take_marks(db, program_id, partner).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let floor = terms.floor(from_at);
     // A day earlier than any time zone could make it; what is too early is only counted.
@@ -85,12 +113,10 @@ async fn revalue(
     let earned =
         pricing::store::load_earned(db, program_id, partner, since, terms.ask_customers()).await?;
     let done = terms.revalue(&earned, floor).map_err(|error| {
-        tracing::error!("the periods of {partner_id} cannot be reckoned again: {error}");
+        tracing::error!("periods of {program_id} cannot be reckoned again: {error}");
         ApplyError::Stale
     })?;
-    store::apply(db, done.steps, now).await?;
-    pricing::store::write_sums(db, &done.sums).await?;
-    Ok(true)
+    Ok(Some(done))
 }
 
 /// Approves what is due and returns how many were approved.

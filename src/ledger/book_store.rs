@@ -57,11 +57,8 @@ pub async fn load_accounts(
                        then coalesce(b.balance_minor, 0)
                        else (select coalesce(sum(e.amount_minor), 0)::bigint
                              from ledger_entries e
-                             join ledger_transactions t
-                               on t.program_id = e.program_id
-                              and t.ledger_transaction_id = e.ledger_transaction_id
                              where e.program_id = a.program_id and e.account_id = a.account_id
-                               and t.effective_at < $4)
+                               and e.effective_at < $4)
                   end as "balance_minor!"
            from ledger_accounts a
            left join ledger_balances b

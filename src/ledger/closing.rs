@@ -35,25 +35,55 @@ pub enum CloseError {
     /// A figure of a statement does not fit.
     #[error("the figures of {0} do not fit into a statement")]
     DoesNotFit(PartnerId),
+    /// What was earned in it could not be reckoned for the last time.
+    #[error("the commissions of the month could not be fixed")]
+    NotFixed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// PostgreSQL refused or could not be reached.
     #[error("the month could not be closed")]
     Database(#[from] sqlx::Error),
 }
 
-/// Closes a month and returns it with the number of its statements.
-///
-/// Nothing waits for it: what is posted meanwhile comes after the place up to which it is closed.
-pub async fn close(
+/// A month that may be closed; nothing has been written yet.
+#[derive(Clone, Debug)]
+pub struct Due {
+    month: Month,
+    last: Option<ClosedPeriod>,
+    ends_at: Timestamp,
+}
+
+impl Due {
+    /// Returns the first moment after it.
+    pub fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+}
+
+/// Asks whether a month may be closed.
+pub async fn find_due(
     db: &mut DbTx,
     books: &Books,
     month: Month,
+    now: Timestamp,
+) -> Result<Due, CloseError> {
+    let last = period_store::find_last_closed(db, books.program_id).await?;
+    may_close(month, books.time_zone, last.as_ref().map(|p| p.month), now)?;
+    let (_, ends_at) = month.bounds(books.time_zone);
+    Ok(Due { month, last, ends_at })
+}
+
+/// Closes the books of a month and returns it with the number of its statements.
+///
+/// What is posted meanwhile comes after the place up to which it is closed.
+pub async fn close(
+    db: &mut DbTx,
+    books: &Books,
+    due: Due,
     by: UserId,
     now: Timestamp,
 ) -> Result<(ClosedPeriod, u64), CloseError> {
-    let last = period_store::find_last_closed(db, books.program_id).await?;
-    may_close(month, books.time_zone, last.as_ref().map(|p| p.month), now)?;
+    let Due { month, last, ends_at } = due;
     let (last_sequence, chain_hash) = period_store::read_head(db, books.program_id).await?;
-    let (starts_at, ends_at) = month.bounds(books.time_zone);
+    let (starts_at, _) = month.bounds(books.time_zone);
     // A program that moved to another time zone: months meet all the same.
     let starts_at = last.as_ref().map_or(starts_at, |p| p.ends_at);
     let period = ClosedPeriod {

@@ -16,8 +16,9 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::account::{Caller as Identity, audit_store};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::commission;
 use crate::ids::{PartnerId, ProgramId, StatementId, UserId};
-use crate::ledger::closing::{self, Books, CloseError};
+use crate::ledger::closing::{Books, CloseError};
 use crate::ledger::period::{CannotClose, ClosedPeriod, Month};
 use crate::ledger::statement_store::{Filter, Listed};
 use crate::ledger::{period_store, statement, statement_store};
@@ -40,7 +41,7 @@ impl From<CloseError> for Problem {
             CloseError::Refused(CannotClose::NotOver { .. } | CannotClose::NotNext(_)) => {
                 Self::new(Code::InvalidField).error("/period", error.to_string())
             }
-            CloseError::DoesNotFit(_) => Self::internal(error),
+            CloseError::DoesNotFit(_) | CloseError::NotFixed(_) => Self::internal(error),
             CloseError::Database(e) => e.into(),
         }
     }
@@ -129,7 +130,8 @@ async fn close_period(
         let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
         let time_zone: Tz = program.time_zone.parse().map_err(Problem::internal)?;
         let books = Books { program_id, name: program.name, time_zone };
-        let (closed, n) = closing::close(db, &books, month, identity.user_id, now).await?;
+        let (closed, n) =
+            commission::closing::close(db, &books, month, identity.user_id, now).await?;
         let entry = audit_store::Entry::by(&identity, "period.close", month)
             .program(program_id)
             .details(serde_json::json!({"statements": n, "last_sequence": closed.last_sequence}))

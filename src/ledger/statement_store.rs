@@ -62,11 +62,8 @@ pub async fn load_openings(
                       as "payable!"
            from ledger_accounts a
            join ledger_entries e on e.program_id = a.program_id and e.account_id = a.account_id
-           join ledger_transactions t
-             on t.program_id = e.program_id
-            and t.ledger_transaction_id = e.ledger_transaction_id
            where a.program_id = $1 and a.partner_id = any($2)
-             and t.sequence <= $3 and t.effective_at < $4
+             and e.sequence <= $3 and e.effective_at < $4
            group by a.partner_id, a.currency"#,
         period.program_id.0,
         partners,
@@ -111,9 +108,9 @@ pub async fn load_lines(
            left join conversions v
              on v.program_id = t.program_id and v.conversion_id = c.conversion_id
            where a.program_id = $1 and a.partner_id = any($2)
-             and t.sequence <= $3 and t.effective_at < $4
-             and not (t.sequence <= $5 and t.effective_at < $6)
-           order by a.partner_id, a.currency, t.sequence, a.path"#,
+             and e.sequence <= $3 and e.effective_at < $4
+             and not (e.sequence <= $5 and e.effective_at < $6)
+           order by a.partner_id, a.currency, e.sequence, a.path"#,
         period.program_id.0,
         partners,
         period.last_sequence,

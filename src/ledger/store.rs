@@ -33,7 +33,7 @@ pub async fn post(
         let accounts = ensure_accounts(db, program_id, recorded_at, &transactions).await?;
         let (sequence, head) = lock_head(db, program_id).await?;
         let head = insert_transactions(db, program_id, sequence, head, &transactions).await?;
-        insert_entries(db, program_id, &accounts, &transactions).await?;
+        insert_entries(db, program_id, sequence, &accounts, &transactions).await?;
         let n = i64::try_from(transactions.len()).unwrap_or(i64::MAX);
         move_head(db, program_id, sequence + n, &head).await?;
         written.extend(transactions);
@@ -183,9 +183,12 @@ async fn insert_transactions(
 }
 
 /// All entries in one statement: the balance of each transaction is checked once, at its end.
+///
+/// Each repeats what reports ask of it; the sequence is that of its transaction, after `sequence`.
 async fn insert_entries(
     db: &mut PgConnection,
     program_id: ProgramId,
+    sequence: i64,
     account_ids: &AccountIds,
     transactions: &[LedgerTransaction],
 ) -> Result<(), sqlx::Error> {
@@ -194,9 +197,14 @@ async fn insert_entries(
     let mut accounts = Vec::new();
     let mut amounts = Vec::new();
     let mut currencies = Vec::new();
-    for transaction in transactions {
-        let currency = transaction.posting.currency().code();
-        for (line, entry) in (1..).zip(transaction.posting.entries()) {
+    let mut sequences = Vec::new();
+    let mut codes = Vec::new();
+    let mut effective: Vec<Timestamp> = Vec::new();
+    let mut recorded: Vec<Timestamp> = Vec::new();
+    for (sequence, transaction) in (sequence + 1..).zip(transactions) {
+        let posting = &transaction.posting;
+        let currency = posting.currency().code();
+        for (line, entry) in (1..).zip(posting.entries()) {
             let account = account_ids
                 .get(&(entry.account.path(), currency))
                 .expect("every account of these postings was ensured before");
@@ -205,20 +213,32 @@ async fn insert_entries(
             accounts.push(*account);
             amounts.push(entry.amount_minor);
             currencies.push(currency.to_owned());
+            sequences.push(sequence);
+            codes.push(posting.code().text().to_owned());
+            effective.push(posting.effective_at());
+            recorded.push(transaction.recorded_at);
         }
     }
     sqlx::query!(
         "insert into ledger_entries
-             (program_id, ledger_transaction_id, line, account_id, amount_minor, currency)
-         select $1, n.id, n.line, n.account_id, n.amount_minor, n.currency
-         from unnest($2::uuid[], $3::smallint[], $4::uuid[], $5::bigint[], $6::text[])
-             as n (id, line, account_id, amount_minor, currency)",
+             (program_id, ledger_transaction_id, line, account_id, amount_minor, currency, sequence,
+              code, effective_at, recorded_at)
+         select $1, n.id, n.line, n.account_id, n.amount_minor, n.currency, n.sequence, n.code,
+                n.effective_at, n.recorded_at
+         from unnest($2::uuid[], $3::smallint[], $4::uuid[], $5::bigint[], $6::text[],
+                     $7::bigint[], $8::text[], $9::timestamptz[], $10::timestamptz[])
+             as n (id, line, account_id, amount_minor, currency, sequence, code, effective_at,
+                   recorded_at)",
         program_id.0,
         &ids,
         &lines,
         &accounts,
         &amounts,
         &currencies,
+        &sequences,
+        &codes,
+        &effective,
+        &recorded,
     )
     .execute(db)
     .await

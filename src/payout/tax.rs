@@ -170,6 +170,11 @@ pub fn receipts_due_before(today: NaiveDate) -> Option<NaiveDate> {
     if today.day() > 9 { Some(month) } else { month.checked_sub_months(Months::new(1)) }
 }
 
+/// Returns the last day on which the receipt of a payment is in time.
+pub fn receipt_due_on(paid_on: NaiveDate) -> Option<NaiveDate> {
+    paid_on.with_day(1)?.checked_add_months(Months::new(1))?.with_day(9)
+}
+
 /// Names a self-billed document: a year and a number without gaps in it.
 pub fn document_no(year: i32, number: i64) -> String {
     format!("SB-{year}-{number:06}")
@@ -267,6 +272,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn who_is_not_paid_for_a_receipt_is_told_since_when(paid in 0u64..800, later in 0u64..90) {
+            let paid_on: NaiveDate = "2026-01-01".parse().unwrap();
+            let paid_on = paid_on + chrono::Days::new(paid);
+            let today = paid_on + chrono::Days::new(later);
+            let is_overdue = today > receipt_due_on(paid_on).unwrap();
+            prop_assert_eq!(is_overdue, paid_on < receipts_due_before(today).unwrap());
+        }
+
         #[test]
         fn the_parts_are_the_whole(net in 1i64..1_000_000_000, vat in 0u32..5000, held in 0u32..5000) {
             let net = Money::new(net, "EUR".parse().unwrap());

@@ -79,6 +79,7 @@ impl Report for Accrual {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             let names = ["cost", "recorded_late", "approved"];
             let totals = totals.map(|minor| money_cell(minor, params.currency));

@@ -85,6 +85,7 @@ impl Report for Aged {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             let money = |minor| money_cell(minor, params.currency);
             let names = COLUMNS[3..].iter().map(|column| column.name);
@@ -130,34 +131,8 @@ async fn load(
     as_of: Timestamp,
 ) -> Result<Vec<Owed>, sqlx::Error> {
     let ago = |n| as_of.checked_sub_days(Days::new(n * BUCKET_DAYS)).unwrap_or(as_of);
-    let rows = sqlx::query!(
-        r#"select n.partner_id as "partner_id: PartnerId", n.name,
-                  coalesce(sum(-e.amount_minor) filter (where a.path like '%:pending'), 0)::bigint
-                      as "pending!",
-                  coalesce(sum(-e.amount_minor) filter (where a.path like '%:payable'), 0)::bigint
-                      as "payable!",
-                  coalesce(sum(-e.amount_minor) filter (
-                      where e.amount_minor < 0 and a.path like '%:payable'
-                        and t.code not like 'payout%' and t.effective_at >= $5), 0)::bigint
-                      as "in_30!",
-                  coalesce(sum(-e.amount_minor) filter (
-                      where e.amount_minor < 0 and a.path like '%:payable'
-                        and t.code not like 'payout%' and t.effective_at >= $6
-                        and t.effective_at < $5), 0)::bigint as "in_60!",
-                  coalesce(sum(-e.amount_minor) filter (
-                      where e.amount_minor < 0 and a.path like '%:payable'
-                        and t.code not like 'payout%' and t.effective_at >= $7
-                        and t.effective_at < $6), 0)::bigint as "in_90!"
-           from ledger_accounts a
-           join ledger_entries e on e.program_id = a.program_id and e.account_id = a.account_id
-           join ledger_transactions t
-             on t.program_id = e.program_id
-            and t.ledger_transaction_id = e.ledger_transaction_id
-           join partners n on n.partner_id = a.partner_id
-           where a.program_id = $1 and a.currency = $2 and a.partner_id = any($3)
-             and t.recorded_at < $4
-           group by n.partner_id, n.name
-           order by n.partner_id"#,
+    let rows = sqlx::query_file!(
+        "src/report/aged.sql",
         params.program_id.0,
         params.currency.code(),
         partners,

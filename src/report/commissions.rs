@@ -88,16 +88,18 @@ impl Report for Commissions {
                 let lines = load(db, params, after, size.rows()).await?;
                 let is_last = size.is_last(lines.len());
                 after = lines.last().map(|l| (l.created_at, l.commission_id.0)).or(after);
+                let clicks = load_clicks(db, params, &lines).await?;
                 let mut page = Vec::with_capacity(lines.len());
-                for line in lines {
+                for (line, click) in lines.into_iter().zip(clicks) {
                     n_lines += 1;
                     sum = sum.checked_add(line.amount_minor).ok_or_else(does_not_fit)?;
-                    page.push(row(line, params.currency)?);
+                    page.push(row(line, click, params.currency)?);
                 }
                 rows.take(page).await?;
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             let sum = money_cell(sum, params.currency);
             Ok(vec![("commissions", Cell::Int(n_lines)), ("amount", sum)])
@@ -118,6 +120,7 @@ struct Line {
     event: String,
     occurred_at: Timestamp,
     click_at: Option<Timestamp>,
+    click_partner_id: Option<PartnerId>,
     created_at: Timestamp,
     approved_at: Option<Timestamp>,
     hold_until: Timestamp,
@@ -126,11 +129,6 @@ struct Line {
     program: String,
     link_id: Option<LinkId>,
     link_number: Option<i64>,
-    sub1: Option<String>,
-    sub2: Option<String>,
-    sub3: Option<String>,
-    sub4: Option<String>,
-    sub5: Option<String>,
     base_minor: Option<i64>,
     base_currency: Option<String>,
     calculation: Value,
@@ -164,12 +162,51 @@ async fn load(
     .await
 }
 
+/// The sub-ids of a click.
+type SubIds = [Option<String>; 5];
+
+/// Loads what is known of the clicks of lines, one for each; none where the click is forgotten.
+async fn load_clicks(
+    db: &mut PgConnection,
+    params: &Params,
+    lines: &[Line],
+) -> Result<Vec<SubIds>, sqlx::Error> {
+    let mut found = vec![SubIds::default(); lines.len()];
+    let clicked: Vec<(usize, PartnerId, i64, Timestamp)> = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(place, l)| Some((place, l.click_partner_id?, l.link_number?, l.click_at?)))
+        .collect();
+    let day = |at: &Timestamp| at.date_naive();
+    let days = clicked.iter().map(|c| day(&c.3));
+    let (Some(first), Some(last)) = (days.clone().min(), days.max()) else { return Ok(found) };
+    let rows = sqlx::query_file!(
+        "src/report/clicks_of.sql",
+        params.program_id.0,
+        first,
+        last,
+        &clicked.iter().map(|c| c.1.0).collect::<Vec<_>>(),
+        &clicked.iter().map(|c| c.2).collect::<Vec<_>>(),
+        &clicked.iter().map(|c| c.3).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    for r in rows {
+        let place = usize::try_from(r.place - 1).ok().and_then(|place| clicked.get(place));
+        if let Some((place, ..)) = place {
+            found[*place] = [r.sub1, r.sub2, r.sub3, r.sub4, r.sub5];
+        }
+    }
+    Ok(found)
+}
+
 /// Returns a rate in per cent, without a float: 2050 basis points are `20.50`.
-fn percent(bps: i64) -> String {
+pub(super) fn percent(bps: i64) -> String {
     format!("{}.{:02}", bps / 100, bps % 100)
 }
 
-fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
+fn row(l: Line, click: SubIds, currency: Currency) -> Result<Vec<Cell>, ReportError> {
+    let [sub1, sub2, sub3, sub4, sub5] = click;
     let base = match (l.base_minor, &l.base_currency) {
         (Some(minor), Some(code)) => {
             let bad = |_| ReportError::BadFigure(format!("{} is in {code:?}", l.conversion_id));
@@ -199,11 +236,11 @@ fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
         Cell::text(l.partner_id),
         Cell::or_empty(l.link_id, Cell::text),
         Cell::Text(l.program),
-        Cell::or_empty(l.sub1, Cell::Text),
-        Cell::or_empty(l.sub2, Cell::Text),
-        Cell::or_empty(l.sub3, Cell::Text),
-        Cell::or_empty(l.sub4, Cell::Text),
-        Cell::or_empty(l.sub5, Cell::Text),
+        Cell::or_empty(sub1, Cell::Text),
+        Cell::or_empty(sub2, Cell::Text),
+        Cell::or_empty(sub3, Cell::Text),
+        Cell::or_empty(sub4, Cell::Text),
+        Cell::or_empty(sub5, Cell::Text),
         base,
         Cell::or_empty(l.base_currency, Cell::Text),
         rate,

@@ -340,6 +340,8 @@ fn read_params(query: &ReportQuery, program: &Program, now: Timestamp) -> Result
 fn head(report: &str, params: &Params, format: Format) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store"));
+    // A table of rows cannot say whose days it means.
+    response.insert_header(("X-Tributary-Time-Zone", params.window.time_zone.name()));
     match format {
         Format::Json => response.insert_header((CONTENT_TYPE, "application/json")),
         Format::Ndjson => response.insert_header((CONTENT_TYPE, "application/x-ndjson")),

@@ -14,6 +14,7 @@ use super::money_cell;
 use super::rows::{PageSize, Rows, Summary, collect};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 use crate::ids::PartnerId;
+use crate::payout::result::UNMATCHED;
 
 /// The report.
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl Report for Reconciliation {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             let checks = load_checks(db, params).await?;
             Ok(summary(n_different, &checks, params))
@@ -180,6 +182,7 @@ struct Checks {
     in_transit: i64,
     open_payouts: i64,
     n_unattributed: i64,
+    n_unmatched: i64,
 }
 
 async fn load_checks(db: &mut PgConnection, params: &Params) -> Result<Checks, sqlx::Error> {
@@ -199,11 +202,25 @@ async fn load_checks(db: &mut PgConnection, params: &Params) -> Result<Checks, s
               from conversions v
               where v.program_id = $1 and v.attribution not in ('click', 'coupon', 'customer')
                 and not v.is_test
-                and v.occurred_at >= $3 and v.occurred_at < $4) as "n_unattributed!""#,
+                and (v.currency = $2 or v.currency is null)
+                and v.occurred_at >= $3 and v.occurred_at < $4
+                and not exists (
+                    select from commissions c
+                    where c.program_id = v.program_id and c.conversion_id = v.conversion_id))
+                 as "n_unattributed!",
+             (select count(*)
+              from payout_imports i
+              join payout_batches b
+                on b.program_id = i.program_id and b.payout_batch_id = i.payout_batch_id
+              cross join lateral jsonb_to_recordset(i.verdicts) as r (verdict text)
+              where i.program_id = $1 and b.currency = $2
+                and i.created_at >= $3 and i.created_at < $4
+                and r.verdict = any($5)) as "n_unmatched!""#,
         params.program_id.0,
         params.currency.code(),
         params.window.from,
         params.window.to,
+        &UNMATCHED.map(str::to_owned),
     )
     .fetch_one(db)
     .await
@@ -248,6 +265,7 @@ fn summary(n_different: i64, checks: &Checks, params: &Params) -> Summary {
         ("in_transit", money(checks.in_transit)),
         ("in_transit_residue", money(residue)),
         ("unattributed_conversions", Cell::Int(checks.n_unattributed)),
+        ("bank_answers_not_matched", Cell::Int(checks.n_unmatched)),
     ]
 }
 

@@ -7,38 +7,39 @@ with chosen as (
     order by partner_id
     limit $6
 ), entries as (
-    select a.partner_id, a.path like '%:payable' as is_payable, t.code,
-           e.amount_minor as minor, t.recorded_at < $3 as is_old,
-           t.recorded_at >= $3 and t.recorded_at < $4 as is_in,
-           t.recorded_at >= $4 as is_later
+    -- Summed by account and code before anything else is asked of them.
+    select a.partner_id, a.path like '%:payable' as is_payable, x.code, x.old, x.inside, x.later
     from ledger_accounts a
-    join ledger_entries e on e.program_id = a.program_id and e.account_id = a.account_id
-    join ledger_transactions t
-      on t.program_id = e.program_id
-     and t.ledger_transaction_id = e.ledger_transaction_id
+    cross join lateral (
+        select e.code,
+               sum(e.amount_minor) filter (where e.recorded_at < $3) as old,
+               sum(e.amount_minor) filter (where e.recorded_at >= $3 and e.recorded_at < $4)
+                   as inside,
+               sum(e.amount_minor) filter (where e.recorded_at >= $4) as later
+        from ledger_entries e
+        where e.program_id = a.program_id and e.account_id = a.account_id
+        group by e.code) x
     where a.program_id = $1 and a.currency = $2
       and a.partner_id in (select partner_id from chosen)
 ), moved as (
     -- Liabilities grow by negative entries.
     select partner_id,
-           sum(-minor) filter (where not is_payable and is_old) as pending_opening,
-           sum(-minor) filter (where not is_payable and is_in
-               and code in ('accrue', 'amend')) as accrued,
-           sum(minor) filter (where is_in and code = 'reject') as rejected,
-           sum(-minor) filter (where not is_payable and is_later) as pending_later,
-           sum(-minor) filter (where is_payable and is_old) as opening,
-           sum(-minor) filter (where is_payable and is_in and code = 'approve')
-               as approved,
-           sum(-minor) filter (where is_in and code = 'bonus') as bonuses,
-           sum(-minor) filter (where is_in and code = 'adjust') as adjustments,
-           sum(minor) filter (where is_in and code = 'reverse') as reversed,
-           sum(minor) filter (where is_in and code = 'clawback') as clawed_back,
-           sum(minor) filter (where is_in
-               and code in ('payout_reserve', 'payout_cancel', 'payout_fail'))
+           sum(-old) filter (where not is_payable) as pending_opening,
+           sum(-inside) filter (where not is_payable and code in ('accrue', 'amend'))
+               as accrued,
+           sum(inside) filter (where code = 'reject') as rejected,
+           sum(-later) filter (where not is_payable) as pending_later,
+           sum(-old) filter (where is_payable) as opening,
+           sum(-inside) filter (where is_payable and code = 'approve') as approved,
+           sum(-inside) filter (where code = 'bonus') as bonuses,
+           sum(-inside) filter (where code = 'adjust') as adjustments,
+           sum(inside) filter (where code = 'reverse') as reversed,
+           sum(inside) filter (where code = 'clawback') as clawed_back,
+           sum(inside) filter (where code in ('payout_reserve', 'payout_cancel', 'payout_fail'))
                as set_aside,
-           sum(-minor) filter (where is_in and code = 'payout_return') as returned,
-           sum(-minor) filter (where is_in and code = 'write_off') as written_off,
-           sum(-minor) filter (where is_payable and is_later) as later
+           sum(-inside) filter (where code = 'payout_return') as returned,
+           sum(-inside) filter (where code = 'write_off') as written_off,
+           sum(-later) filter (where is_payable) as later
     from entries
     group by partner_id
 ), kept as (

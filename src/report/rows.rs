@@ -18,6 +18,12 @@ pub type Summary = Vec<(&'static str, Cell)>;
 pub trait Rows: Send {
     /// Takes a page; an error ends the reading.
     fn take(&mut self, page: Vec<Vec<Cell>>) -> BoxFuture<'_, Result<(), ReportError>>;
+
+    /// Learns that a further page is going to be read, so that nobody waits for it who could have
+    /// the first.
+    fn expect_more(&mut self) -> BoxFuture<'_, Result<(), ReportError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// How many rows the next page may have.

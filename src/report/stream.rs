@@ -1,7 +1,7 @@
 //! A report on its way to its reader: bytes leave while rows are read, a page of them in memory.
 //!
-//! What fits into `HELD_BYTES` leaves as a whole, with the number of its rows and its digest in
-//! the head of the answer. What does not is sent as it comes; its number of rows, its length and
+//! What fits into `HELD_BYTES` and is read in a moment leaves as a whole, with the number of its
+//! rows and its digest in the head of the answer. What does not is sent as it comes; its number of rows, its length and
 //! its digest are what [`measure`] tells, for whoever needs them.
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::export::{Format, TextWriter, xlsx};
 use super::rows::{Rows, Summary};
@@ -20,6 +21,9 @@ use crate::db::Db;
 
 /// Up to so many bytes are held back, in case that the report ends with them.
 const HELD_BYTES: usize = 64 * 1024;
+/// When a further page is to be read, nothing is held back for longer: the next page has ten times
+/// the rows of the first, and who waits for the first row should not wait for it.
+const HELD_FOR: Duration = Duration::from_millis(15);
 /// Bytes of a workbook that are sent at once.
 const FILE_CHUNK_BYTES: usize = 256 * 1024;
 /// Reports read at once: each holds a connection for as long as its reader takes.
@@ -76,7 +80,8 @@ async fn send_text(
     writer: TextWriter,
     to: &Pieces,
 ) -> Result<(), ReportError> {
-    let mut outlet = Outlet { writer, held: Vec::new(), is_flowing: false, to };
+    let began = Instant::now();
+    let mut outlet = Outlet { writer, held: Vec::new(), is_flowing: false, began, to };
     outlet.writer.head(&mut outlet.held);
     let mut db = begin_reading(db).await?;
     let summary = report.stream(&mut db, params, &mut outlet).await?;
@@ -127,6 +132,7 @@ struct Outlet<'a> {
     writer: TextWriter,
     held: Vec<u8>,
     is_flowing: bool,
+    began: Instant,
     to: &'a Pieces,
 }
 
@@ -150,6 +156,14 @@ impl Rows for Outlet<'_> {
         async move {
             self.writer.page(&page, &mut self.held);
             if self.held.len() >= HELD_BYTES { self.flush().await } else { Ok(()) }
+        }
+        .boxed()
+    }
+
+    fn expect_more(&mut self) -> BoxFuture<'_, Result<(), ReportError>> {
+        async move {
+            let is_late = !self.is_flowing && self.began.elapsed() >= HELD_FOR;
+            if is_late { self.flush().await } else { Ok(()) }
         }
         .boxed()
     }

@@ -19,6 +19,8 @@ use crate::ids::{LinkId, PartnerId};
 
 /// Rows that are handed over at once.
 const PAGE_ROWS: usize = 2_000;
+/// With so many rows a report is long, and its reader gets them before it ends.
+const ROWS_AT_ONCE: usize = 200;
 
 /// The report.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl Report for Traffic {
         rows: &'a mut dyn Rows,
     ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
-            let mut totals = [0i64; 4];
+            let (mut totals, mut n_rows) = ([0i64; 4], 0);
             // Day by day: the first one is there before the last one is summed.
             for (from, to) in params.window.each_day() {
                 let mut found = load(db, params, from, to);
@@ -85,11 +87,16 @@ impl Report for Traffic {
                     }
                     page.push(row(r, params));
                     if page.len() == PAGE_ROWS {
+                        n_rows += PAGE_ROWS;
                         let full = std::mem::replace(&mut page, Vec::with_capacity(PAGE_ROWS));
                         rows.take(full).await?;
                     }
                 }
+                n_rows += page.len();
                 rows.take(page).await?;
+                if n_rows >= ROWS_AT_ONCE {
+                    rows.expect_more().await?;
+                }
             }
             let names = ["clicks", "unique_clicks", "bot_requests", "conversions"];
             Ok(names.into_iter().zip(totals.map(Cell::Int)).collect())

@@ -4,17 +4,13 @@ use std::process::Command;
 
 use serde_json::json;
 use tributary::account::key::ApiKey;
-use tributary::db::DbTx;
 use tributary::ids::{AdjustmentId, PartnerId, PayoutBatchId, PayoutId, ProgramId, UserId};
 use tributary::ledger;
-use tributary::money::{Bps, Money};
-use tributary::partner::{Enrollment, Partner, store as partners};
-use tributary::payout::adjustment::store::{AdjustmentRow, insert_adjustment};
+use tributary::money::Money;
 use tributary::payout::adjustment::{Adjustment, AdjustmentKind};
 use tributary::payout::file::{FileFormat, FileHead, FileItem, write};
 use tributary::payout::method::http::sealed_method;
 use tributary::payout::method::{MethodDocument, PayoutMethod, store as methods};
-use tributary::payout::tax::{LegalType, TaxProfile, VatTreatment};
 
 use crate::harness::{Answer, Sale, Scene, TestApp};
 
@@ -106,143 +102,123 @@ fn transfers_are_valid_by_the_official_schema() {
     assert!(said.contains("ChrgBr"), "{said}");
 }
 
-/// Adds a partner that Wise pays.
-async fn add_payable(
-    app: &TestApp,
-    db: &mut DbTx,
-    program_id: ProgramId,
-    number: i64,
-) -> PartnerId {
-    let (at, by, partner_id) = (app.clock.now(), UserId::new(), PartnerId::new());
-    let partner = Partner {
-        partner_id,
-        number: 0,
-        name: format!("Partner {number}"),
-        slug: format!("many-{number}"),
-        kind: "webmaster".to_owned(),
-        status: "active".to_owned(),
-        country: None,
-        email: None,
-        created_at: at,
-    };
-    partners::insert_partner(db, &partner, at).await.unwrap();
-    let enrollment = Enrollment {
-        program_id,
-        partner_id,
-        status: "active".to_owned(),
-        rank: "C".to_owned(),
-        owner: None,
-        next_contact_due: None,
-        min_payout_minor: None,
-        created_at: at,
-    };
-    partners::insert_enrollment(db, &enrollment).await.unwrap();
-    let document = MethodDocument {
-        kind: "wise".to_owned(),
-        holder: partner.name,
-        recipient_id: Some(number.to_string()),
-        ..MethodDocument::default()
-    };
-    let method = PayoutMethod::read(&document).unwrap();
-    let sealed = sealed_method(app.app(), partner_id, &document, &method);
-    methods::put_method(db, partner_id, &sealed, by, at).await.unwrap();
-    let profile = TaxProfile {
-        legal_type: LegalType::Person,
-        tax_country: "DE".to_owned(),
-        tax_id: None,
-        vat_id: None,
-        vat_treatment: VatTreatment::Unregistered,
-        vat_rate: Bps(0),
-        withholding: Bps(0),
-        self_billing_agreed_at: None,
-    };
-    methods::put_tax_profile(db, partner_id, &profile, by, at).await.unwrap();
-    partner_id
-}
-
-/// Adds partners, each with a bonus: more than one file of Wise holds.
-async fn add_many(app: &TestApp, scene: &Scene, n: i64) {
+/// Adds partners who are all paid one way, each with a bonus: more than one file holds.
+async fn add_many(app: &TestApp, scene: &Scene, kind: &str, n: usize) {
     let (at, by) = (app.clock.now(), UserId::new());
-    let program_id = scene.program_id.parse().unwrap();
-    let currency = "EUR".parse().unwrap();
+    let program_id: ProgramId = scene.program_id.parse().unwrap();
     let mut db = app.app().background_db.begin().await.unwrap();
+    let ids: Vec<PartnerId> = (0..n).map(|_| PartnerId::new()).collect();
+    let raw: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    for sql in [
+        "insert into partners (partner_id, name, slug, kind, created_at, updated_at)
+         select p.id, 'Partner ' || p.n, 'many-' || p.n, 'webmaster', $3, $3
+         from unnest($2::uuid[]) with ordinality p (id, n)
+         where $1::uuid is not null",
+        "insert into enrollments (program_id, partner_id, status, created_at, updated_at)
+         select $1, p.id, 'active', $3, $3 from unnest($2::uuid[]) p (id)",
+        "insert into tax_profiles
+             (partner_id, legal_type, tax_country, vat_treatment, vat_rate_bps, withholding_bps,
+              updated_by, updated_at)
+         select p.id, 'person', 'DE', 'none', 0, 0, $1, $3 from unnest($2::uuid[]) p (id)",
+    ] {
+        let query = sqlx::query(sql).bind(program_id.0).bind(&raw).bind(at);
+        query.execute(&mut *db).await.unwrap();
+    }
     let (mut postings, mut adjustments) = (Vec::new(), Vec::new());
-    for number in 1..=n {
-        let partner_id = add_payable(app, &mut db, program_id, number).await;
+    for (number, partner_id) in (1..).zip(ids) {
+        let document = MethodDocument {
+            kind: kind.to_owned(),
+            holder: format!("Partner {number}"),
+            recipient_id: (kind == "wise").then(|| number.to_string()),
+            email: (kind == "paypal").then(|| format!("p{number}@blog.example")),
+            ..MethodDocument::default()
+        };
+        let method = PayoutMethod::read(&document).unwrap();
+        let sealed = sealed_method(app.app(), partner_id, &document, &method);
+        methods::put_method(&mut db, partner_id, &sealed, by, at).await.unwrap();
         let adjustment = Adjustment {
             program_id,
             adjustment_id: AdjustmentId::new(),
             partner_id,
             kind: AdjustmentKind::Bonus,
-            amount: Money::new(1_000 + number, currency),
+            amount: Money::new(1_000 + number, "EUR".parse().unwrap()),
         };
-        postings.push(adjustment.decide(Money::zero(currency), at).unwrap());
+        postings.push(adjustment.decide(Money::zero("EUR".parse().unwrap()), at).unwrap());
         adjustments.push(adjustment);
     }
     let posted = ledger::store::post(&mut db, at, postings).await.unwrap();
-    for (a, transaction) in adjustments.iter().zip(posted) {
-        let row = AdjustmentRow {
-            program_id,
-            adjustment_id: a.adjustment_id,
-            partner_id: a.partner_id,
-            kind: a.kind.code().to_owned(),
-            amount_minor: a.amount.minor,
-            currency: "EUR".to_owned(),
-            reason: "other".to_owned(),
-            note: None,
-            ledger_transaction_id: transaction.id,
-            payout_id: None,
-            created_by: by,
-            created_at: at,
-        };
-        insert_adjustment(&mut db, &row).await.unwrap();
-    }
+    let of = |id: fn(&Adjustment) -> uuid::Uuid| adjustments.iter().map(id).collect::<Vec<_>>();
+    sqlx::query(
+        "insert into adjustments
+             (program_id, adjustment_id, partner_id, kind, amount_minor, currency, reason,
+              ledger_transaction_id, created_by, created_at)
+         select $1, a.id, a.partner_id, 'bonus', a.minor, 'EUR', 'other', a.posted, $6, $7
+         from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[])
+             a (id, partner_id, minor, posted)",
+    )
+    .bind(program_id.0)
+    .bind(of(|a| a.adjustment_id.0))
+    .bind(of(|a| a.partner_id.0))
+    .bind(adjustments.iter().map(|a| a.amount.minor).collect::<Vec<_>>())
+    .bind(posted.iter().map(|t| t.id.0).collect::<Vec<_>>())
+    .bind(by.0)
+    .bind(at)
+    .execute(&mut *db)
+    .await
+    .unwrap();
     db.commit().await.unwrap();
 }
 
-#[actix_web::test]
-async fn what_is_too_large_for_one_file_is_in_numbered_parts_that_add_up() {
+/// A format with a limit: how many payments a part holds, and where its lines say the amount.
+struct Limited {
+    format: &'static str,
+    max: usize,
+    n_head_lines: usize,
+    amount_column: usize,
+}
+
+async fn check_parts(limited: &Limited) {
     let app = TestApp::start().await;
     let scene = app.scene().await;
-    add_many(&app, &scene, 1_001).await;
+    let n = limited.max + 1;
+    add_many(&app, &scene, limited.format, n).await;
     let body = json!({"program_id": scene.program_id, "period": "2026-11-22", "currency": "EUR"});
     let made = app.post(&app.finance_key, "/v1/payout-batches", body).await.expect(201);
-    assert_eq!(made["items"], 1_001);
+    assert_eq!(made["items"], n);
     let batch = format!("/v1/payout-batches/{}", made["batch"]["id"].as_str().unwrap());
     app.post(&app.approver_key, &format!("{batch}/approve"), json!({})).await.expect(200);
 
     let part = async |n: u32| {
-        app.get(&app.finance_key, &format!("{batch}/file?format=wise&part={n}")).await
+        let path = format!("{batch}/file?format={}&part={n}", limited.format);
+        app.get(&app.finance_key, &path).await
     };
     let (first, second) = (part(1).await, part(2).await);
     assert_eq!(first.header("x-tributary-parts"), "2");
-    let rows = |answer: &Answer| answer.text().lines().count() - 1;
-    assert_eq!((rows(&first), rows(&second)), (1_000, 1));
-    let head = |answer: &Answer| answer.text().lines().next().unwrap().to_owned();
-    assert_eq!(head(&first), head(&second), "each part has its header");
+    let lines = |answer: &Answer| -> Vec<String> {
+        answer.text().lines().skip(limited.n_head_lines).map(str::to_owned).collect()
+    };
+    assert_eq!((lines(&first).len(), lines(&second).len()), (limited.max, 1));
+    if limited.n_head_lines > 0 {
+        let head = |answer: &Answer| answer.text().lines().next().unwrap().to_owned();
+        assert_eq!(head(&first), head(&second), "each part has its header");
+    }
     assert_eq!(part(2).await.body, second.body);
     part(3).await.expect_problem(422, "invalid-field");
 
     // The parts add up to the batch, and no payout is in two.
-    let amounts = [&first, &second].into_iter().flat_map(|answer| {
-        let text = answer.text();
-        let cents = |line: &str| line.rsplit(',').nth(2).unwrap().replace('.', "").parse().unwrap();
-        text.lines().skip(1).map(cents).collect::<Vec<i64>>()
-    });
-    let sum: i64 = amounts.sum();
-    assert_eq!(sum, 1_001 * 1_000 + 1_001 * 1_002 / 2);
+    let all = [lines(&first), lines(&second)].concat();
+    let cents = |line: &String| -> i64 {
+        line.split(',').nth(limited.amount_column).unwrap().replace('.', "").parse().unwrap()
+    };
+    let sum: i64 = all.iter().map(cents).sum();
+    let n = i64::try_from(n).unwrap();
+    assert_eq!(sum, n * 1_000 + n * (n + 1) / 2);
     assert_eq!(made["total"].as_str().unwrap().replace('.', ""), sum.to_string());
-    let ids: std::collections::BTreeSet<String> = [&first, &second]
-        .iter()
-        .flat_map(|a| {
-            a.text()
-                .lines()
-                .skip(1)
-                .map(|l| l.rsplit(',').next().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    assert_eq!(ids.len(), 1_001);
+    let id = |line: &String| -> PayoutId {
+        line.split(',').find_map(|field| field.parse().ok()).unwrap()
+    };
+    let ids: std::collections::BTreeSet<PayoutId> = all.iter().map(id).collect();
+    assert_eq!(ids.len(), all.len());
     let logged = app
         .figures(
             "select details->>'sha256' from audit_log where action = 'payout_batch.export'
@@ -261,6 +237,16 @@ async fn what_is_too_large_for_one_file_is_in_numbered_parts_that_add_up() {
         )
         .await;
     assert_eq!(off, 0, "a file carries what its payouts say");
+}
+
+#[actix_web::test]
+async fn what_is_too_large_for_one_file_of_wise_is_in_numbered_parts_that_add_up() {
+    check_parts(&Limited { format: "wise", max: 1_000, n_head_lines: 1, amount_column: 7 }).await;
+}
+
+#[actix_web::test]
+async fn what_is_too_large_for_one_file_of_paypal_is_in_numbered_parts_that_add_up() {
+    check_parts(&Limited { format: "paypal", max: 5_000, n_head_lines: 0, amount_column: 1 }).await;
 }
 
 /// Runs the program as somebody with a key does.

@@ -299,6 +299,29 @@ async fn vat_and_withholding_tie_out_to_the_cent() {
     let paid = json!({"bank_reference": "SEPA-1"});
     app.post(&app.finance_key, &format!("{pay}/mark-paid"), paid).await.expect(200);
     check_books(&app, &scene).await;
+    let path = format!("/v1/reports/payouts?program_id={}&from=2026-12-01", scene.program_id);
+    let told = app.get(&app.finance_key, &path).await.expect(200);
+    let row = &told["rows"][0];
+    let columns = [
+        ("legal_type", "company"),
+        ("vat_id", "DE123456789"),
+        ("net_payable", "29.98"),
+        ("vat_treatment", "S"),
+        ("vat_rate", "19.00"),
+        ("vat_amount", "5.70"),
+        ("withholding_amount", "4.50"),
+        ("gross_payable", "35.68"),
+        ("transfer_amount", "31.18"),
+        ("paid_amount", "31.18"),
+        ("method", "sepa"),
+        ("account_masked", "DE••••3000"),
+        ("document_no", "SB-2026-000001"),
+        ("bank_reference", "SEPA-1"),
+    ];
+    for (column, expected) in columns {
+        assert_eq!(row[column], expected, "{column}: {row}");
+    }
+    assert_eq!(told["summary"]["withholding_amount"], "4.50");
     let accounts = "select a.path || ' ' || sum(e.amount_minor)
         from ledger_entries e
         join ledger_accounts a on a.program_id = e.program_id and a.account_id = e.account_id
@@ -407,8 +430,23 @@ async fn a_self_employed_person_owes_a_receipt_before_the_next_payment() {
     next["dry_run"] = json!(true);
     let told = app.post(&app.finance_key, "/v1/payout-batches", next.clone()).await.expect(200);
     assert_eq!(told["carried_forward"]["missing_receipt"], 1, "{told}");
+    let owed = async || {
+        let path = format!("/v1/reports/receipts?program_id={}", scene.program_id);
+        app.get(&app.finance_key, &path).await.expect(200)
+    };
+    let told = owed().await;
+    assert_eq!((&told["summary"]["missing"], &told["summary"]["overdue"]), (&json!(1), &json!(1)));
+    let row = &told["rows"][0];
+    assert_eq!(row["payout_id"], payout.as_str());
+    assert_eq!(
+        (&row["tax_id"], &row["receipt_due_on"]),
+        (&json!("500100732259"), &json!("2027-01-09"))
+    );
+    // Today is 21 January.
+    assert_eq!((&row["is_overdue"], &row["days_overdue"]), (&json!(true), &json!(12)), "{row}");
     let kept = app.post(&app.finance_key, &format!("{path}/receipt"), receipt).await.expect(200);
     assert_eq!(kept["receipt_no"], "200abc");
+    assert_eq!(owed().await["summary"]["missing"], 0);
     let told = app.post(&app.finance_key, "/v1/payout-batches", next).await.expect(200);
     assert_eq!(told["items"], 1, "{told}");
 }
@@ -493,6 +531,22 @@ async fn results_are_taken_in_once_and_an_open_one_is_never_tried_again() {
         items(&app, &batch).await.iter().map(|i| text(&i["status"])).collect();
     assert_eq!(states, ["paid", "failed", "processing", "processing"]);
     check_books(&app, &scene).await;
+    // What matched nothing is told to whoever reconciles.
+    let query = format!("program_id={}&from=2026-12-01", scene.program_id);
+    let books = format!("/v1/reports/reconciliation?{query}");
+    let books = app.get(&app.finance_key, &books).await.expect(200);
+    assert_eq!(books["summary"]["bank_answers_not_matched"], 3);
+    let answers = format!("/v1/reports/bank-answers?{query}");
+    let answers = app.get(&app.finance_key, &answers).await.expect(200);
+    let told: Vec<String> = answers["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("{} {} {}", r["line"], r["verdict"], r["bank_reference"]))
+        .collect();
+    let expected =
+        [r#"5 "amount_differs" "R-4""#, r#"6 "not_in_batch" null"#, r#"7 "twice" "R-1""#];
+    assert_eq!(told, expected, "{answers}");
 
     // Another file about the same: what is done is unchanged, the bank's decision is taken in.
     let later = format!("payout_id,status,reference\n{},paid,R-1\n{},paid,R-3\n", ids[0], ids[2]);

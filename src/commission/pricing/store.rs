@@ -448,7 +448,18 @@ pub struct ProgramPlans {
     pub fixed_until: Option<Timestamp>,
 }
 
-/// Loads a program's plans.
+/// Keeps others from reckoning a program's periods again until the transaction ends.
+pub async fn lock_program(db: &mut PgConnection, program_id: ProgramId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select program_id from programs where program_id = $1 for no key update",
+        program_id.0,
+    )
+    .fetch_optional(db)
+    .await
+    .map(drop)
+}
+
+/// Loads a program's plans; what is fixed stays as it is read here until the transaction ends.
 pub async fn load_program(
     db: &mut PgConnection,
     program_id: ProgramId,
@@ -457,7 +468,8 @@ pub async fn load_program(
         r#"select p.time_zone, f.fixed_until as "fixed_until?"
            from programs p
            left join plan_fixed f on f.program_id = p.program_id
-           where p.program_id = $1"#,
+           where p.program_id = $1
+           for share of p"#,
         program_id.0,
     )
     .fetch_one(&mut *db)

@@ -402,6 +402,11 @@ impl Posting {
         )
     }
 
+    /// Returns it with another time at which it takes effect.
+    pub fn taking_effect(self, effective_at: Timestamp) -> Self {
+        Self { effective_at, ..self }
+    }
+
     /// Returns whose book it belongs to.
     pub fn program(&self) -> ProgramId {
         self.program

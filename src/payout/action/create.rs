@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 
 use super::{Actor, COMMISSIONS_MAX, PayoutError};
 use crate::clock::Timestamp;
@@ -17,7 +18,7 @@ use crate::ledger::store as ledger_store;
 use crate::money::{Currency, Money};
 use crate::payout::Batch;
 use crate::payout::batch::{self, BatchPlan, Owed};
-use crate::payout::cycle::Period;
+use crate::payout::cycle::{Period, day_begins};
 use crate::payout::method::store as method_store;
 use crate::payout::state::BatchState;
 use crate::payout::store::payouts::insert_payouts;
@@ -97,6 +98,8 @@ async fn load_owed(
     let mut methods = method_store::load_methods(db, &partners).await?;
     let debtors = match receipts_due_before(new.today) {
         Some(before) => {
+            let zone = program.time_zone.parse().unwrap_or(Tz::UTC);
+            let before = day_begins(before, zone);
             method_store::load_receipt_debtors(db, program.program_id, &partners, before).await?
         }
         None => Vec::new(),

@@ -59,13 +59,13 @@ pub async fn export(
     let head = load_head(db, sealer, &batch, asked, by).await?;
     let items = load_items(db, sealer, &batch, &payouts).await?;
     let mut files = Vec::new();
-    for (at, part) in items.chunks(asked.format.rows_max()).enumerate() {
-        let head = FileHead { part: at + 1, ..head.clone() };
+    for (number, part) in file::parts(asked.format, &items) {
+        let head = FileHead { part: number, ..head.clone() };
         let bytes = file::write(asked.format, &head, part)?;
         let total = file::total(head.currency, part)?;
         let file = StoredFile {
             format: asked.format.code().to_owned(),
-            part: i32::try_from(at + 1).unwrap_or(i32::MAX),
+            part: i32::try_from(number).unwrap_or(i32::MAX),
             sha256: Sha256::digest(&bytes).to_vec(),
             bytes,
             is_sealed: false,

@@ -174,3 +174,27 @@ fn a_payment_of_another_kind_or_a_missing_payer_writes_no_file() {
     let refused = write(FileFormat::Pain001, &head("EUR", None), &sepa_items());
     assert!(matches!(refused, Err(FileError::NoPayer)));
 }
+
+#[test]
+fn a_part_is_full_before_the_next_begins() {
+    use FileFormat::{Csv, OneC, Pain001, Paypal, Wise, Xlsx};
+    let limits = [
+        (Pain001, 10_000),
+        (Paypal, 5_000),
+        (Wise, 1_000),
+        (OneC, 10_000),
+        (Csv, 1_000_000),
+        (Xlsx, 1_000_000),
+    ];
+    assert_eq!(limits.len(), FileFormat::ALL.len());
+    for (format, max) in limits {
+        let cut = |n: usize| -> Vec<(usize, usize)> {
+            parts(format, &vec![(); n]).map(|(number, part)| (number, part.len())).collect()
+        };
+        assert_eq!(cut(0), [], "{format:?}");
+        assert_eq!(cut(1), [(1, 1)], "{format:?}");
+        assert_eq!(cut(max), [(1, max)], "{format:?}");
+        assert_eq!(cut(max + 1), [(1, max), (2, 1)], "{format:?}");
+        assert_eq!(cut(2 * max + 1), [(1, max), (2, max), (3, 1)], "{format:?}");
+    }
+}

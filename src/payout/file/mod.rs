@@ -189,6 +189,11 @@ pub fn write(
     }
 }
 
+/// Cuts payments into as many numbered parts as the format needs, in their order.
+pub fn parts<T>(format: FileFormat, items: &[T]) -> impl Iterator<Item = (usize, &[T])> {
+    (1..).zip(items.chunks(format.rows_max()))
+}
+
 /// Sums what the bank moves.
 pub fn total(currency: Currency, items: &[FileItem]) -> Result<Money, MoneyError> {
     items.iter().map(|i| i.amount).try_fold(Money::zero(currency), Money::checked_add)

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
@@ -214,12 +213,12 @@ pub async fn load_tax_profiles(
     profiles.collect()
 }
 
-/// Returns which partners were paid as self-employed before a day and owe the receipt.
+/// Returns which partners were paid as self-employed before a time and owe the receipt.
 pub async fn load_receipt_debtors(
     db: &mut PgConnection,
     program_id: ProgramId,
     partners: &[PartnerId],
-    before: NaiveDate,
+    before: Timestamp,
 ) -> Result<Vec<PartnerId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select distinct partner_id as "partner_id: PartnerId"
@@ -228,7 +227,7 @@ pub async fn load_receipt_debtors(
              and legal_type = 'npd' and receipt_no is null and paid_at < $3"#,
         program_id.0,
         &partners.iter().map(|p| p.0).collect::<Vec<_>>(),
-        before.and_time(chrono::NaiveTime::MIN).and_utc(),
+        before,
     )
     .fetch_all(db)
     .await

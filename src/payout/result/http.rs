@@ -33,7 +33,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ImportQuery {
-    /// `csv`, `paypal`, `pain.002` or `camt`; `csv` where it is not given.
+    /// `csv`, `paypal`, `wise`, `pain.002`, `camt` or `1c`; `csv` where it is not given.
     pub format: Option<String>,
     /// The short name of the account that paid; that of the payment file where it is not given.
     pub bank_account: Option<String>,

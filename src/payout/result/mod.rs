@@ -6,6 +6,7 @@
 
 mod camt;
 pub mod http;
+mod one_c;
 mod pain002;
 mod table;
 mod xml;
@@ -37,11 +38,19 @@ pub enum ResultFormat {
     Pain002,
     /// The statement of a bank: camt.053 or camt.054.
     Camt,
+    /// The history of Wise.
+    Wise,
+    /// The statement of a Russian bank: 1C client-bank 1.03.
+    OneC,
 }
+
+/// Verdicts about rows that match no payout, or not as they should: somebody must look.
+pub const UNMATCHED: [&str; 4] = ["not_in_batch", "amount_differs", "not_possible", "twice"];
 
 impl ResultFormat {
     /// All of them, for reading and for tests.
-    pub const ALL: [Self; 4] = [Self::Csv, Self::Paypal, Self::Pain002, Self::Camt];
+    pub const ALL: [Self; 6] =
+        [Self::Csv, Self::Paypal, Self::Pain002, Self::Camt, Self::Wise, Self::OneC];
 
     /// Returns the code in addresses and as stored.
     pub fn code(self) -> &'static str {
@@ -50,6 +59,8 @@ impl ResultFormat {
             Self::Paypal => "paypal",
             Self::Pain002 => "pain.002",
             Self::Camt => "camt",
+            Self::Wise => "wise",
+            Self::OneC => "1c",
         }
     }
 
@@ -68,6 +79,8 @@ pub enum Said {
     Failed,
     /// Paid, and sent back.
     Returned,
+    /// The money is back with the payer, whether it had arrived before or not.
+    Refunded,
     /// Not decided, or in words that are not known.
     Open,
 }
@@ -123,6 +136,8 @@ pub fn read(format: ResultFormat, bytes: &[u8]) -> Result<Vec<ResultRow>, Unread
         ResultFormat::Paypal => table::read_paypal(bytes),
         ResultFormat::Pain002 => pain002::read(bytes),
         ResultFormat::Camt => camt::read(bytes),
+        ResultFormat::Wise => table::read_wise(bytes),
+        ResultFormat::OneC => one_c::read(bytes),
     }?;
     match rows.len() {
         0 => Err(UnreadableFile::Empty),
@@ -138,6 +153,9 @@ pub struct Verdict {
     pub line: u64,
     /// The payout as the row names it.
     pub payout_id: String,
+    /// What the bank calls the payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// `paid`, `failed`, `returned`: done. `unchanged`: it was so already. `open`: the bank has not
     /// decided. `not_in_batch`, `amount_differs`, `not_possible`, `twice`: look at it.
     pub verdict: String,
@@ -164,6 +182,7 @@ pub fn decide(
     let told = |code: &str, detail: String| Verdict {
         line: row.line,
         payout_id: row.id.chars().take(64).collect(),
+        reference: row.reference.as_ref().map(|r| r.chars().take(REFERENCE_MAX_CHARS).collect()),
         verdict: code.to_owned(),
         detail,
     };
@@ -184,7 +203,8 @@ pub fn decide(
         }
         Said::Paid => PayoutAction::Pay,
         Said::Failed => PayoutAction::Fail,
-        Said::Returned => PayoutAction::Return,
+        Said::Refunded if payout.state != PayoutState::Paid => PayoutAction::Fail,
+        Said::Returned | Said::Refunded => PayoutAction::Return,
     };
     if is_done(row.said, payout.state) {
         return nothing("unchanged", format!("It is {} already.", payout.state.code()));
@@ -202,9 +222,13 @@ pub fn decide(
         if plain.trim().is_empty() { fallback.to_owned() } else { plain.trim().to_owned() }
     };
     let reason = cut(row.reason.as_ref(), &row.status, REASON_MAX_CHARS);
+    let failed = |reason: String| (told("failed", reason.clone()), BankResult::Failed { reason });
     let (verdict, result) = match row.said {
-        Said::Failed => (told("failed", reason.clone()), BankResult::Failed { reason }),
-        Said::Returned => (told("returned", reason.clone()), BankResult::Returned { reason }),
+        Said::Failed => failed(reason),
+        Said::Refunded if action == PayoutAction::Fail => failed(reason),
+        Said::Returned | Said::Refunded => {
+            (told("returned", reason.clone()), BankResult::Returned { reason })
+        }
         Said::Paid | Said::Open => {
             let bank_reference = cut(row.reference.as_ref(), &row.id, REFERENCE_MAX_CHARS);
             let detail = format!("Reference {bank_reference}.");
@@ -221,6 +245,7 @@ fn is_done(said: Said, state: PayoutState) -> bool {
         Said::Paid => state == PayoutState::Paid,
         Said::Failed => state == PayoutState::Failed,
         Said::Returned => state == PayoutState::Returned,
+        Said::Refunded => matches!(state, PayoutState::Failed | PayoutState::Returned),
         Said::Open => false,
     }
 }

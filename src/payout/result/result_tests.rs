@@ -53,8 +53,13 @@ fn verdict(row: &ResultRow, payout: Option<&Payout>) -> (String, Option<PayoutAc
 #[test]
 fn every_state_and_every_answer_have_their_verdict() {
     use PayoutState::*;
-    use Said::{Failed as No, Open, Paid as Yes, Returned as Back};
+    use Said::{Failed as No, Open, Paid as Yes, Refunded as Again, Returned as Back};
     let done = [
+        (Approved, Again, "failed"),
+        (Processing, Again, "failed"),
+        (Paid, Again, "returned"),
+        (Failed, Again, "unchanged"),
+        (Returned, Again, "unchanged"),
         (Approved, Yes, "paid"),
         (Approved, No, "failed"),
         (Processing, Yes, "paid"),
@@ -65,7 +70,7 @@ fn every_state_and_every_answer_have_their_verdict() {
         (Returned, Back, "unchanged"),
     ];
     for &state in PayoutState::ALL {
-        for said in [Yes, No, Back, Open] {
+        for said in [Yes, No, Back, Again, Open] {
             let known = done.iter().find(|d| (d.0, d.1) == (state, said)).map(|d| d.2);
             let expected = if said == Open { "open" } else { known.unwrap_or("not_possible") };
             let (found, act) = verdict(&row(said), Some(&payout(state)));
@@ -107,11 +112,11 @@ fn each_form_is_read() {
         <AddtlInf>closed &amp; gone</AddtlInf></StsRsnInf></TxInfAndSts>
         <TxInfAndSts><OrgnlEndToEndId>po-3</OrgnlEndToEndId><TxSts>PDNG</TxSts></TxInfAndSts>
         </OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"#;
-    use Said::{Failed, Open, Paid, Returned};
+    use Said::{Failed, Open, Paid, Refunded};
     let cases: [(ResultFormat, &str, &[Said]); 4] = [
         (ResultFormat::Csv, own, &[Paid, Failed, Open]),
         (ResultFormat::Csv, semicolons, &[Paid]),
-        (ResultFormat::Paypal, paypal, &[Paid, Open, Returned]),
+        (ResultFormat::Paypal, paypal, &[Paid, Open, Refunded]),
         (ResultFormat::Pain002, pain002, &[Paid, Failed, Open]),
     ];
     for (format, text, expected) in cases {
@@ -163,6 +168,104 @@ fn a_statement_tells_of_payouts_alone() {
     assert_eq!(rows[0].amount.as_deref(), Some("12.00"));
     assert_eq!((rows[1].amount.as_deref(), rows[1].reference.as_deref()), (None, Some("S-1")));
     assert_eq!(rows[2].reason.as_deref(), Some("AC04 closed"));
+}
+
+fn id(n: u128) -> String {
+    PayoutId(Uuid::from_u128(n)).to_string()
+}
+
+#[test]
+fn the_history_of_wise_tells_of_payouts_alone() {
+    let head = "ID,Status,Direction,\"Created on\",\"Finished on\",\"Source name\",\
+        \"Source amount (after fees)\",\"Source currency\",\"Target name\",\
+        \"Target amount (after fees)\",\"Target currency\",\"Exchange rate\",Reference,Batch,Note";
+    let line = |id: &str, status: &str, reference: &str| {
+        format!(
+            "TRANSFER-{id},{status},OUT,2026-11-16,2026-11-17,Shop,12.50,EUR,Blog,12.00,EUR,1.0,\
+             {reference},7,"
+        )
+    };
+    let lines = [
+        head.to_owned(),
+        line("1", "COMPLETED", &id(1)),
+        line("2", "CANCELLED", &id(2)),
+        line("3", "REFUNDED", &id(3)),
+        line("4", "PROCESSING", &id(4)),
+        line("5", "COMPLETED", "rent"),
+    ];
+    let rows = read(ResultFormat::Wise, lines.join("\n").as_bytes()).unwrap();
+    let told: Vec<_> = rows.iter().map(|r| (r.id.clone(), r.said)).collect();
+    use Said::{Failed, Open, Paid, Refunded};
+    assert_eq!(told, (1..).map(id).zip([Paid, Failed, Refunded, Open]).collect::<Vec<_>>());
+    assert_eq!(rows[0].reference.as_deref(), Some("TRANSFER-1"));
+    assert_eq!(rows[0].amount.as_deref(), Some("12.00"), "what the partner got, without fees");
+}
+
+#[test]
+fn a_statement_of_a_russian_bank_tells_of_payouts_alone() {
+    let ours = "40702810900000000001";
+    let document = |n: u32, parties: [&str; 2], dates: [&str; 2], purpose: &str| {
+        format!(
+            "СекцияДокумент=Платежное поручение\r\nНомер={n}\r\nДата=16.11.2026\r\nСумма=1200.00\r\n\
+             ПлательщикСчет={}\r\nДатаСписано={}\r\nПолучательСчет={}\r\nДатаПоступило={}\r\n\
+             НазначениеПлатежа={purpose}\r\nКонецДокумента\r\n",
+            parties[0], dates[0], parties[1], dates[1],
+        )
+    };
+    let theirs = "40802810100000000002";
+    let (out, back, day) = ([ours, theirs], [theirs, ours], "17.11.2026");
+    let text = |encoding: &str| {
+        [
+            format!(
+                "1CClientBankExchange\r\nВерсияФормата=1.03\r\nКодировка={encoding}\r\nРасчСчет={ours}\r\n\
+                 СекцияРасчСчет\r\nНачальныйОстаток=0.00\r\nРасчСчет={ours}\r\nКонецРасчСчет\r\n"
+            ),
+            document(1, out, [day, ""], &format!("{} Вознаграждение за 2026-10.", id(1))),
+            document(2, back, ["", day], &format!("Возврат: счет закрыт. ({})", id(2))),
+            document(3, out, ["", ""], &format!("{} Вознаграждение", id(3))),
+            // Both dates, as some banks write between their own clients: it is a debit of ours.
+            document(4, out, [day, day], &format!("{} Вознаграждение", id(4))),
+            document(5, out, [day, ""], "Аренда за ноябрь"),
+            "КонецФайла\r\n".to_owned(),
+        ]
+        .concat()
+    };
+    let encoded = [
+        ("Windows", encoding_rs::WINDOWS_1251),
+        ("DOS", encoding_rs::IBM866),
+        ("UTF-8", encoding_rs::UTF_8),
+    ];
+    use Said::{Open, Paid, Refunded};
+    for (name, encoding) in encoded {
+        // IBM866 has no encoder in the crate: each letter's place is looked up.
+        let bytes: Vec<u8> = match name {
+            "DOS" => text(name).chars().map(|c| to_dos(encoding, c)).collect(),
+            _ => encoding.encode(&text(name)).0.into_owned(),
+        };
+        let rows = read(ResultFormat::OneC, &bytes).unwrap();
+        let told: Vec<_> = rows.iter().map(|r| (r.id.clone(), r.said)).collect();
+        let expected = (1..).map(id).zip([Paid, Refunded, Open, Paid]).collect::<Vec<_>>();
+        assert_eq!(told, expected, "{name}");
+        assert_eq!(rows[0].reference.as_deref(), Some("1 17.11.2026"));
+        assert!(rows[1].reason.as_deref().unwrap().starts_with("Возврат"), "{rows:?}");
+    }
+    for (bytes, why) in [
+        (
+            "payout_id,status\n",
+            "line 1 cannot be read: the first line of such a file is 1CClientBankExchange",
+        ),
+        (
+            "1CClientBankExchange\nСекцияДокумент=x\n",
+            "line 2 cannot be read: the document has no end",
+        ),
+    ] {
+        assert_eq!(read(ResultFormat::OneC, bytes.as_bytes()).unwrap_err().to_string(), why);
+    }
+}
+
+fn to_dos(encoding: &'static encoding_rs::Encoding, c: char) -> u8 {
+    let is_it = |byte: &u8| encoding.decode_without_bom_handling(&[*byte]).0.starts_with(c);
+    (0..=255).find(is_it).unwrap()
 }
 
 #[test]

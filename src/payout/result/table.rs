@@ -1,8 +1,9 @@
-//! Results as tables: our own, and the report of PayPal. Columns are found by name.
+//! Results as tables: our own, the report of PayPal, the history of Wise. Columns are found by name.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::{ResultRow, Said, UnreadableFile};
+use crate::ids::PayoutId;
 
 /// Reads our own table: `payout_id` and `status` (`paid`, `failed`, `returned`; anything else is
 /// open), and where there are any `reference`, `reason` and `amount`.
@@ -35,9 +36,30 @@ pub(super) fn read_paypal(bytes: &[u8]) -> Result<Vec<ResultRow>, UnreadableFile
     read(bytes, &columns, |status| match status {
         "completed" | "success" | "processed" | "claimed" => Said::Paid,
         "failed" | "denied" | "blocked" | "canceled" | "cancelled" | "expired" => Said::Failed,
-        "returned" | "reversed" | "refunded" => Said::Returned,
+        // Unclaimed money comes back after thirty days, though it was never paid.
+        "returned" | "reversed" | "refunded" => Said::Refunded,
         _ => Said::Open,
     })
+}
+
+/// Reads the history of Wise: the payment's reference is the payout's id. The history is that of the
+/// whole account, so movements that name no payout are passed over, as is money that came in.
+pub(super) fn read_wise(bytes: &[u8]) -> Result<Vec<ResultRow>, UnreadableFile> {
+    let columns = Columns {
+        id: &["reference", "payment reference", "paymentreference"],
+        status: &["status"],
+        reference: &["id", "transferwise id", "transfer id"],
+        reason: &["note", "reason"],
+        amount: &["target amount (after fees)"],
+    };
+    let mut rows = read(bytes, &columns, |status| match status {
+        "completed" | "outgoing_payment_sent" => Said::Paid,
+        "cancelled" | "canceled" => Said::Failed,
+        "refunded" | "funds_refunded" | "bounced_back" | "charged_back" => Said::Refunded,
+        _ => Said::Open,
+    })?;
+    rows.retain(|row| row.id.parse::<PayoutId>().is_ok());
+    Ok(rows)
 }
 
 struct Columns {
@@ -54,7 +76,8 @@ fn read(
     said: impl Fn(&str) -> Said,
 ) -> Result<Vec<ResultRow>, UnreadableFile> {
     let text = std::str::from_utf8(bytes).map_err(|_| UnreadableFile::NotText)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Plain line ends: with two characters each the reader would number lines one too low.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     // Excel in most of Europe saves with semicolons.
     let head = text.lines().next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t']

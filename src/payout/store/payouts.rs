@@ -36,15 +36,17 @@ pub async fn insert_payouts(
         "insert into payouts
              (program_id, payout_id, payout_batch_id, partner_id, currency, amount_minor, status,
               reserve_transaction_id, updated_at, vat_minor, withheld_minor, method_kind,
-              method_sealed, account_masked, legal_type, vat_treatment)
+              method_sealed, account_masked, legal_type, vat_treatment, tax_id, vat_id,
+              vat_rate_bps)
          select $1, n.payout_id, $2, n.partner_id, $3, n.amount_minor, 'draft', n.reserve, $4,
                 n.vat_minor, n.withheld_minor, n.method_kind, n.method_sealed, n.account_masked,
-                n.legal_type, n.vat_treatment
+                n.legal_type, n.vat_treatment, n.tax_id, n.vat_id, n.vat_rate_bps
          from unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::uuid[], $9::bigint[],
                      $10::bigint[], $11::text[], $12::bytea[], $13::text[], $14::text[],
-                     $15::text[])
+                     $15::text[], $16::text[], $17::text[], $18::integer[])
               as n (payout_id, partner_id, amount_minor, reserve, vat_minor, withheld_minor,
-                    method_kind, method_sealed, account_masked, legal_type, vat_treatment)",
+                    method_kind, method_sealed, account_masked, legal_type, vat_treatment, tax_id,
+                    vat_id, vat_rate_bps)",
         batch.program_id.0,
         batch.payout_batch_id.0,
         batch.totals.net.currency.code(),
@@ -60,6 +62,12 @@ pub async fn insert_payouts(
         &texts(|p| &p.method.account_masked),
         &texts(|p| p.tax.legal_type.code()),
         &texts(|p| p.tax.vat_treatment.code()),
+        &payouts.iter().map(|p| p.2.tax.tax_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &payouts.iter().map(|p| p.2.tax.vat_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &payouts
+            .iter()
+            .map(|p| i32::try_from(p.2.tax.vat_rate.0).unwrap_or(i32::MAX))
+            .collect::<Vec<_>>(),
     )
     .execute(&mut *db)
     .await?;

@@ -1,6 +1,7 @@
 //! Months that are closed: statements stay as they are, what comes late is in the next month.
 
 use serde_json::{Value, json};
+use tributary::commission::timer;
 
 use crate::harness::{Scene, TestApp};
 
@@ -79,6 +80,61 @@ async fn a_late_item_lands_in_the_next_month_and_says_where_it_comes_from() {
     };
     assert_eq!(line(0), [&json!("2026-10"), &json!("60.00"), &json!("20.00")]);
     assert_eq!(line(1), [&json!("2026-11"), &json!("20.00"), &json!("0.00")]);
+}
+
+/// What each order has come to, by its name.
+const NET: &str = "select c.dedup_ref || ' ' || sum(m.amount_minor)
+    from commissions m join conversions c using (program_id, conversion_id)
+    group by c.dedup_ref order by c.dedup_ref";
+
+#[actix_web::test]
+async fn a_late_sale_changes_no_tier_and_no_cap_of_a_closed_month() {
+    let app = TestApp::start().await;
+    app.clock.set("2026-10-01T08:00:00Z".parse().unwrap());
+    // Fifteen per cent of all from the third sale on, twenty from the fourth, sixty euros at most.
+    let plan = json!({"v": 1, "hold_days": 90, "rules": [{"event": "sale", "kind": "percent",
+        "percent_bps": 1000, "currency": "EUR", "tiers": {"period": "month", "mode": "retroactive",
+        "steps": [{"from_count": 3, "percent_bps": 1500}, {"from_count": 4, "percent_bps": 2000}]}}],
+        "caps": [{"period": "month", "per": "partner", "amount": "60.00", "currency": "EUR"}]});
+    let scene = app.scene_with(plan).await;
+    let click_id = app.click_id(&scene.link).await;
+    app.clock.set("2026-11-02T09:00:00Z".parse().unwrap());
+    for (order, at) in [("A", "2026-10-10"), ("B", "2026-10-11"), ("C", "2026-10-12")] {
+        sale_at(&app, &scene, order, &click_id, &format!("{at}T12:00:00Z")).await;
+    }
+    // The third raises the first two; nobody has reckoned that yet, so the close does.
+    assert_eq!(app.figures(NET).await, ["A 1000", "B 1000", "C 1500"]);
+    close(&app, &scene, "2026-10").await.expect(200);
+    assert_eq!(app.figures(NET).await, ["A 1500", "B 1500", "C 1500"]);
+    let october = statement(&app, &scene, "2026-10").await;
+    assert_eq!(october["accrued"], "45.00", "{october}");
+
+    // By the order of time this one would be paid in full, the others more, and the last nothing.
+    sale_at(&app, &scene, "D", &click_id, "2026-10-02T12:00:00Z").await;
+    timer::revalue_marked(&app.app().background_db, app.clock.now()).await.unwrap();
+    assert_eq!(app.figures(NET).await, ["A 1500", "B 1500", "C 1500", "D 1500"]);
+    // A refund takes its own back and moves no other.
+    let back = json!({"event": "sale", "order_id": "C", "refund_id": "R"});
+    let answer = app.webhook(&scene, "back", "conversion.refunded", back).await.expect(202);
+    app.receipt(answer["receipt"].as_str().unwrap()).await;
+    timer::revalue_marked(&app.app().background_db, app.clock.now()).await.unwrap();
+    let kept = "select c.dedup_ref || ' ' || m.amount_minor
+        from commissions m join conversions c using (program_id, conversion_id)
+        where m.state = 'pending' order by c.dedup_ref";
+    assert_eq!(app.figures(kept).await, ["A 1500", "B 1500", "D 1500"]);
+
+    app.clock.set("2026-12-01T07:00:00Z".parse().unwrap());
+    close(&app, &scene, "2026-11").await.expect(200);
+    assert_eq!(statement(&app, &scene, "2026-10").await, october, "what was told stays told");
+    let november = statement(&app, &scene, "2026-11").await;
+    let told: Vec<String> = november["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| format!("{} {} {}", e["order_id"].as_str().unwrap(), e["code"], e["late"]))
+        .collect();
+    assert_eq!(told, ["D \"accrue\" true", "C \"reject\" false"], "{november}");
+    assert_eq!(november["pending_closing"], "45.00");
 }
 
 #[actix_web::test]

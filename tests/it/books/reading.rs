@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tributary::report::REGISTRY;
 
 use crate::harness::{Sale, Scene, TestApp};
 
@@ -105,7 +106,8 @@ async fn the_book_is_read_by_account_by_transaction_and_as_it_was() {
 async fn a_short_report_tells_its_rows_and_digest_and_its_summary_tells_the_same() {
     let app = TestApp::start().await;
     let scene = three_sales(&app).await;
-    for name in ["commissions", "reconciliation", "traffic", "payouts", "accrual", "aged"] {
+    for report in REGISTRY.iter().filter(|r| !r.name().starts_with("activity")) {
+        let name = report.name();
         let query = format!(
             "program_id={}&from=2026-11-01&tz=Europe/Berlin&format=csv&dialect=excel-eu",
             scene.program_id
@@ -125,7 +127,42 @@ async fn a_short_report_tells_its_rows_and_digest_and_its_summary_tells_the_same
         let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(summary["sha256"], hex.as_str(), "{name}");
         assert_eq!(summary["time_zone"], "Europe/Berlin");
+        assert_eq!(file.header("x-tributary-time-zone"), "Europe/Berlin");
     }
+}
+
+#[actix_web::test]
+async fn an_order_that_nobody_earned_is_told_with_its_reason() {
+    let app = TestApp::start().await;
+    let scene = three_sales(&app).await;
+    for (order_id, click_id) in [("B-1", None), ("B-2", Some("forged".to_owned()))] {
+        app.sale(&scene, &Sale { order_id, amount: "70.00", click_id }).await;
+    }
+    let lead = json!({"event": "lead", "order_id": "B-3"});
+    let answer = app.webhook(&scene, "lead", "conversion.created", lead).await.expect(202);
+    app.receipt(answer["receipt"].as_str().unwrap()).await;
+    let path = |name: &str, more: &str| {
+        format!("/v1/reports/{name}?program_id={}&from=2026-11-01{more}", scene.program_id)
+    };
+    let told = app.get(&app.finance_key, &path("unattributed", "")).await.expect(200);
+    let rows: Vec<_> = told["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("{} {} {}", r["order_id"], r["reason"], r["amount"]))
+        .collect();
+    let expected = [
+        r#""B-1" "no_click" "70.00""#,
+        r#""B-2" "bad_click_id" "70.00""#,
+        r#""B-3" "no_click" null"#,
+    ];
+    assert_eq!(rows, expected, "{told}");
+    assert_eq!(told["summary"], json!({"conversions": 3, "amount": "140.00"}));
+    // What has no amount is in the report of every currency, what has one in its own.
+    let dollars = app.get(&app.finance_key, &path("unattributed", "&currency=USD")).await;
+    assert_eq!(dollars.expect(200)["summary"]["conversions"], 1);
+    let books = app.get(&app.finance_key, &path("reconciliation", "")).await.expect(200);
+    assert_eq!(books["summary"]["unattributed_conversions"], 3);
 }
 
 /// More than a page, more than what is held back: the answer comes in pieces.

@@ -19,7 +19,7 @@ use crate::commission::plan::{
 use crate::commission::refund::{Refund, left};
 use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step};
 use crate::commission::state::{Action, CommissionKind, CommissionState, Reason, Standing};
-use crate::ids::{PlanVersionId, ProgramId};
+use crate::ids::{PartnerId, PlanVersionId, ProgramId};
 use crate::money::Money;
 
 /// A commission with what has happened to it.
@@ -84,6 +84,11 @@ impl Terms<'_> {
     pub fn counts_whole_program(&self) -> bool {
         use crate::commission::plan::Owner;
         self.counters().any(|counter| counter.owner == Owner::Program)
+    }
+
+    /// Returns for whom periods are reckoned together with this partner's: for all without one.
+    pub fn group_of(&self, partner_id: PartnerId) -> Option<PartnerId> {
+        Some(partner_id).filter(|_| !self.counts_whole_program())
     }
 
     fn counters(&self) -> impl Iterator<Item = Counter> {
@@ -259,6 +264,17 @@ impl Terms<'_> {
             }
             CommissionState::Rejected | CommissionState::Reversed => return Ok(None),
         };
+        // As if it had been reckoned so at once: it belongs to the month of what it corrects, which
+        // is open, because what is fixed is not reckoned again.
+        let since = match of.state {
+            CommissionState::Approved | CommissionState::Paid => of.approved_at,
+            CommissionState::Pending
+            | CommissionState::OnHold
+            | CommissionState::Rejected
+            | CommissionState::Reversed => None,
+        };
+        let since = since.unwrap_or(of.occurred_at).min(self.now);
+        step.posting = step.posting.map(|posting| posting.taking_effect(since));
         if let Some(wire) = wire {
             step.after.calculation = wire::corrected(&step.after.calculation, wire);
         }

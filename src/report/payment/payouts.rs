@@ -4,18 +4,21 @@
 //! Balances are the ledger's, in the order of its chain: a payout's movements are those since the
 //! partner's payout before it. So
 //! `opening + approved + bonuses + adjustments + returned − reversals − clawbacks − net payable`
-//! is what is carried forward, whatever the dates say.
+//! is what is carried forward, whatever the dates say. What the bank moves is
+//! `net payable + VAT − withholding`.
 
+use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
-
 use uuid::Uuid;
 
-use super::money_cell;
-use super::rows::{PageSize, Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 use crate::clock::Timestamp;
 use crate::ids::{LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, UserId};
+use crate::report::commissions::percent;
+use crate::report::rows::{PageSize, Rows, Summary, collect};
+use crate::report::{
+    Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table, money_cell,
+};
 
 /// The report.
 #[derive(Debug)]
@@ -23,11 +26,15 @@ pub struct Payouts;
 
 const COLUMNS: &[Column] = &[
     Kind::Text.named("payout_id"),
+    Kind::Text.named("statement_no"),
     Kind::Text.named("batch_id"),
     Kind::Text.named("period"),
     Kind::Text.named("partner_id"),
     Kind::Text.named("partner_name"),
     Kind::Text.named("partner_kind"),
+    Kind::Text.named("legal_type"),
+    Kind::Text.named("tax_id"),
+    Kind::Text.named("vat_id"),
     Kind::Text.named("country"),
     Kind::Text.named("currency"),
     Kind::Money.named("opening_balance"),
@@ -37,14 +44,27 @@ const COLUMNS: &[Column] = &[
     Kind::Money.named("clawbacks"),
     Kind::Money.named("adjustments"),
     Kind::Money.named("returned"),
+    Kind::Money.named("carried_forward_in"),
     Kind::Money.named("net_payable"),
+    Kind::Text.named("vat_treatment"),
+    Kind::Text.named("vat_rate"),
+    Kind::Money.named("vat_amount"),
+    Kind::Money.named("withholding_amount"),
+    Kind::Money.named("gross_payable"),
+    Kind::Money.named("transfer_amount"),
+    Kind::Money.named("paid_amount"),
     Kind::Money.named("carried_forward_out"),
     Kind::Text.named("carried_forward_reason"),
-    Kind::Money.named("paid_amount"),
+    Kind::Text.named("method"),
+    Kind::Text.named("account_masked"),
     Kind::Text.named("status"),
+    Kind::Date.named("execution_date"),
     Kind::Time.named("paid_at"),
     Kind::Text.named("bank_reference"),
     Kind::Text.named("failure_reason"),
+    Kind::Text.named("document_no"),
+    Kind::Text.named("receipt_no"),
+    Kind::Date.named("receipt_date"),
     Kind::Text.named("approved_by"),
     Kind::Text.named("ledger_tx_id"),
 ];
@@ -88,6 +108,7 @@ impl Report for Payouts {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             let (mut size, mut after) = (PageSize::first(), (Uuid::nil(), Uuid::nil()));
             loop {
@@ -99,6 +120,7 @@ impl Report for Payouts {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             Ok(totals.summary(params))
         })
@@ -109,11 +131,27 @@ struct Row {
     payout_id: PayoutId,
     payout_batch_id: PayoutBatchId,
     period: String,
+    statement_no: Option<String>,
     partner_id: PartnerId,
     name: String,
     kind: String,
     country: Option<String>,
+    legal_type: Option<String>,
+    tax_id: Option<String>,
+    vat_id: Option<String>,
+    vat_treatment: Option<String>,
+    vat_rate_bps: Option<i32>,
+    vat_minor: i64,
+    withheld_minor: i64,
+    method_kind: Option<String>,
+    account_masked: Option<String>,
+    document_no: Option<String>,
+    receipt_no: Option<String>,
+    receipt_on: Option<NaiveDate>,
+    execution_on: Option<NaiveDate>,
     status: String,
+    /// What an earlier batch did not pay.
+    carried_in: Option<i64>,
     amount_minor: i64,
     items_minor: i64,
     ledger_minor: i64,
@@ -133,6 +171,21 @@ struct Row {
 }
 
 impl Row {
+    /// Net and VAT; payments are too small by far for any sum here to overflow, else it shows.
+    fn gross_minor(&self) -> i64 {
+        self.amount_minor.saturating_add(self.vat_minor)
+    }
+
+    /// What the bank moves.
+    fn transfer_minor(&self) -> i64 {
+        self.gross_minor().saturating_sub(self.withheld_minor)
+    }
+
+    /// What the partner has: a payment that came back is none.
+    fn paid_minor(&self) -> i64 {
+        if self.status == "paid" { self.transfer_minor() } else { 0 }
+    }
+
     /// Tells whether its commissions and its ledger entry are its amount.
     fn ties_out(&self) -> bool {
         self.items_minor == self.amount_minor && self.ledger_minor == self.amount_minor
@@ -147,7 +200,7 @@ async fn load_payouts(
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_file_as!(
         Row,
-        "src/report/payouts.sql",
+        "src/report/payment/payouts.sql",
         params.program_id.0,
         params.currency.code(),
         params.window.from,
@@ -213,6 +266,8 @@ fn does_not_fit() -> ReportError {
 struct Totals {
     n_payouts: usize,
     net: i64,
+    vat: i64,
+    withheld: i64,
     items: i64,
     ledger: i64,
     paid: i64,
@@ -226,9 +281,11 @@ impl Totals {
         for row in page.iter().filter(|r| r.status != "canceled") {
             self.n_payouts += 1;
             self.net = self.net.checked_add(row.amount_minor)?;
+            self.vat = self.vat.checked_add(row.vat_minor)?;
+            self.withheld = self.withheld.checked_add(row.withheld_minor)?;
             self.items = self.items.checked_add(row.items_minor)?;
             self.ledger = self.ledger.checked_add(row.ledger_minor)?;
-            self.paid = self.paid.checked_add(paid_minor(row))?;
+            self.paid = self.paid.checked_add(row.paid_minor())?;
         }
         Some(())
     }
@@ -239,6 +296,8 @@ impl Totals {
         vec![
             ("payouts", count(self.n_payouts)),
             ("net_payable", money(self.net)),
+            ("vat_amount", money(self.vat)),
+            ("withholding_amount", money(self.withheld)),
             ("commissions", money(self.items)),
             ("ledger_reserved", money(self.ledger)),
             ("paid_amount", money(self.paid)),
@@ -248,22 +307,22 @@ impl Totals {
     }
 }
 
-/// What the partner has: a payment that came back is none.
-fn paid_minor(row: &Row) -> i64 {
-    if row.status == "paid" { row.amount_minor } else { 0 }
-}
-
 fn payout_row(r: Row, params: &Params) -> Vec<Cell> {
     let money = |minor| money_cell(minor, params.currency);
-    let paid = paid_minor(&r);
+    let [gross, transfer, paid] = [r.gross_minor(), r.transfer_minor(), r.paid_minor()];
+    let text = |value: Option<String>| Cell::or_empty(value, Cell::Text);
     vec![
         Cell::text(r.payout_id),
+        text(r.statement_no),
         Cell::text(r.payout_batch_id),
         Cell::Text(r.period),
         Cell::text(r.partner_id),
         Cell::Text(r.name),
         Cell::Text(r.kind),
-        Cell::or_empty(r.country, Cell::Text),
+        text(r.legal_type),
+        text(r.tax_id),
+        text(r.vat_id),
+        text(r.country),
         Cell::text(params.currency),
         money(r.opening),
         money(r.approved),
@@ -272,14 +331,27 @@ fn payout_row(r: Row, params: &Params) -> Vec<Cell> {
         money(r.clawbacks),
         money(r.adjustments),
         money(r.returned),
+        money(r.carried_in.unwrap_or(0)),
         money(r.amount_minor),
+        text(r.vat_treatment),
+        Cell::or_empty(r.vat_rate_bps, |bps| Cell::Text(percent(bps.into()))),
+        money(r.vat_minor),
+        money(r.withheld_minor),
+        money(gross),
+        money(transfer),
+        money(paid),
         money(r.closing),
         Cell::Empty,
-        money(paid),
+        text(r.method_kind),
+        text(r.account_masked),
         Cell::Text(r.status),
+        Cell::or_empty(r.execution_on, Cell::Date),
         Cell::or_empty(r.paid_at, Cell::Time),
-        Cell::or_empty(r.bank_reference, Cell::Text),
-        Cell::or_empty(r.failure_reason, Cell::Text),
+        text(r.bank_reference),
+        text(r.failure_reason),
+        text(r.document_no),
+        text(r.receipt_no),
+        Cell::or_empty(r.receipt_on, Cell::Date),
         Cell::or_empty(r.approved_by, Cell::text),
         Cell::text(r.reserve_transaction_id),
     ]
