@@ -88,6 +88,8 @@ metrics! {
     DB_POOL_CONNECTIONS = "tributary_db_pool_connections", Gauge, Count, ["state"], "Connections to PostgreSQL, idle and used.";
     DEAD_LETTERS = "tributary_dead_letters", Gauge, Count, [], "Events that could not be settled and wait for a person.";
     DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
+    AUDIT_VIOLATIONS = "tributary_audit_violations", Gauge, Count, ["invariant"], "Broken rows that the last audit found, by invariant; must be 0.";
+    AUDIT_LAST_RUN = "tributary_audit_last_run_timestamp_seconds", Gauge, Seconds, [], "When the last audit ended; one that is two hours old is an alarm.";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";
 }
 

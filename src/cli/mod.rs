@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod audit;
 mod conversions;
 mod dead_letters;
 mod decline;
@@ -63,6 +64,8 @@ enum Command {
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Prove what must hold in the database: ledger, commissions, payouts, clicks.
+    Audit(audit::AuditArgs),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -147,6 +150,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Conversions(command) => conversions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
+        Command::Audit(args) => return audit::run(args).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

@@ -6,6 +6,7 @@
 
 pub mod accrual;
 pub mod aged;
+pub mod audit;
 pub mod commissions;
 pub mod decline;
 pub mod export;
@@ -35,6 +36,7 @@ pub static REGISTRY: &[&dyn Report] = &[
     &accrual::Accrual,
     &aged::Aged,
     &traffic::Traffic,
+    &audit::Audit,
     &decline::table::ActivityDecline,
     &decline::rising_table::ActivityRising,
 ];
