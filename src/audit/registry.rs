@@ -364,7 +364,7 @@ pub static REGISTRY: &[Invariant] = &[
     query(
         "dead_letters",
         "dead_letter",
-        "Each dead letter has its bytes and its reason and was counted; none was replayed by nobody.",
+        "Each dead letter has its reason and was counted, and whoever let it be read again is named.",
         BY_HAND,
         service::dead_letters,
     ),

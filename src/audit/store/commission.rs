@@ -118,17 +118,20 @@ paged! {
     plans of "commission": "commissions", "commission_id",
     ", t.plan_version_id, t.occurred_at, t.created_at",
     "select p.program_id, p.id,
-            case when v.plan_version_id is distinct from p.plan_version_id then
-                jsonb_build_object('plan', p.plan_version_id, 'in_force', v.plan_version_id,
-                                   'occurred_at', p.occurred_at)
+            case when o.effective_from is null or o.effective_from > p.occurred_at
+                   or v.plan_version_id is not null then
+                jsonb_build_object('plan', p.plan_version_id, 'effective_from', o.effective_from,
+                                   'later_one', v.plan_version_id, 'occurred_at', p.occurred_at)
             end as wrong
      from page p
+     left join plan_versions o
+       on o.program_id = p.program_id and o.plan_version_id = p.plan_version_id
+     -- One that holds from later on and was known when the commission was made.
      left join lateral (
          select v.plan_version_id
          from plan_versions v
          where v.program_id = p.program_id and v.effective_from <= p.occurred_at
-           and v.created_at <= p.created_at
-         order by v.effective_from desc
+           and v.effective_from > o.effective_from and v.created_at < p.created_at
          limit 1) v on true
      where p.plan_version_id is not null"
 }

@@ -70,7 +70,12 @@ paged! {
     ", t.kind, t.conversion_id, t.partner_id, t.corrects_id, t.calculation",
     "select p.program_id, p.id,
             case when (p.kind = 'earned' and v.partner_id is distinct from p.partner_id
-                       and coalesce(p.calculation -> 'split', 'null') = 'null')
+                       and coalesce(p.calculation -> 'split', 'null') = 'null'
+                       -- Two partners may be paid for one order where a person decided so.
+                       and not exists (
+                           select from claims k
+                           where k.program_id = p.program_id and k.partner_id = p.partner_id
+                             and k.commission_id = p.id and k.status = 'accepted'))
                    or (p.kind = 'recruiter'
                        and (r.kind is distinct from 'earned' or r.partner_id = p.partner_id
                             or r.conversion_id <> p.conversion_id)) then

@@ -71,13 +71,13 @@ whole! {
 }
 
 whole! {
-    /// Judges whether each dead letter has its bytes and its reason and was counted.
+    /// Judges whether each dead letter has its reason and was counted.
     dead_letters of "dead_letter":
     "select d.dead_letter_id::text as id,
-            case when octet_length(d.bytes) = 0 or d.error = '' or n.n_letters > n.n_counted
+            case when d.error = '' or n.n_letters > n.n_counted
                    or (d.replayed_at is null) <> (d.replayed_by is null) then
-                jsonb_build_object('shard', d.shard, 'has_bytes', octet_length(d.bytes) > 0,
-                                   'has_reason', d.error <> '', 'letters_of_shard', n.n_letters,
+                jsonb_build_object('shard', d.shard, 'has_reason', d.error <> '',
+                                   'letters_of_shard', n.n_letters,
                                    'counted_of_shard', n.n_counted)
             end as wrong
      from dead_letters d
