@@ -188,7 +188,7 @@ async fn give(
     };
     claim.conversion_id = Some(conversion_id);
     let granted = Grant {
-        claim: format!("claim {}", claim.claim_id),
+        claim: Some(format!("claim {}", claim.claim_id)),
         conversion_id,
         partner: known.parties.partner,
         click: known.click,

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod audit;
+mod commissions;
 mod conversions;
 mod dead_letters;
 mod decline;
@@ -58,6 +59,9 @@ enum Command {
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
+    /// Decide about many commissions of a running service at once.
+    #[command(subcommand)]
+    Commissions(commissions::CommissionsCommand),
     /// Events that could not be settled: see them, send them again.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
@@ -148,6 +152,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
         Command::Conversions(command) => conversions::run(command).await,
+        Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Audit(args) => return audit::run(args).await,

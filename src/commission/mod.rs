@@ -6,6 +6,7 @@
 //! differences. Once approved, an amount is frozen: what happens later is a row of its own, a
 //! clawback or an adjustment.
 
+pub mod decision;
 pub mod explain;
 pub mod hold;
 pub mod http;

@@ -428,6 +428,38 @@ pub async fn lock_commission(
     .await
 }
 
+/// Finds the programs of commissions and keeps others from changing these, and what follows them,
+/// until the transaction ends. Always in one order, so two cannot lock each other out.
+pub async fn lock_commissions(
+    db: &mut PgConnection,
+    commissions: &[CommissionId],
+) -> Result<Vec<(ProgramId, CommissionId)>, sqlx::Error> {
+    let ids: Vec<Uuid> = commissions.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"with named as (
+               select c.program_id, c.commission_id
+               from programs p
+               join commissions c on c.program_id = p.program_id and c.commission_id = any($1)),
+           following as (
+               select c.program_id, c.commission_id
+               from named n
+               join commissions c
+                   on c.program_id = n.program_id and c.corrects_id = n.commission_id)
+           select c.program_id as "program_id: ProgramId",
+                  c.commission_id as "commission_id: CommissionId"
+           from commissions c
+           where (c.program_id, c.commission_id) in (
+               select * from named union all select * from following)
+           order by c.commission_id
+           for update of c"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    let found = rows.into_iter().map(|r| (r.program_id, r.commission_id));
+    Ok(found.filter(|(_, id)| ids.contains(&id.0)).collect())
+}
+
 /// Finds a commission.
 pub async fn find_commission(
     db: &mut PgConnection,

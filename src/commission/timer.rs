@@ -82,7 +82,8 @@ async fn revalue(
     let floor = terms.floor(from_at);
     // A day earlier than any time zone could make it; what is too early is only counted.
     let since = (floor - chrono::Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc();
-    let earned = pricing::store::load_earned(db, program_id, partner, since).await?;
+    let earned =
+        pricing::store::load_earned(db, program_id, partner, since, terms.ask_customers()).await?;
     let done = terms.revalue(&earned, floor).map_err(|error| {
         tracing::error!("the periods of {partner_id} cannot be reckoned again: {error}");
         ApplyError::Stale

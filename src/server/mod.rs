@@ -69,6 +69,8 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::intake::imports::http::configure(cfg);
     crate::intake::manual_http::configure(cfg);
     crate::conversion::http::configure(cfg);
+    crate::commission::decision::bulk_http::configure(cfg);
+    crate::commission::decision::http::configure(cfg);
     crate::commission::http::configure(cfg);
     crate::commission::explain::http::configure(cfg);
     crate::fraud::http::configure(cfg);

@@ -21,6 +21,7 @@ use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, Recei
 use crate::money::Money;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
+use crate::settlement::grant::Moved;
 use crate::settlement::settler::{self, Undecodable};
 use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
 use crate::signing::{Key, KeyRing};
@@ -374,4 +375,53 @@ async fn load_refunds(
         refunds.entry(r.conversion_id).or_default().push((r.refund_id, r.amount_minor));
     }
     Ok(refunds)
+}
+
+/// A conversion that a partner brought and that earned nothing.
+pub struct Unpaid {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The conversion.
+    pub conversion_id: ConversionId,
+    /// Who brought it.
+    pub partner_id: PartnerId,
+    /// The partner's number.
+    pub partner: PartnerNo,
+    /// The click id that it came with.
+    pub click_id: Option<String>,
+}
+
+/// Loads what these customers did after the given times that earned nothing, in the order of time.
+pub async fn load_unpaid(db: &mut PgConnection, moved: &Moved) -> Result<Vec<Unpaid>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select v.program_id as "program_id: ProgramId",
+                  v.conversion_id as "conversion_id: ConversionId",
+                  p.partner_id as "partner_id: PartnerId", p.number, v.click_id
+           from unnest($1::uuid[], $2::bytea[], $3::timestamptz[])
+               as n (program_id, customer_hash, first_at)
+           join conversions v
+               on v.program_id = n.program_id and v.customer_hash = n.customer_hash
+               and v.occurred_at > n.first_at
+           join partners p on p.partner_id = v.partner_id
+           where not v.is_test
+             and not exists (
+                 select from commissions c
+                 where c.program_id = v.program_id and c.conversion_id = v.conversion_id)
+           order by v.occurred_at, v.conversion_id"#,
+        &moved.keys().map(|key| key.0.0).collect::<Vec<_>>(),
+        &moved.keys().map(|key| key.1.to_vec()).collect::<Vec<_>>(),
+        &moved.values().copied().collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Unpaid {
+            program_id: r.program_id,
+            conversion_id: r.conversion_id,
+            partner_id: r.partner_id,
+            partner: PartnerNo(u32::try_from(r.number).unwrap_or(0)),
+            click_id: r.click_id,
+        })
+        .collect())
 }

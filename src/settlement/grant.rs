@@ -1,12 +1,18 @@
-//! Grants a claim: loads the facts of its order, decides, applies, in the caller's transaction.
+//! Lets an order earn after all: loads its facts, decides by the sums of now, applies, in the
+//! caller's transaction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
+use crate::commission::Hand;
+use crate::commission::pricing;
 use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::{CommissionId, PartnerId, ProgramId};
 use crate::settlement::decide::{Grant, claimed};
+use crate::settlement::facts::Facts;
 use crate::settlement::{Decided, Decision, facts_store, store};
 use crate::signing::{Key, KeyRing};
 
@@ -27,7 +33,7 @@ impl From<sqlx::Error> for GrantError {
     }
 }
 
-/// Makes the commission of a claimed order, which is nobody's, and returns it.
+/// Makes the commission of an order that earned nothing, and returns it.
 pub async fn grant(
     db: &mut DbTx,
     keys: (&KeyRing, &Key),
@@ -38,11 +44,20 @@ pub async fn grant(
     let nothing = |why: &str| GrantError::EarnsNothing(why.to_owned());
     let found = store::find_message(db, program_id, grant.conversion_id).await?;
     let message = found.ok_or_else(|| nothing("the order is not there"))?;
-    let facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
-    let decisions = claimed(&facts, &message, grant).map_err(GrantError::EarnsNothing)?;
-    let commission_id = decisions
+    let mut facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
+    let message = Arc::new(message);
+    let decide = |facts: &Facts| {
+        let decisions = claimed(facts, &message, grant).map_err(GrantError::EarnsNothing)?;
+        let decided = |decision| Decided { message: Arc::clone(&message), decision };
+        Ok::<Vec<Decided>, GrantError>(decisions.into_iter().map(decided).collect())
+    };
+    // Decided once to learn which sums it takes, and then by what they say.
+    let trial = decide(&facts)?;
+    facts_store::load_sums(db, &mut facts, &trial).await?;
+    let decided = decide(&facts)?;
+    let commission_id = decided
         .iter()
-        .find_map(|decision| match decision {
+        .find_map(|decided| match &decided.decision {
             Decision::Commission(step) => Some(step.after.commission_id),
             Decision::Record(_)
             | Decision::Refund { .. }
@@ -53,9 +68,41 @@ pub async fn grant(
             | Decision::Admit(_) => None,
         })
         .ok_or_else(|| nothing("its plan pays nothing for it"))?;
-    let message = Arc::new(message);
-    let decided = |decision| Decided { message: Arc::clone(&message), decision };
-    store::apply(db, decisions.into_iter().map(decided).collect(), now).await?;
+    store::apply(db, decided, now).await?;
     store::set_partner(db, program_id, grant.conversion_id, partner_id).await?;
     Ok(commission_id)
+}
+
+/// Customers who turned out to have bought earlier than was known, and when.
+pub type Moved = BTreeMap<(ProgramId, [u8; 32]), Timestamp>;
+
+/// Lets what these customers bought later earn where only a customer who had bought before earns:
+/// it was settled when nobody knew that. What was earned already is marked to be reckoned again.
+pub async fn meet_again(
+    db: &mut DbTx,
+    keys: (&KeyRing, &Key),
+    moved: &Moved,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    pricing::store::mark_customers(db, moved).await?;
+    for unpaid in facts_store::load_unpaid(db, moved).await? {
+        let click = unpaid.click_id.as_deref().map(|text| ClickId::verify(keys.0, text));
+        let note = Some("its customer had bought before".to_owned());
+        let granted = Grant {
+            claim: None,
+            conversion_id: unpaid.conversion_id,
+            partner: unpaid.partner,
+            click: click.and_then(Result::ok),
+            by: Hand { actor: "system".into(), rule: "customer_known", note, at: now },
+        };
+        let whose = (unpaid.program_id, unpaid.partner_id);
+        match grant(db, keys, whose, &granted, now).await {
+            Ok(_) | Err(GrantError::EarnsNothing(_)) => {}
+            Err(GrantError::Apply(error)) => return Err(error),
+        }
+    }
+    Ok(())
 }

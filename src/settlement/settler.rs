@@ -18,7 +18,7 @@ use crate::link::mint_store;
 use crate::metrics as metric;
 use crate::settlement::click::{self, Click};
 use crate::settlement::offset_store::{self, Counts, Position};
-use crate::settlement::{Message, click_store, decide, facts_store, store};
+use crate::settlement::{Message, click_store, decide, facts_store, grant, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -263,6 +263,7 @@ impl Settler {
             decide::decide_all(&mut facts, messages)
         };
         store::apply(db, decided, now).await?;
+        grant::meet_again(db, keys, &facts.pricing.moved, now).await?;
         Ok(n_clicks + n_parked + n_messages)
     }
 

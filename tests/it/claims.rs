@@ -265,3 +265,21 @@ async fn a_claim_of_what_counts_already_names_its_commission_and_bad_fields_are_
     let listed = app.get(&app.finance_key, "/v1/claims?status=waiting").await;
     listed.expect_problem(422, "invalid-field");
 }
+
+#[actix_web::test]
+async fn a_claim_is_priced_by_what_the_period_has_come_to() {
+    let app = TestApp::start().await;
+    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 2000,
+        "currency": "EUR", "caps": [{"period": "month", "amount": "30.00"}]}]});
+    let scene = app.scene_with(plan).await;
+    let click_id = app.click_id(&scene.link).await;
+    sell(&app, &scene, "A-1", Some(click_id.clone())).await;
+    app.clock.advance(TimeDelta::minutes(1));
+    sell(&app, &scene, "A-2", Some(click_id.to_lowercase())).await;
+    let claim = claim(&app, &scene, "A-2", json!({"click_id": click_id})).await;
+    let found = commission(&app, &claim["commission_id"]).await;
+    assert_eq!((&found["amount"], &found["version"]), (&json!("10.00"), &json!(1)), "{found}");
+    let path = format!("/v1/commissions/{}/explanation", found["id"].as_str().unwrap());
+    let told = app.get(&app.finance_key, &path).await.expect(200);
+    assert_eq!(told["commissions"][0]["recomputed"], true);
+}

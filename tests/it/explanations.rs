@@ -63,6 +63,9 @@ async fn a_commission_says_whose_click_which_rule_and_why_and_what_came_after() 
     let one = &told["commissions"][0];
     assert_eq!(one["followed_by"][0]["kind"], "clawback");
     says(one, "-10.00 EUR taken back");
+    assert_eq!(one["recomputed"], true, "20.00 and the clawback are 20 % of what is left");
+    let clawback = explanation(&app, "commissions", &one["followed_by"][0]["id"]).await;
+    assert_eq!(clawback["commissions"][0]["recomputed"], true);
 }
 
 #[actix_web::test]

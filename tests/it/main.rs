@@ -8,6 +8,7 @@
 mod audit;
 mod bad_input;
 mod books;
+mod bulk;
 mod claims;
 mod cli;
 mod decline_cases;
@@ -18,6 +19,7 @@ mod explanations;
 mod fraud;
 mod harness;
 mod imports;
+mod late_facts;
 mod link_to_payout;
 mod minting;
 mod outbound;

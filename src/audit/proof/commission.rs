@@ -1,6 +1,6 @@
 //! Reckons every commission again from what is stored with it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::Tally;
-use crate::audit::store::commission::{ArithmeticRow, NetRow, load_arithmetic, load_nets};
+use crate::audit::store::commission::{ArithmeticRow, find_roots, load_arithmetic};
 use crate::audit::{At, CheckError, Page};
-use crate::commission::explain::recomputed;
-use crate::commission::store::load_plans;
-use crate::commission::{CommissionKind, CommissionState, PlanVersion};
-use crate::ids::{PlanVersionId, ProgramId};
+use crate::commission::explain::proof::{Family, Proof, group_by_root, steps_hold};
+use crate::commission::store::{Filter, load, load_following, load_plans};
+use crate::commission::{Commission, CommissionKind, CommissionState, PlanVersion};
+use crate::ids::{CommissionId, PlanVersionId, ProgramId};
 use crate::money::{Currency, Money};
 
 /// Judges whether each commission's stored inputs, by the edition that priced it, give every
@@ -50,7 +50,7 @@ fn judge_arithmetic(
     let kind = CommissionKind::from_code(&row.kind)?;
     stored.get("total")?;
     let version = row.plan_version_id.and_then(|id| plans.get(&id));
-    let again = version.and_then(|version| recomputed(stored, version));
+    let again = version.and_then(|version| steps_hold(stored, version));
     let (total, amount) = (told_total(stored), shown(row.amount_minor, &row.currency));
     // A recruiter's row keeps what it was opened with; what it follows is judged by its net.
     let is_amount = kind != CommissionKind::Earned || is_over(&row.state) || total == amount;
@@ -70,45 +70,54 @@ pub fn nets<'a>(
     at: &'a At<'a>,
 ) -> BoxFuture<'a, Result<Page, CheckError>> {
     async move {
-        let rows = load_nets(db, at).await?;
+        let rows = find_roots(db, at).await?;
+        let mut roots: BTreeMap<ProgramId, Vec<CommissionId>> = BTreeMap::new();
+        for (program_id, _, root) in &rows {
+            roots.entry(*program_id).or_default().extend(root);
+        }
         let mut tally = Tally::new("commission", at);
-        for row in &rows {
-            if let Some(expected) = expected_net(row) {
-                let net = shown(row.net_minor, &row.currency);
-                let wrong = (net.as_ref() != Some(&expected)).then(|| {
-                    json!({
-                        "kind": row.kind, "state": row.state, "net": net,
-                        "by_arithmetic": expected,
-                    })
-                });
-                tally.look(row.program_id.0, &row.commission_id.to_string(), wrong);
+        for (program_id, ids) in roots {
+            let versions = load_plans(db, &[program_id]).await?;
+            let versions: Vec<PlanVersion> = versions.into_iter().map(|(_, one)| one).collect();
+            for family in load_families(db, program_id, &ids).await? {
+                for (id, proof) in family.proofs(&versions) {
+                    let wrong = match proof {
+                        Proof::OtherAmount { expected, found } => Some(json!({
+                            "by_arithmetic": expected.to_string(), "found": found.to_string(),
+                        })),
+                        // Steps are another invariant's.
+                        Proof::Holds | Proof::OtherSteps => None,
+                        Proof::NoInputs => continue,
+                    };
+                    tally.look(program_id.0, &id.0.to_string(), wrong);
+                }
             }
         }
-        let last = rows.last().map(|r| (r.program_id.0, r.commission_id));
+        let last = rows.last().map(|(program, id, _)| (program.0, *id));
         Ok(tally.end(rows.len(), last))
     }
     .boxed()
 }
 
-/// Returns what a partner should have; none for corrections, for what is over, and where a person
-/// took something back by hand.
-fn expected_net(row: &NetRow) -> Option<String> {
-    let kind = CommissionKind::from_code(&row.kind)?;
-    if is_over(&row.state) {
-        return None;
-    }
-    match kind {
-        CommissionKind::Earned if row.is_ended && !row.is_refunded => None,
-        CommissionKind::Earned | CommissionKind::Recruiter if row.is_refunded => {
-            shown(0, &row.currency)
-        }
-        CommissionKind::Earned => told_total(&row.arithmetic),
-        CommissionKind::Recruiter => {
-            let part = row.followed.as_ref()?.get("recruiter")?.get("amount")?;
-            Some(part.as_str()?.to_owned())
-        }
-        CommissionKind::Clawback | CommissionKind::Adjustment | CommissionKind::TrueUp => None,
-    }
+/// Loads what was earned with all that followed it.
+async fn load_families(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    ids: &[CommissionId],
+) -> Result<Vec<Family>, sqlx::Error> {
+    let programs = [program_id];
+    let filter = Filter { programs: Some(&programs), ids: Some(ids), ..Filter::default() };
+    let roots = load(db, filter, at_most(ids)).await?;
+    let mut following = group_by_root(load_following(db, program_id, ids).await?);
+    let family = |root: Commission| Family {
+        followers: following.remove(&root.commission_id).unwrap_or_default(),
+        root,
+    };
+    Ok(roots.into_iter().map(family).collect())
+}
+
+fn at_most(ids: &[CommissionId]) -> i64 {
+    i64::try_from(ids.len()).unwrap_or(i64::MAX)
 }
 
 fn is_over(state: &str) -> bool {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::paged;
 use crate::audit::At;
-use crate::ids::{PlanVersionId, ProgramId};
+use crate::ids::{CommissionId, PlanVersionId, ProgramId};
 
 paged! {
     /// Judges whether the ledger holds exactly what each commission says.
@@ -219,78 +219,26 @@ pub(in crate::audit) async fn load_arithmetic(
     .await
 }
 
-/// What the corrections of a commission come to, and the arithmetic that holds for it now.
-pub(in crate::audit) struct NetRow {
-    pub(in crate::audit) program_id: ProgramId,
-    pub(in crate::audit) commission_id: Uuid,
-    pub(in crate::audit) kind: String,
-    pub(in crate::audit) state: String,
-    pub(in crate::audit) currency: String,
-    pub(in crate::audit) net_minor: i64,
-    /// Of its latest correction that has inputs, else its own.
-    pub(in crate::audit) arithmetic: Value,
-    /// Of the partner's commission that a recruiter's follows.
-    pub(in crate::audit) followed: Option<Value>,
-    /// Whether its latest correction tells no arithmetic.
-    pub(in crate::audit) is_ended: bool,
-    /// Whether its order was refunded fully.
-    pub(in crate::audit) is_refunded: bool,
-}
-
-/// Loads a page of what was earned, each with what it comes to after its corrections.
-pub(in crate::audit) async fn load_nets(
+/// Finds a page of commissions; of a correction with none in place of its id, because it is proven
+/// with what it corrects.
+pub(in crate::audit) async fn find_roots(
     db: &mut PgConnection,
     at: &At<'_>,
-) -> Result<Vec<NetRow>, sqlx::Error> {
-    sqlx::query_as!(
-        NetRow,
-        r#"with page as materialized (
-               select t.program_id, t.commission_id, t.conversion_id, t.kind, t.state, t.currency,
-                      t.amount_minor, t.corrects_id, t.calculation
-               from commissions t
-               where (t.program_id, t.commission_id) > ($1, $2) and t.program_id <= $3
-               order by t.program_id, t.commission_id
-               limit $4)
-           select p.program_id as "program_id: ProgramId", p.commission_id, p.kind, p.state,
-                  p.currency, (p.amount_minor + coalesce(c.minor, 0))::bigint as "net_minor!",
-                  coalesce(a.calculation, p.calculation) as "arithmetic!",
-                  coalesce(f.calculation, r.calculation) as followed,
-                  coalesce(not c.last_has_inputs, false) as "is_ended!",
-                  v.amount_minor is not null and v.refunded_minor >= v.amount_minor
-                      as "is_refunded!"
-           from page p
-           join conversions v
-             on v.program_id = p.program_id and v.conversion_id = p.conversion_id
-           left join lateral (
-               select sum(c.amount_minor) as minor,
-                      (array_agg(c.calculation ? 'inputs' order by c.commission_id desc))[1]
-                          as last_has_inputs
-               from commissions c
-               where c.program_id = p.program_id and c.corrects_id = p.commission_id
-                 and c.kind in ('clawback', 'adjustment', 'true_up')) c on true
-           left join lateral (
-               select c.calculation
-               from commissions c
-               where c.program_id = p.program_id and c.corrects_id = p.commission_id
-                 and c.kind in ('clawback', 'adjustment', 'true_up') and c.calculation ? 'inputs'
-               order by c.commission_id desc
-               limit 1) a on true
-           left join commissions r
-             on r.program_id = p.program_id and r.commission_id = p.corrects_id
-            and p.kind = 'recruiter'
-           left join lateral (
-               select c.calculation
-               from commissions c
-               where c.program_id = r.program_id and c.corrects_id = r.commission_id
-                 and c.kind in ('clawback', 'adjustment', 'true_up') and c.calculation ? 'inputs'
-               order by c.commission_id desc
-               limit 1) f on true
-           order by p.program_id, p.commission_id"#,
+) -> Result<Vec<(ProgramId, Uuid, Option<CommissionId>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select program_id as "program_id: ProgramId", commission_id,
+                  case when corrects_id is null then commission_id end
+                      as "root_id: CommissionId"
+           from commissions
+           where (program_id, commission_id) > ($1, $2) and program_id <= $3
+           order by program_id, commission_id
+           limit $4"#,
         at.after.0,
         at.after.1,
         at.last_program,
         at.rows,
     )
     .fetch_all(db)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.program_id, r.commission_id, r.root_id)).collect())
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{Brought, correction, nothing_because, recomputed, rivals, rule, sentences};
+use super::{Brought, correction, nothing_because, rivals, rule, sentences};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -54,7 +54,8 @@ pub struct ExplainedBody {
     pub commission: CommissionBody,
     /// The edition of the plan that priced it, and the rule.
     pub plan: Option<PricedByBody>,
-    /// Whether its stored inputs come to the same again; null where none are stored.
+    /// Whether its stored inputs come to the same steps again, and these to what the partner has of
+    /// it, corrections included; null where none are stored.
     pub recomputed: Option<bool>,
     /// Why it comes to nothing.
     pub nothing_because: Option<String>,
@@ -149,7 +150,8 @@ async fn explained(
     let version = plans.iter().find(|version| Some(version.id) == of.plan_version_id);
     let followed_by: Vec<_> = following.iter().map(FollowerBody::from).collect();
     let plan = version.map(|version| PricedByBody::of(version, &of.calculation));
-    let recomputed = version.and_then(|version| recomputed(&of.calculation, version));
+    let family = super::store::load_family(db, &of).await?;
+    let recomputed = family.proof(of.commission_id, plans).holds();
     let nothing_because = nothing_because(&of);
     let mut sentences = sentences(&of, version);
     let commission = show(db, of).await?;

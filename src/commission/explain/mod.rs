@@ -1,16 +1,18 @@
 //! Why a commission is what it is, in sentences made from what is stored.
 //!
 //! Nothing is decided again here: the attribution, the edition, the rule that won and the steps
-//! are read from the rows that settlement wrote. [`recomputed`] alone reckons, to compare.
+//! are read from the rows that settlement wrote. [`proof`] alone reckons, to compare.
 
 use serde_json::Value;
 
-use super::plan::{Approval, Language, PlanVersion, wire};
+use super::plan::{Approval, Language, PlanVersion};
 use super::{Commission, CommissionKind, CommissionState};
 use crate::clock::Timestamp;
 use crate::ids::PartnerId;
 
 pub mod http;
+pub mod proof;
+pub mod store;
 
 /// Who brought a conversion, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,16 +115,6 @@ pub fn rule(stored: &Value, version: &PlanVersion) -> Option<(u64, String)> {
     let index = stored.get("rule")?.as_u64()?;
     let words = version.terms.words(Language::En);
     Some((index + 1, words.get(usize::try_from(index).ok()?)?.clone()))
-}
-
-/// Reckons it again from the stored inputs alone and tells whether it comes to the same; `None`
-/// where no inputs are stored.
-pub fn recomputed(stored: &Value, version: &PlanVersion) -> Option<bool> {
-    let again = wire::recompute(stored, &version.terms)?;
-    let Ok(again) = again else { return Some(false) };
-    let again = wire::to_wire(&again, version.id, &version.terms);
-    let steps = ["rule", "base", "slices", "flat", "limit", "whole", "caps", "total", "currency"];
-    Some(steps.iter().all(|name| stored.get(name) == again.get(name)))
 }
 
 /// Says why it comes to nothing; none for one that earns or takes back.

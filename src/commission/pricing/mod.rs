@@ -6,7 +6,7 @@
 //! a rejection leave a mark, and [`revalue`] reckons the partner's periods again in the order of
 //! `(occurred_at, conversion)`, so that the order of arrival changes nothing in the end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -66,8 +66,39 @@ pub struct Person {
     pub rank: Option<Arc<str>>,
     /// The group that terms are made for.
     pub group: Option<Arc<str>>,
-    /// Who brought it, if that one may earn.
-    pub recruiter: Option<PartnerId>,
+    /// Who had brought it from when on, if that one may earn; the latest last.
+    pub recruiters: Vec<(Timestamp, Option<PartnerId>)>,
+}
+
+impl Person {
+    /// Returns who had brought it at a time.
+    pub fn recruiter_at(&self, at: Timestamp) -> Option<PartnerId> {
+        let known = self.recruiters.iter().rev().find(|(from_at, _)| *from_at <= at);
+        known.and_then(|(_, recruiter)| *recruiter)
+    }
+}
+
+/// What is known of the customer of a conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Customer {
+    /// Whether the shop named one.
+    pub is_named: bool,
+    /// When that one first bought, as far as it is known.
+    pub first_at: Option<Timestamp>,
+    /// Whether the shop calls the customer new.
+    pub is_new: Option<bool>,
+}
+
+impl Customer {
+    /// Returns whether the customer is new to a conversion of `occurred_at`, and since when it has
+    /// been one.
+    pub fn seen_at(&self, occurred_at: Timestamp) -> (Option<CustomerKind>, Option<Timestamp>) {
+        let since = self.first_at.filter(|first_at| *first_at < occurred_at);
+        let kind = |is_new| if is_new { CustomerKind::New } else { CustomerKind::Returning };
+        let by_history = self.is_named.then(|| kind(since.is_none()));
+        // The shop knows its customers from before it had this program.
+        (self.is_new.map(kind).or(by_history), since)
+    }
 }
 
 /// What settlement knows beside the messages, to price by.
@@ -79,6 +110,10 @@ pub struct PricingFacts {
     pub people: HashMap<(ProgramId, PartnerId), Person>,
     /// When each customer of the batch first bought.
     pub customers: HashMap<(ProgramId, [u8; 32]), Timestamp>,
+    /// Programs whose plans ask who bought before.
+    pub asking: HashSet<ProgramId>,
+    /// Customers who turned out to have bought earlier than was known, and when.
+    pub moved: BTreeMap<(ProgramId, [u8; 32]), Timestamp>,
     /// Rates into payout currencies, the latest last.
     pub rates: HashMap<ProgramId, Vec<FxRate>>,
     /// The sums that the batch needs.
@@ -120,26 +155,21 @@ impl PricingFacts {
     ) -> Circumstances {
         let person = self.people.get(&(program_id, partner_id)).cloned().unwrap_or_default();
         let hash = told.customer_hash;
-        let first_at = hash.and_then(|hash| self.customers.get(&(program_id, hash))).copied();
-        let since = first_at.filter(|first_at| *first_at < occurred_at);
-        let by_history = hash.map(|_| match since {
-            Some(_) => CustomerKind::Returning,
-            None => CustomerKind::New,
-        });
-        let by_word = told.is_new_customer.map(|is_new| match is_new {
-            true => CustomerKind::New,
-            false => CustomerKind::Returning,
-        });
+        let customer = Customer {
+            is_named: hash.is_some(),
+            first_at: hash.and_then(|hash| self.customers.get(&(program_id, hash))).copied(),
+            is_new: told.is_new_customer,
+        };
+        let (customer, customer_since) = customer.seen_at(occurred_at);
         Circumstances {
+            recruiter: person.recruiter_at(occurred_at),
             rank: person.rank,
             group: person.group,
-            recruiter: person.recruiter,
             placement: told.placement.clone(),
             category: told.category.clone(),
             country: told.country.clone(),
-            // The shop knows its customers from before it had this program.
-            customer: by_word.or(by_history),
-            customer_since: since,
+            customer,
+            customer_since,
             ..Circumstances::new(partner_id, occurred_at)
         }
     }
@@ -210,8 +240,15 @@ impl PricingFacts {
         if !PURCHASES.contains(&event) {
             return;
         }
-        let first_at = self.customers.entry((program_id, customer)).or_insert(at);
-        *first_at = at.min(*first_at);
+        let key = (program_id, customer);
+        let is_earlier = self.customers.get(&key).is_none_or(|first_at| at < *first_at);
+        if is_earlier {
+            self.customers.insert(key, at);
+        }
+        // Whatever was priced before without knowing of it may have been priced wrongly.
+        if is_earlier && self.asking.contains(&program_id) {
+            self.moved.insert(key, at);
+        }
     }
 
     /// Takes in what a commission added.

@@ -9,8 +9,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::revalue::Earned;
-use super::{Counted, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
+use super::{Counted, Customer, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
 use crate::clock::Timestamp;
+use crate::commission::explain::proof::group_by_root;
 use crate::commission::plan::{Counter, FxRate, Owner, Period, PlanVersion, Scope, Volume};
 use crate::commission::refund::Refund;
 use crate::commission::row::Step;
@@ -42,7 +43,9 @@ pub async fn load_facts(
     }
     let is_asked = |program: &ProgramId| needs.get(program).is_some_and(|needs| needs.customers);
     let customers: Vec<_> = customers.iter().filter(|(program, _)| is_asked(program)).collect();
+    facts.asking = who(|needs| needs.customers).into_iter().map(ProgramId).collect();
     if !customers.is_empty() {
+        lock_customers(db, &customers).await?;
         facts.customers = load_customers(db, &customers).await?;
     }
     Ok(facts)
@@ -69,28 +72,40 @@ async fn load_people(
 ) -> Result<HashMap<(ProgramId, PartnerId), Person>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select e.program_id as "program_id: ProgramId",
-                  e.partner_id as "partner_id: PartnerId", e.rank, e.terms_group,
-                  r.partner_id as "recruiter?: PartnerId"
+                  e.partner_id as "partner_id: PartnerId", e.rank, e.terms_group
            from enrollments e
-           left join enrollments r
-               on r.program_id = e.program_id and r.partner_id = e.parent_partner_id
-               and r.status = 'active'
-               and exists (select from partners p
-                           where p.partner_id = r.partner_id and p.status = 'active')
            where e.program_id = any($1)"#,
+        programs,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut people: HashMap<_, Person> = HashMap::with_capacity(rows.len());
+    for r in rows {
+        let (rank, group) = (Some(Arc::from(r.rank)), r.terms_group.map(Arc::from));
+        let person = Person { rank, group, recruiters: Vec::new() };
+        people.insert((r.program_id, r.partner_id), person);
+    }
+    // Who may not earn now earns nothing, whoever had brought the partner.
+    let changes = sqlx::query!(
+        r#"select h.program_id as "program_id: ProgramId", h.partner_id as "partner_id: PartnerId",
+                  h.from_at, p.partner_id as "recruiter_id?: PartnerId"
+           from recruiter_history h
+           left join enrollments r
+               on r.program_id = h.program_id and r.partner_id = h.recruiter_id
+               and r.status = 'active'
+           left join partners p on p.partner_id = r.partner_id and p.status = 'active'
+           where h.program_id = any($1)
+           order by h.from_at"#,
         programs,
     )
     .fetch_all(db)
     .await?;
-    let person = |rank: String, group: Option<String>, recruiter| Person {
-        rank: Some(Arc::from(rank)),
-        group: group.map(Arc::from),
-        recruiter,
-    };
-    Ok(rows
-        .into_iter()
-        .map(|r| ((r.program_id, r.partner_id), person(r.rank, r.terms_group, r.recruiter)))
-        .collect())
+    for r in changes {
+        if let Some(person) = people.get_mut(&(r.program_id, r.partner_id)) {
+            person.recruiters.push((r.from_at, r.recruiter_id));
+        }
+    }
+    Ok(people)
 }
 
 async fn load_rates(
@@ -123,6 +138,53 @@ async fn load_rates(
 
 fn currency(code: &str) -> Result<Currency, sqlx::Error> {
     code.parse().map_err(|_| sqlx::Error::Decode(format!("{code:?} is no currency").into()))
+}
+
+/// Puts settlers of different shards in line where they meet on a customer: two that price its
+/// first purchases at the same time would both take it for new.
+async fn lock_customers(
+    db: &mut PgConnection,
+    customers: &[&(ProgramId, [u8; 32])],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
+           from (select distinct hashtextextended(n.program_id::text, 0)
+                            # hashtextextended(encode(n.customer_hash, 'hex'), 1) as lock
+                 from unnest($1::uuid[], $2::bytea[]) as n (program_id, customer_hash)
+                 order by 1) o"#,
+        &customers.iter().map(|c| c.0.0).collect::<Vec<_>>(),
+        &customers.iter().map(|c| c.1.to_vec()).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await
+    .map(drop)
+}
+
+/// Marks what was earned of these customers after the given times: it was priced before their first
+/// purchase was known.
+pub async fn mark_customers(
+    db: &mut PgConnection,
+    moved: &BTreeMap<(ProgramId, [u8; 32]), Timestamp>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into plan_marks (program_id, partner_id, from_at)
+         select c.program_id, c.partner_id, min(c.occurred_at)
+         from unnest($1::uuid[], $2::bytea[], $3::timestamptz[])
+             as n (program_id, customer_hash, first_at)
+         join conversions v
+             on v.program_id = n.program_id and v.customer_hash = n.customer_hash
+             and v.occurred_at > n.first_at
+         join commissions c
+             on c.program_id = v.program_id and c.conversion_id = v.conversion_id
+             and c.kind = 'earned' and c.state not in ('rejected', 'reversed')
+         group by c.program_id, c.partner_id",
+        &moved.keys().map(|key| key.0.0).collect::<Vec<_>>(),
+        &moved.keys().map(|key| key.1.to_vec()).collect::<Vec<_>>(),
+        &moved.values().copied().collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 async fn load_customers(
@@ -413,10 +475,13 @@ pub async fn load_earned(
     program_id: ProgramId,
     partner_id: Option<PartnerId>,
     since: Timestamp,
+    asks_customers: bool,
 ) -> Result<Vec<Earned>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.commission_id as "commission_id: CommissionId",
                   v.order_namespace, v.event, v.dedup_ref, v.currency, v.occurred_at,
+                  v.customer_hash is not null as "is_named!", k.first_at as "first_at?",
+                  v.details -> 'metadata' -> 'new_customer' as new_customer,
                   r.refunded_minor as "refunded_minor?", r.is_all as "is_all?"
            from commissions c
            join conversions v
@@ -426,6 +491,11 @@ pub async fn load_earned(
                       bool_or(f.amount_minor is null) as is_all
                from conversion_refunds f
                where f.program_id = c.program_id and f.conversion_id = c.conversion_id) r on true
+           left join lateral (
+               select min(b.occurred_at) as first_at
+               from conversions b
+               where b.program_id = v.program_id and b.customer_hash = v.customer_hash
+                 and b.event = any($4) and not b.is_test) k on $5
            where c.program_id = $1
              and ($2::uuid is null or c.partner_id = $2)
              and c.kind = 'earned'
@@ -435,6 +505,8 @@ pub async fn load_earned(
         program_id.0,
         partner_id.map(|p| p.0),
         since,
+        &PURCHASES.map(str::to_owned),
+        asks_customers,
     )
     .fetch_all(&mut *db)
     .await?;
@@ -444,12 +516,8 @@ pub async fn load_earned(
     let commissions = store::load(db, filter, i64::MAX).await?;
     let mut commissions: HashMap<_, _> =
         commissions.into_iter().map(|c| (c.commission_id, c)).collect();
-    let mut followers: HashMap<CommissionId, Vec<_>> = HashMap::new();
-    for row in store::load_following(db, program_id, &ids).await? {
-        if let Some(of) = row.corrects_id {
-            followers.entry(of).or_default().push(row);
-        }
-    }
+    let following = store::load_following(db, program_id, &ids).await?;
+    let mut followers = group_by_root(following);
     let mut earned = Vec::with_capacity(rows.len());
     for r in rows {
         let Some(commission) = commissions.remove(&r.commission_id) else { continue };
@@ -464,6 +532,11 @@ pub async fn load_earned(
             followers: followers.remove(&r.commission_id).unwrap_or_default(),
             name: [r.order_namespace, r.event, r.dedup_ref].join("\n"),
             refund: refund.map(|amount| Refund { refund_id: String::new(), amount }),
+            customer: asks_customers.then(|| Customer {
+                is_named: r.is_named,
+                first_at: r.first_at,
+                is_new: r.new_customer.and_then(|value| value.as_bool()),
+            }),
             commission,
         });
     }

@@ -1,8 +1,8 @@
-//! A claim that was accepted: a conversion that was nobody's earns what it would have earned.
+//! A conversion that earned nothing earns after all: a claim for it was accepted, or its customer
+//! turned out to have bought before.
 
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
-use crate::commission::pricing::Arrival;
 use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
@@ -12,18 +12,18 @@ use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::{Decision, Message, Share};
 
-/// What a claim is granted.
+/// What an order is granted.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The claim, as its commission tells.
-    pub claim: String,
+    /// The claim, as its commission tells; none where no claim led to it.
+    pub claim: Option<String>,
     /// The order.
     pub conversion_id: ConversionId,
     /// Who earns.
     pub partner: PartnerNo,
     /// The click that led to it, where one is known.
     pub click: Option<ClickId>,
-    /// Who accepted it.
+    /// Who did, and why.
     pub by: Hand,
 }
 
@@ -45,12 +45,13 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
         let told = opened.step.by.note.take().filter(|_| !flags.is_empty());
-        let said = [Some(grant.claim.clone()), grant.by.note.clone(), told];
+        let said = [grant.claim.clone(), grant.by.note.clone(), told];
         let note = said.into_iter().flatten().collect::<Vec<_>>().join(". ");
-        opened.step.by = Hand { note: Some(note), ..grant.by.clone() };
-        opened.step.after.calculation["claim"] = grant.claim.clone().into();
-        // What was counted meanwhile is not known here: the timer reckons the period again.
-        opened.step.arrival = Arrival::Unsettling;
+        let note = Some(note).filter(|note| !note.is_empty());
+        opened.step.by = Hand { note, ..grant.by.clone() };
+        if let Some(claim) = &grant.claim {
+            opened.step.after.calculation["claim"] = claim.clone().into();
+        }
         let (refunded, rest) =
             refunded(program, conversion, &opened.step.after, left.as_ref(), &grant.by)?;
         left = rest.or(left);
@@ -96,9 +97,11 @@ fn refunded(
         .map_err(|e: NoStep| e.to_string())?;
     let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
     if let (Some(rest), Some(version)) = (&rest, version) {
-        let claim = opened.calculation["claim"].clone();
-        step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
-        step.after.calculation["claim"] = claim;
+        let mut calculation = wire::to_wire(rest, version.id, &version.terms);
+        if let Some(claim) = opened.calculation.get("claim") {
+            calculation["claim"] = claim.clone();
+        }
+        step.after.calculation = calculation;
     }
     Ok((Some(step), rest))
 }

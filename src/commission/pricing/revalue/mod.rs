@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
-use super::{SumKey, SumState, sum_key};
+use super::{Customer, Needs, SumKey, SumState, sum_key};
 use crate::clock::Timestamp;
 use crate::commission::plan::{
     Calculation, Count, Counter, Inputs, PlanVersion, Sum, Volume, price, wire,
 };
 use crate::commission::refund::{Refund, left};
 use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step};
-use crate::commission::state::{Action, CommissionKind, CommissionState};
+use crate::commission::state::{Action, CommissionKind, CommissionState, Reason, Standing};
 use crate::ids::{PlanVersionId, ProgramId};
 use crate::money::Money;
 
@@ -34,6 +34,8 @@ pub struct Earned {
     pub name: String,
     /// All refunds together.
     pub refund: Option<Refund>,
+    /// What is known of its customer now; none where no plan asks.
+    pub customer: Option<Customer>,
 }
 
 /// What reckoning again needs to know.
@@ -67,6 +69,8 @@ struct Item<'a> {
     inputs: Option<Inputs>,
     /// By the sums that it was priced with.
     old: Option<Calculation>,
+    /// Whether more is known of its customer than when it was priced.
+    is_other: bool,
 }
 
 impl Terms<'_> {
@@ -84,6 +88,11 @@ impl Terms<'_> {
 
     fn counters(&self) -> impl Iterator<Item = Counter> {
         self.versions.iter().flat_map(|version| version.terms.counters())
+    }
+
+    /// Returns whether any edition asks who bought before.
+    pub fn ask_customers(&self) -> bool {
+        self.versions.iter().any(|version| Needs::of(&version.terms).customers)
     }
 
     /// Reckons what was earned since `floor` again.
@@ -112,8 +121,12 @@ impl Terms<'_> {
                 .is_none_or(|new| new.counts.iter().all(|count| key(count.counter).start >= floor));
             let is_fixed = self.fixed_until.is_some_and(|until| occurred_at < until);
             let stands = if is_whole && !is_fixed { &new } else { &item.old };
-            if let (true, false, Some(new), Some(old)) = (is_whole, is_fixed, &new, &item.old) {
-                done.steps.extend(self.steps(item, old, new)?);
+            if let (true, false, Some(old)) = (is_whole, is_fixed, &item.old) {
+                match &new {
+                    Some(new) => done.steps.extend(self.steps(item, old, new)?),
+                    None if item.is_other => done.steps.extend(self.end(item, old)?),
+                    None => {}
+                }
             }
             for count in stands.iter().flat_map(|stands| &stands.counts) {
                 let state = done.sums.entry(key(count.counter)).or_default();
@@ -136,7 +149,14 @@ impl Terms<'_> {
         let mut whole: HashMap<SumKey, Volume> = HashMap::new();
         for item in items {
             let (Some(inputs), Some(old)) = (&item.inputs, &item.old) else { continue };
-            for Count { counter, volume, .. } in &old.counts {
+            // Another rule may count elsewhere; how much does not depend on any sum.
+            let other =
+                item.is_other.then(|| price(&item.version.terms, inputs, |_| Sum::default()).ok());
+            let counts = match &other {
+                Some(other) => other.as_ref().map(|other| other.counts.as_slice()),
+                None => Some(old.counts.as_slice()),
+            };
+            for Count { counter, volume, .. } in counts.unwrap_or_default() {
                 let sum = whole.entry(self.key(inputs, *counter)).or_default();
                 *sum = sum.plus(*volume);
             }
@@ -153,6 +173,10 @@ impl Terms<'_> {
     ) -> Result<Vec<Step>, NoStep> {
         let mut steps = Vec::new();
         let commission = &item.earned.commission;
+        if new.total.currency != old.total.currency {
+            // A row has one currency for ever; whoever pays in another by hand knows why.
+            return Ok(steps);
+        }
         let by = new.total.checked_sub(old.total)?;
         if !by.is_zero() {
             let n_corrections = item.corrections(commission).count();
@@ -171,6 +195,45 @@ impl Terms<'_> {
         Ok(steps)
     }
 
+    /// Ends a commission that earns nothing by what is known now: its customer had bought before.
+    fn end(&self, item: &Item<'_>, old: &Calculation) -> Result<Vec<Step>, NoStep> {
+        let commission = &item.earned.commission;
+        let mut steps = Vec::from_iter(self.undo(item, commission, old.total)?);
+        let recruiter =
+            item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
+        if let (Some(row), Some(part)) = (recruiter, old.recruiter) {
+            steps.extend(self.undo(item, row, part.amount)?);
+        }
+        Ok(steps)
+    }
+
+    fn undo(
+        &self,
+        item: &Item<'_>,
+        of: &Commission,
+        amount: Money,
+    ) -> Result<Option<Step>, NoStep> {
+        match of.state {
+            CommissionState::Pending | CommissionState::OnHold => {
+                let note = Some("its plan pays nothing for it: the customer had bought before");
+                let hand = Hand { note: note.map(str::to_owned), ..self.hand() };
+                of.take(Action::Reject(Reason::Other), Standing::Good, false, hand).map(Some)
+            }
+            CommissionState::Approved | CommissionState::Paid if !amount.is_zero() => {
+                let n_corrections = item.corrections(of).count();
+                self.step(of, amount.checked_neg()?, n_corrections, None)
+            }
+            CommissionState::Approved
+            | CommissionState::Paid
+            | CommissionState::Rejected
+            | CommissionState::Reversed => Ok(None),
+        }
+    }
+
+    fn hand(&self) -> Hand {
+        Hand { actor: "system".into(), rule: REVALUED, note: None, at: self.now }
+    }
+
     fn step(
         &self,
         of: &Commission,
@@ -178,7 +241,7 @@ impl Terms<'_> {
         n_corrections: usize,
         wire: Option<serde_json::Value>,
     ) -> Result<Option<Step>, NoStep> {
-        let hand = Hand { actor: "system".into(), rule: REVALUED, note: None, at: self.now };
+        let hand = self.hand();
         let mut step = match of.state {
             CommissionState::Pending | CommissionState::OnHold => {
                 let to = of.amount.checked_add(by)?;
@@ -225,18 +288,26 @@ fn item<'a>(
         .followers
         .iter()
         .filter(|row| row.corrects_id == Some(commission.commission_id) && !row.kind.is_earned())
-        .filter(|row| row.calculation.get("inputs").is_some())
         .max_by_key(|row| row.commission_id);
-    let stored = wire::from_wire(latest.map_or(&commission.calculation, |row| &row.calculation))?;
-    if stored.sums.is_empty() {
+    // A correction without arithmetic took back all that was left.
+    if latest.is_some_and(|row| row.calculation.get("inputs").is_none()) {
         return None;
     }
+    let stored = wire::from_wire(latest.map_or(&commission.calculation, |row| &row.calculation))?;
     let inputs = Inputs { refunded: None, ..stored.inputs };
     let gross =
         price(&version.terms, &inputs, |counter| wire::read_sum(&stored.sums, counter)).ok()?;
     let old = left(&gross, &earned.refund).ok()?;
-    let inputs = old.as_ref().map(|old| old.inputs.clone());
-    Some(Item { earned, version, inputs, old })
+    let mut inputs = old.as_ref().map(|old| old.inputs.clone());
+    let asks = Needs::of(&version.terms).customers;
+    if let (Some(inputs), Some(customer)) = (&mut inputs, earned.customer.filter(|_| asks)) {
+        let around = &mut inputs.around;
+        (around.customer, around.customer_since) = customer.seen_at(around.occurred_at);
+    }
+    let is_other = old.as_ref().map(|old| &old.inputs) != inputs.as_ref();
+    // What nothing is counted of, and nothing new is known of, stands as it is.
+    let is_again = is_other || !stored.sums.is_empty();
+    is_again.then_some(Item { earned, version, inputs, old, is_other })
 }
 
 #[cfg(test)]
