@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::address::Guard;
 use crate::audit::{Beside, Stream};
+use crate::click::visitor::Salts;
 use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
 use crate::db::{self, Db};
@@ -52,6 +53,8 @@ pub struct App {
     pub snapshot: SnapshotCell,
     /// Renews them.
     pub keeper: Keeper,
+    /// What visitors are recognized with for a day.
+    pub salts: Salts,
     /// Where clicks and conversions become durable.
     pub log: Arc<DurableLog<RedisLog>>,
     /// What happened on the way in.
@@ -119,6 +122,7 @@ impl App {
             background_db,
             snapshot,
             keeper,
+            salts: Salts::default(),
             stream_stats,
         })
     }

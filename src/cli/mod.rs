@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod attribution;
 mod audit;
 mod commissions;
 mod conversions;
@@ -9,6 +10,7 @@ mod decline;
 mod link;
 mod partners;
 mod payout;
+mod plan;
 mod report;
 mod serve;
 
@@ -56,6 +58,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Whose conversions are: what another attribution model would have paid.
+    #[command(subcommand)]
+    Attribution(attribution::AttributionCommand),
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
@@ -70,6 +75,9 @@ enum Command {
     Payout(payout::PayoutCommand),
     /// Prove what must hold in the database: ledger, commissions, payouts, clicks.
     Audit(audit::AuditArgs),
+    /// Try a draft of a plan on what really happened.
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -151,11 +159,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Attribution(command) => attribution::run(command).await,
         Command::Conversions(command) => conversions::run(command).await,
         Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
         Command::Audit(args) => return audit::run(args).await,
+        Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

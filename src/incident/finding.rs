@@ -14,7 +14,7 @@ use crate::report::decline::{Cause, ConversionFall, Decline, Verdict, remedy};
 /// Figures are told for four weeks.
 const FIGURE_DAYS: f64 = 28.0;
 /// The present is the last two weeks: a recovery must hold so long.
-const PRESENT_DAYS: usize = 14;
+pub const PRESENT_DAYS: usize = 14;
 
 /// A partner on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Finding {
     pub owner: Option<String>,
     /// Where most of its clicks come from.
     pub country: Option<String>,
+    /// The page to which more than half of its clicks go, if it is not the program's own.
+    pub page: Option<String>,
     /// Whether the detector may judge it at all.
     pub is_judged: bool,
     /// First day of a fall from which it has not come back, listed or not.
@@ -39,6 +41,15 @@ pub struct Finding {
     pub present_28d: Option<i64>,
 }
 
+/// Where the clicks of partners mostly come from and go to.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// The country of most clicks.
+    pub countries: HashMap<PartnerId, String>,
+    /// The page of more than half of the clicks, where it is not the program's own.
+    pub pages: HashMap<PartnerId, String>,
+}
+
 /// A fall of the whole network, as the detector's factor shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkFall {
@@ -49,8 +60,8 @@ pub struct NetworkFall {
 }
 
 /// Returns what the judgment says of every partner.
-pub fn findings(judgment: &Judgment, countries: &HashMap<PartnerId, String>) -> Vec<Finding> {
-    judgment.partners.iter().map(|judged| finding(judgment, judged, countries)).collect()
+pub fn findings(judgment: &Judgment, habits: &Habits) -> Vec<Finding> {
+    judgment.partners.iter().map(|judged| finding(judgment, judged, habits)).collect()
 }
 
 /// Returns the fall of the whole network that stands on the day judged.
@@ -61,25 +72,22 @@ pub fn network_fall(judgment: &Judgment) -> Option<NetworkFall> {
     })
 }
 
-fn finding(
-    judgment: &Judgment,
-    judged: &Judged,
-    countries: &HashMap<PartnerId, String>,
-) -> Finding {
+fn finding(judgment: &Judgment, judged: &Judged, habits: &Habits) -> Finding {
     let (subject, assessment) = (&judged.subject, &judged.assessment);
-    let last = judgment.network.days() - 1;
+    let last = judgment.last();
     let (is_judged, listed) = match &assessment.verdict {
         Verdict::TooYoung { .. } | Verdict::Away => (false, None),
         Verdict::NotListed => (true, None),
         Verdict::Listed(decline) => (true, Some(of_clicks(judgment, decline))),
     };
     let fall = assessment.conversion_fall.as_ref().filter(|_| is_judged);
-    let rate = judgment.network.rate(assessment.partner, last, PRESENT_DAYS);
+    let rate = judged.present_rate;
     Finding {
         partner_id: subject.partner_id,
         rank: subject.rank.clone(),
         owner: subject.owner.clone(),
-        country: countries.get(&subject.partner_id).cloned(),
+        country: habits.countries.get(&subject.partner_id).cloned(),
+        page: habits.pages.get(&subject.partner_id).cloned(),
         is_judged,
         fallen_since: assessment.state.fallen.map(|fallen| judgment.date(fallen.since)),
         listed,

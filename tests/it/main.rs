@@ -5,14 +5,18 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod attribution;
 mod audit;
 mod bad_input;
 mod books;
 mod bulk;
 mod claims;
 mod cli;
+mod click_settlement;
 mod decline_cases;
+mod decline_kept;
 mod decline_pictures;
+mod decline_stories;
 mod documents;
 mod engines;
 mod explanations;
@@ -22,6 +26,7 @@ mod imports;
 mod late_facts;
 mod link_to_payout;
 mod minting;
+mod models;
 mod outbound;
 mod partner_network;
 mod payment_files;
@@ -32,5 +37,7 @@ mod redirect_without_stores;
 mod senders;
 mod service;
 mod settles_once;
+mod simulate;
 mod tidy;
+mod told_clicks;
 mod webhooks;

@@ -51,16 +51,19 @@ paged! {
     "select p.program_id, p.id,
             case when p.partner_id is null or p.link_number is null or p.click_at is null
                    or p.click_at > p.occurred_at + interval '5 min'
-                   -- A window that was changed since says nothing about what came before.
-                   or (g.updated_at <= p.settled_at
-                       and p.occurred_at - p.click_at
-                           > make_interval(hours => 24 * g.attribution_window_days)) then
+                   or p.occurred_at - p.click_at > make_interval(hours => 24 * w.days) then
                 jsonb_build_object('partner', p.partner_id, 'click_at', p.click_at,
-                                   'occurred_at', p.occurred_at,
-                                   'window_days', g.attribution_window_days)
+                                   'occurred_at', p.occurred_at, 'window_days', w.days)
             end as wrong
      from page p
-     join programs g on g.program_id = p.program_id
+     -- The edition of the policy that settlement knew.
+     left join lateral (
+         select (w.document ->> 'window_days')::integer as days
+         from attribution_policies w
+         where w.program_id = p.program_id and w.effective_from <= p.occurred_at
+           and w.created_at <= p.settled_at
+         order by w.effective_from desc
+         limit 1) w on true
      where p.attribution = 'click'"
 }
 
@@ -71,11 +74,11 @@ paged! {
     "select p.program_id, p.id,
             case when (p.kind = 'earned' and v.partner_id is distinct from p.partner_id
                        and coalesce(p.calculation -> 'split', 'null') = 'null'
-                       -- Two partners may be paid for one order where a person decided so.
+                       -- A claim that was accepted may pay a second partner for one order.
                        and not exists (
                            select from claims k
-                           where k.program_id = p.program_id and k.partner_id = p.partner_id
-                             and k.commission_id = p.id and k.status = 'accepted'))
+                           where k.program_id = p.program_id
+                             and k.conversion_id = p.conversion_id and k.status = 'accepted'))
                    or (p.kind = 'recruiter'
                        and (r.kind is distinct from 'earned' or r.partner_id = p.partner_id
                             or r.conversion_id <> p.conversion_id)) then

@@ -20,6 +20,7 @@ use crate::commission::plan::{
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::Currency;
 
+pub mod reported;
 pub mod revalue;
 pub mod store;
 
@@ -121,7 +122,7 @@ pub struct PricingFacts {
 }
 
 /// What a shop says about a sale beside its amounts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// The hash of the customer's name.
     pub customer_hash: Option<[u8; 32]>,

@@ -187,7 +187,8 @@ pub async fn mark_customers(
     .map(drop)
 }
 
-async fn load_customers(
+/// Loads when these customers first bought.
+pub async fn load_customers(
     db: &mut PgConnection,
     customers: &[&(ProgramId, [u8; 32])],
 ) -> Result<HashMap<(ProgramId, [u8; 32]), Timestamp>, sqlx::Error> {

@@ -142,7 +142,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
          select p.program_id, gen_random_uuid(), c.occurred_at - interval '1 s', p.document,
                 p.created_by, p.created_at
          from plan_versions p
-         join commissions c on c.plan_version_id = p.plan_version_id and c.state = 'pending'",
+         join commissions c on c.plan_version_id = p.plan_version_id and c.amount_minor = 1600",
     ),
     by(
         "commission_currencies",
@@ -241,7 +241,13 @@ pub(super) const BREAKERS: &[Breaker] = &[
     ),
     by("conversion_tenancy", "update conversions set source_id = gen_random_uuid()"),
     by("conversion_times", "update conversions set received_at = settled_at + interval '1 hour'"),
-    by("commission_earners", "update conversions set partner_id = null where order_id = 'E'"),
+    by(
+        "commission_earners",
+        "insert into enrollments (program_id, partner_id, created_at, updated_at)
+         select program_id, '00000000-0000-7000-8000-000000000000', now(), now() from programs;
+         update conversions set partner_id = '00000000-0000-7000-8000-000000000000'
+         where order_id = 'B'",
+    ),
     by("claims", "update claims set partner_id = gen_random_uuid()"),
     by("click_hours", "update click_hours set n_clicks = n_clicks + 1"),
     by(

@@ -25,6 +25,8 @@ use breakers::{BREAKERS, Breaker};
 /// that was paid and one that was called off, a clawback, an adjustment, a closed month.
 async fn busy() -> (TestApp, Scene) {
     let mut app = TestApp::start().await;
+    // Long ago: the command looks at the clock of the machine.
+    app.clock.set("2025-01-22T10:00:00Z".parse().unwrap());
     let scene = app.scene().await;
     for (order_id, amount) in [("A", "100.00"), ("B", "50.00")] {
         let click_id = Some(app.click_id(&scene.link).await);
@@ -32,14 +34,14 @@ async fn busy() -> (TestApp, Scene) {
     }
     app.advance(TimeDelta::days(30)).await;
     let body = json!({"program_id": scene.program_id});
-    app.post(&app.finance_key, "/v1/periods/2026-11/close", body).await.expect(200);
+    app.post(&app.finance_key, "/v1/periods/2025-01/close", body).await.expect(200);
     for (order_id, amount) in [("C", "80.00"), ("D", "70.00")] {
         let click_id = Some(app.click_id(&scene.link).await);
         app.sale(&scene, &Sale { order_id, amount, click_id }).await;
     }
     let no = json!({"event": "sale", "order_id": "D", "reason": "order_canceled"});
     tell(&app, &scene, "conversion.rejected", no).await;
-    let batch = json!({"program_id": scene.program_id, "period": "2026-12", "currency": "EUR"});
+    let batch = json!({"program_id": scene.program_id, "period": "2025-02", "currency": "EUR"});
     let called_off = make_batch(&app, &batch).await;
     app.post(&app.finance_key, &format!("{called_off}/cancel"), json!({})).await.expect(200);
     pay(&app, &make_batch(&app, &batch).await).await;
