@@ -74,6 +74,8 @@ paged! {
     "select p.program_id, p.id,
             case when (p.kind = 'earned' and v.partner_id is distinct from p.partner_id
                        and coalesce(p.calculation -> 'split', 'null') = 'null'
+                       -- A model may give the whole to another click of the path than the last.
+                       and v.path is null
                        -- A claim that was accepted may pay a second partner for one order.
                        and not exists (
                            select from claims k
