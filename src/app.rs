@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 
 use crate::address::Guard;
+use crate::audit::{Beside, Stream};
 use crate::click::visitor::Salts;
 use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
@@ -158,6 +159,17 @@ impl App {
             sealer: self.sealer.clone(),
             sender: Sender::new(self.guard())?,
         })
+    }
+
+    /// Returns what an audit needs beside the database.
+    pub fn beside_audit(&self) -> Beside<'_> {
+        let stream = Stream {
+            log: self.log.log(),
+            prefix: &self.config.stream_prefix,
+            n_shards: self.config.stream_shards,
+            stats: Some(&self.stream_stats),
+        };
+        Beside { sealer: Some(&self.sealer), stream: Some(stream) }
     }
 
     /// Returns where outbound connections may go.

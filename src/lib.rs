@@ -23,6 +23,7 @@ pub mod web;
 
 // The way of the data.
 pub mod account;
+pub mod audit;
 pub mod claim;
 pub mod click;
 pub mod commission;

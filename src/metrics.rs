@@ -91,6 +91,8 @@ metrics! {
     WAITING_ROOM_VERDICTS = "tributary_waiting_room_verdicts_total", Counter, Count, ["result"], "Messages that wait no longer: admitted (the conversion came), given_up (it did not), turned_away (no place).";
     DEAD_LETTERS = "tributary_dead_letters", Gauge, Count, [], "Events that could not be settled and wait for a person.";
     DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
+    AUDIT_VIOLATIONS = "tributary_audit_violations", Gauge, Count, ["invariant"], "Broken rows that the last audit found, by invariant; must be 0.";
+    AUDIT_LAST_RUN = "tributary_audit_last_run_timestamp_seconds", Gauge, Seconds, [], "When the last audit ended; one that is two hours old is an alarm.";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";
 }
 

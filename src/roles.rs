@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::audit::hourly;
+use crate::audit::store::kept;
 use crate::click::visitor::Salt;
 use crate::clock::Timestamp;
 use crate::commission::timer;
@@ -161,6 +163,7 @@ fn spawn_tasks(
         tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
         tasks.push(background.spawn(keep_cases(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(audit_hourly(app.clone(), stopping.clone())));
     }
     if has(Role::Api) {
         tasks.push(background.spawn(send_imports(app.clone(), stopping.clone())));
@@ -366,6 +369,16 @@ async fn keep_cases(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
+/// Runs the audit of each hour. A task of its own: it may take minutes.
+async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        let beside = app.beside_audit();
+        let done = hourly::run_due(&app.background_db, &beside, &app.clock).await;
+        trouble.note("the audit", done);
+    }
+}
+
 /// Trims what is settled and old enough, and forgets what nobody needs any more.
 async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
@@ -442,7 +455,21 @@ async fn set_gauges(app: &App) {
         metrics::gauge!(metric::WAITING_ROOM_MESSAGES).set(crowd.n_waiting as f64);
         let oldest = crowd.oldest_since.map_or(0, |since| (app.clock.now() - since).num_seconds());
         metrics::gauge!(metric::WAITING_ROOM_OLDEST).set(oldest as f64);
+        // Without PostgreSQL the last answer stands; that it is away is told above.
+        drop(set_audit_gauges(app).await);
     }
+}
+
+/// Tells what the last audit found, whoever ran it.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
+async fn set_audit_gauges(app: &App) -> Result<(), sqlx::Error> {
+    let mut db = app.background_db.acquire().await?;
+    let Some(run) = kept::last_run(&mut db).await? else { return Ok(()) };
+    metrics::gauge!(metric::AUDIT_LAST_RUN).set(run.ended_at.timestamp() as f64);
+    for (name, found) in run.findings {
+        metrics::gauge!(metric::AUDIT_VIOLATIONS, "invariant" => name).set(found.n_broken as f64);
+    }
+    Ok(())
 }
 
 async fn ask_postgres(app: &App) -> Result<(i64, i64, Crowd), sqlx::Error> {

@@ -77,7 +77,11 @@ impl About {
     fn of_lines(&self) -> Vec<Named> {
         vec![
             ("commissions", self.after(include_str!("../../src/report/commissions.sql"))),
-            ("unattributed", self.after(include_str!("../../src/report/unattributed.sql"))),
+            (
+                "unattributed",
+                self.after(include_str!("../../src/report/unattributed/rows.sql"))
+                    .bind(vec!["click".to_owned(), "coupon".to_owned(), "customer".to_owned()]),
+            ),
             ("receipts", self.after(include_str!("../../src/report/payment/receipts.sql"))),
             (
                 "traffic",

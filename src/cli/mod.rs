@@ -2,6 +2,7 @@
 
 pub mod api;
 mod attribution;
+mod audit;
 mod books;
 mod commissions;
 mod conversions;
@@ -79,6 +80,8 @@ enum Command {
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Prove what must hold in the database: ledger, commissions, payouts, clicks.
+    Audit(audit::AuditArgs),
     /// Try a draft of a plan on what really happened.
     #[command(subcommand)]
     Plan(plan::PlanCommand),
@@ -170,6 +173,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Period(command) => books::run_period(command).await,
         Command::Statement(command) => books::run_statement(command).await,
         Command::Payout(command) => payout::run(command).await,
+        Command::Audit(args) => return audit::run(args).await,
         Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),

@@ -307,32 +307,6 @@ pub async fn partner_balances(
     Ok(balances)
 }
 
-/// Counts what a sound book cannot contain: transactions that do not balance, and balances that
-/// are not the sum of their entries.
-pub async fn count_faults(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select
-             (select count(*) from (
-                 select 1 from ledger_transactions t
-                 left join ledger_entries e
-                   on e.program_id = t.program_id
-                  and e.ledger_transaction_id = t.ledger_transaction_id
-                 group by t.program_id, t.ledger_transaction_id
-                 having coalesce(sum(e.amount_minor), 0) <> 0 or count(e.line) < 2) unbalanced)
-           + (select count(*) from (
-                 select 1 from ledger_accounts a
-                 left join ledger_balances b
-                   on b.program_id = a.program_id and b.account_id = a.account_id
-                 left join ledger_entries e
-                   on e.program_id = a.program_id and e.account_id = a.account_id
-                 group by a.program_id, a.account_id, b.balance_minor
-                 having coalesce(b.balance_minor, 0) <> coalesce(sum(e.amount_minor), 0)) off)
-             as "n_faults!""#
-    )
-    .fetch_one(db)
-    .await
-}
-
 /// Counts ledger transactions that do not balance. The whole sum of a book is zero exactly when
 /// nothing is missing, so a sound book costs one pass over the balances.
 pub async fn count_unbalanced(db: &mut PgConnection) -> Result<i64, sqlx::Error> {

@@ -6,6 +6,7 @@
 
 pub mod accrual;
 pub mod aged;
+pub mod audit;
 pub mod commissions;
 pub mod decline;
 pub mod export;
@@ -40,6 +41,7 @@ pub static REGISTRY: &[&dyn Report] = &[
     &payment::statements::Statements,
     &payment::receipts::Receipts,
     &payment::bank_answers::BankAnswers,
+    &audit::Audit,
     &decline::table::ActivityDecline,
     &decline::rising_table::ActivityRising,
 ];

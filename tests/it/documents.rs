@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
-use tributary::{config, metrics, web::problem};
+use tributary::{audit, config, metrics, web::problem};
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -35,6 +35,14 @@ fn the_reference_lists_every_metric_and_every_problem() {
         let written = between(&reference, begin, end).trim();
         assert_eq!(written, ours.trim(), "put this there:\n{ours}");
     }
+}
+
+#[test]
+fn the_page_of_the_audit_lists_every_invariant() {
+    let page = document("docs/audit.md");
+    let written = between(&page, "<!-- invariants:", "<!-- invariants: end -->").trim();
+    let ours = audit::told::markdown_table();
+    assert_eq!(written, ours.trim(), "put this there:\n{ours}");
 }
 
 /// Ends `tributary dev` also when the test fails.

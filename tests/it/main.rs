@@ -1,11 +1,12 @@
 //! Stories: the whole service on real PostgreSQL, real Redis and real HTTP, as its users meet it.
 //!
-//! Every test that starts a `TestApp` also proves, when it ends, that the ledger balances and that
-//! nothing was left behind in the stream or among the dead letters.
+//! Every test that starts a `TestApp` also proves, when it ends, every invariant of the audit, and
+//! that nothing was left behind among the dead letters.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod attribution;
+mod audit;
 mod bad_input;
 mod books;
 mod bulk;

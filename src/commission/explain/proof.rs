@@ -150,6 +150,11 @@ pub fn group_by_root(following: Vec<Commission>) -> HashMap<CommissionId, Vec<Co
     groups
 }
 
+/// Tells whether stored inputs come to the stored steps again; none where no inputs are stored.
+pub fn steps_hold(stored: &Value, version: &PlanVersion) -> Option<bool> {
+    Some(again(stored, version)?.is_ok())
+}
+
 /// Reckons stored inputs again and compares each step; `None` where no inputs are stored.
 fn again(stored: &Value, version: &PlanVersion) -> Option<Result<Calculation, Proof>> {
     let Ok(again) = wire::recompute(stored, &version.terms)? else {

@@ -175,7 +175,7 @@ fn open_payer(
 }
 
 fn place(batch: &Batch, file: &StoredFile) -> Vec<u8> {
-    format!("{}/{}/{}", batch.payout_batch_id, file.format, file.part).into_bytes()
+    file::sealed_place(batch.payout_batch_id, &file.format, file.part)
 }
 
 fn sealed(sealer: &Sealer, batch: &Batch, file: &StoredFile) -> StoredFile {

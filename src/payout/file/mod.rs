@@ -18,6 +18,11 @@ use crate::ids::{PayoutBatchId, PayoutId};
 use crate::money::{Currency, Money, MoneyError};
 use crate::payout::method::{MethodKind, PayoutMethod};
 
+/// Returns the place that a file is sealed for: it opens as no other part and in no other batch.
+pub fn sealed_place(batch: PayoutBatchId, format: &str, part: i32) -> Vec<u8> {
+    format!("{batch}/{format}/{part}").into_bytes()
+}
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 use awc::http::Method;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor as _, PgConnection};
 use tempfile::TempDir;
 use tributary::account::key::ApiKey;
 use tributary::account::{Role, store as accounts};
 use tributary::app::App;
+use tributary::audit::run::{self, Ask};
+use tributary::audit::{Beside, Judged, REGISTRY};
 use tributary::clock::{Clock, Timestamp};
 use tributary::commission::timer;
 use tributary::config::{Config, DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY};
 use tributary::conversion::signature::{WebhookSecret, sign};
 use tributary::ids::{ApiKeyId, UserId};
-use tributary::ledger;
 use tributary::roles::{self, Running};
+use tributary::sealing::Sealer;
 use url::Url;
 
 use super::cut::Wire;
@@ -85,6 +87,8 @@ pub struct TestApp {
     pub approver_key: ApiKey,
     expected_dead_letters: i64,
     settings: Settings,
+    expected_broken: Vec<&'static str>,
+    sealer: Sealer,
     redis: Wire,
     postgres: Wire,
     client: awc::Client,
@@ -142,6 +146,7 @@ impl TestApp {
             keys.push(make_key(&database, role, clock.now()).await);
         }
         let running = roles::start(app).await.unwrap();
+        let sealer = running.app.sealer.clone();
         let mut keys = keys.into_iter();
         let mut next_key = || keys.next().unwrap();
         Self {
@@ -156,6 +161,8 @@ impl TestApp {
             approver_key: next_key(),
             expected_dead_letters: 0,
             settings,
+            expected_broken: Vec::new(),
+            sealer,
             redis,
             postgres,
             client: awc::Client::builder().disable_redirects().timeout(PATIENCE).finish(),
@@ -182,6 +189,11 @@ impl TestApp {
 
     pub fn expect_dead_letters(&mut self, n: i64) {
         self.expected_dead_letters = n;
+    }
+
+    /// Says which invariants the story breaks on purpose.
+    pub fn expect_broken(&mut self, names: &[&'static str]) {
+        self.expected_broken = names.to_vec();
     }
 
     /// Sends a request as it is.
@@ -503,22 +515,37 @@ impl Drop for TestApp {
             return;
         }
         self.restore_all();
-        let (url, expected) = (self.database.owner_url.clone(), self.expected_dead_letters);
-        let faults = std::thread::spawn(move || {
+        let (url, now) = (self.database.owner_url.clone(), self.clock.now());
+        let (sealer, app) = (self.sealer.clone(), self.running.as_ref().map(|r| r.app.clone()));
+        let (judged, n_dead) = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut owner = PgConnection::connect(&url).await.unwrap();
-                let faults = ledger::store::count_faults(&mut owner).await.unwrap();
-                let dead: i64 = sqlx::query_scalar("select count(*) from dead_letters")
-                    .fetch_one(&mut owner)
-                    .await
-                    .unwrap();
-                (faults, dead - expected)
-            })
+            let beside = match &app {
+                Some(app) => app.beside_audit(),
+                None => Beside { sealer: Some(&sealer), stream: None },
+            };
+            runtime.block_on(prove(&url, now, &beside))
         })
         .join()
         .unwrap();
-        assert_eq!(faults, (0, 0), "ledger faults, unexpected dead letters");
+        let broken: Vec<_> = judged.iter().filter(|one| one.n_broken > 0).collect();
+        let names: Vec<_> = broken.iter().map(|one| one.invariant.name).collect();
+        assert_eq!(names, self.expected_broken, "{broken:#?}");
+        assert_eq!(n_dead, self.expected_dead_letters, "dead letters");
     }
+}
+
+/// Looks at every invariant, and counts the dead letters.
+async fn prove(url: &str, now: Timestamp, beside: &Beside<'_>) -> (Vec<Judged>, i64) {
+    let mut owner = PgConnection::connect(url).await.unwrap();
+    let invariants = REGISTRY.iter().collect();
+    let ask = Ask { invariants, program: None, first: 3, now };
+    // One moment: the service may still be settling.
+    owner.execute("begin isolation level repeatable read read only").await.unwrap();
+    let judged = run::run(&mut owner, &ask, beside, &mut |_, _| ()).await.unwrap();
+    let n_dead = sqlx::query_scalar("select count(*) from dead_letters")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    (judged, n_dead)
 }

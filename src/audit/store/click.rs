@@ -1,0 +1,59 @@
+//! Queries about clicks: the sums that reports read, and the days that rows lie in.
+
+use super::paged;
+
+paged! {
+    /// Judges whether the hourly sums of each partner are its clicks, as far back as clicks are kept.
+    hours of "partner": "enrollments", "partner_id", "",
+    "select p.program_id, p.id,
+            case when n.off > 0 then
+                jsonb_build_object('hours_that_differ', n.off, 'first_hour', n.first_hour,
+                                   'clicks', n.clicks, 'clicks_in_sums', n.summed)
+            end as wrong
+     from page p
+     cross join lateral (
+         -- Retention drops whole days: the oldest that is there is whole.
+         select to_date(min(right(c.relname, 8)), 'YYYYMMDD')::timestamp at time zone 'UTC' as at
+         from pg_inherits i
+         join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = 'clicks'::regclass) kept
+     cross join lateral (
+         select count(*) filter (where r.n_clicks is distinct from h.n_clicks
+                                    or r.n_unique is distinct from h.n_unique) as off,
+                min(hour) filter (where r.n_clicks is distinct from h.n_clicks
+                                     or r.n_unique is distinct from h.n_unique) as first_hour,
+                coalesce(sum(r.n_clicks), 0) as clicks, coalesce(sum(h.n_clicks), 0) as summed
+         from (
+             select date_trunc('hour', c.at, 'UTC') as hour, c.link_number, c.class,
+                    coalesce(c.country, '') as country, count(*) as n_clicks,
+                    count(*) filter (where c.is_unique) as n_unique
+             from clicks c
+             where c.program_id = p.program_id and c.partner_id = p.id and c.at >= kept.at
+             group by 1, 2, 3, 4) r
+         full join (
+             select h.hour, h.link_number, h.class, h.country, h.n_clicks, h.n_unique
+             from click_hours h
+             where h.program_id = p.program_id and h.partner_id = p.id and h.hour >= kept.at) h
+         using (hour, link_number, class, country)) n
+     where n.clicks + n.summed > 0"
+}
+
+paged! {
+    /// Judges whether each click lies in the day of its own key: there its key is unique.
+    days of "partner": "enrollments", "partner_id", "",
+    "select p.program_id, p.id,
+            case when n.misplaced > 0 then
+                jsonb_build_object('clicks', n.clicks, 'misplaced', n.misplaced)
+            end as wrong
+     from page p
+     cross join lateral (
+         select count(*) as clicks,
+                count(*) filter (
+                    where c.day <> (c.at at time zone 'UTC')::date
+                       or c.day <> (to_timestamp(
+                              ('x' || left(replace(c.click_id::text, '-', ''), 12))::bit(48)::bigint
+                              / 1000.0) at time zone 'UTC')::date) as misplaced
+         from clicks c
+         where c.program_id = p.program_id and c.partner_id = p.id) n
+     where n.clicks > 0"
+}

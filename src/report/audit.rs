@@ -1,0 +1,133 @@
+//! `audit`: every invariant with what it came to in the rows of a program.
+//!
+//! What is in the database is looked at now, in the moment of the report. What lies beside it, the
+//! stream and sealed files, is told as the last run of the hour found it, for the whole deployment.
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use super::rows::{Rows, Summary, collect};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use crate::audit::run::{Ask, judge};
+use crate::audit::store::kept::{KeptRun, last_run};
+use crate::audit::{Beside, CheckError, FIRST, Judged, REGISTRY, told};
+
+/// The report.
+#[derive(Debug)]
+pub struct Audit;
+
+const COLUMNS: &[Column] = &[
+    Kind::Text.named("invariant"),
+    Kind::Text.named("status"),
+    Kind::Int.named("looked"),
+    Kind::Int.named("broken"),
+    Kind::Text.named("first"),
+    Kind::Time.named("looked_at"),
+    Kind::Text.named("means"),
+    Kind::Text.named("remedy"),
+];
+
+impl Report for Audit {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    fn description(&self) -> &'static str {
+        "Whether everything that must hold does, invariant by invariant; the time does not matter."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn run<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        Box::pin(collect(self, db, params))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
+        Box::pin(async move {
+            let ask = Ask {
+                invariants: REGISTRY.iter().collect(),
+                program: Some(params.program_id),
+                first: FIRST,
+                now: params.now,
+            };
+            let kept = last_run(db).await?;
+            let beside = Beside { sealer: None, stream: None };
+            let (mut n_looked, mut n_broken) = (0, 0);
+            for invariant in &ask.invariants {
+                let judged = judge(db, invariant, &ask, &beside, &mut |_, _| ()).await;
+                let judged = judged.map_err(refused)?;
+                let row = Row::of(judged, kept.as_ref(), params);
+                n_looked += row.n_looked;
+                n_broken += row.n_broken;
+                rows.take(vec![row.cells()]).await?;
+            }
+            Ok(vec![
+                ("invariants", Cell::Int(i64::try_from(REGISTRY.len()).unwrap_or(i64::MAX))),
+                ("looked", Cell::Int(n_looked)),
+                ("broken", Cell::Int(n_broken)),
+            ])
+        })
+    }
+}
+
+fn refused(error: CheckError) -> ReportError {
+    match error {
+        CheckError::Database(error) => error.into(),
+    }
+}
+
+struct Row {
+    judged: Judged,
+    n_looked: i64,
+    n_broken: i64,
+    looked_at: Cell,
+}
+
+impl Row {
+    /// Takes what was looked at now, else what the last run found.
+    fn of(mut judged: Judged, kept: Option<&KeptRun>, params: &Params) -> Self {
+        let mut looked_at = Cell::Time(params.now);
+        if judged.not_looked.is_some() {
+            looked_at = Cell::Empty;
+            let found = kept.and_then(|run| run.findings.get(judged.invariant.name));
+            if let (Some(run), Some(found)) = (kept, found) {
+                let count = |n: i64| u64::try_from(n).unwrap_or(0);
+                (judged.n_looked, judged.n_broken) = (count(found.n_looked), count(found.n_broken));
+                judged.not_looked.clone_from(&found.not_looked);
+                looked_at = Cell::Time(run.ended_at);
+            }
+        }
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let (n_looked, n_broken) = (count(judged.n_looked), count(judged.n_broken));
+        Self { judged, n_looked, n_broken, looked_at }
+    }
+
+    fn cells(self) -> Vec<Cell> {
+        let Judged { invariant, first, not_looked, .. } = &self.judged;
+        let first = match not_looked {
+            Some(why) => why.clone(),
+            None => first.iter().map(told::row).collect::<Vec<_>>().join("; "),
+        };
+        vec![
+            Cell::text(invariant.name),
+            Cell::text(self.judged.status()),
+            Cell::Int(self.n_looked),
+            Cell::Int(self.n_broken),
+            if first.is_empty() { Cell::Empty } else { Cell::Text(first) },
+            self.looked_at,
+            Cell::text(invariant.means),
+            Cell::text(invariant.remedy),
+        ]
+    }
+}

@@ -1,0 +1,87 @@
+//! The audit by itself: once an hour, kept, told by metrics and as a report.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+use sqlx::Executor as _;
+use tributary::audit::{REGISTRY, hourly};
+
+use super::busy;
+use crate::harness::{Scene, TestApp};
+
+async fn run_due(app: &TestApp) -> bool {
+    let (service, clock) = (app.app(), &app.clock);
+    hourly::run_due(&service.background_db, &service.beside_audit(), clock).await.unwrap()
+}
+
+async fn report(app: &TestApp, scene: &Scene) -> Value {
+    let path = format!("/v1/reports/audit?program_id={}", scene.program_id);
+    app.get(&app.finance_key, &path).await.expect(200)
+}
+
+fn row<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let rows = report["rows"].as_array().unwrap();
+    rows.iter().find(|row| row["invariant"] == name).unwrap()
+}
+
+async fn metrics(app: &TestApp) -> String {
+    let url = app.admin.join("/metrics").unwrap();
+    let mut answer = awc::Client::default().get(url.as_str()).send().await.unwrap();
+    String::from_utf8(answer.body().limit(1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[actix_web::test]
+async fn one_process_audits_each_hour_and_all_of_them_tell_what_it_found() {
+    let (mut app, scene) = busy().await;
+    let told = report(&app, &scene).await;
+    assert_eq!(told["rows"].as_array().unwrap().len(), REGISTRY.len());
+    assert_eq!(told["summary"]["broken"], 0, "{told}");
+    assert_eq!(row(&told, "commission_arithmetic")["status"], "ok");
+    // Nobody has looked at the stream yet, and this is not hidden.
+    assert_eq!(row(&told, "stream_position")["status"], "not_looked");
+    assert_eq!(row(&told, "payout_files")["looked_at"], Value::Null);
+
+    let both = tokio::join!(run_due(&app), run_due(&app));
+    assert!(both == (true, false) || both == (false, true), "{both:?}");
+    assert!(!run_due(&app).await, "once an hour");
+    let told = report(&app, &scene).await;
+    for name in ["stream_position", "stream_waiting", "spool", "payout_files"] {
+        assert_eq!(
+            (&row(&told, name)["status"], &row(&told, name)["looked"]),
+            (&"ok".into(), &1.into())
+        );
+    }
+
+    let mut db = app.owner().await;
+    db.execute("update payout_files set sha256 = sha256('x')").await.unwrap();
+    db.execute("update click_hours set n_clicks = n_clicks + 1").await.unwrap();
+    app.expect_broken(&["payout_files", "click_hours"]);
+    assert_eq!(row(&report(&app, &scene).await, "click_hours")["status"], "broken");
+    app.clock.advance(TimeDelta::hours(1));
+    assert!(run_due(&app).await);
+    let told = report(&app, &scene).await;
+    assert_eq!(row(&told, "payout_files")["broken"], 1, "{told}");
+    assert!(row(&told, "click_hours")["first"].as_str().unwrap().contains("pt_"), "{told}");
+    let csv = format!("/v1/reports/audit?program_id={}&format=csv", scene.program_id);
+    let csv = app.get(&app.finance_key, &csv).await;
+    assert!(csv.text().contains("\nclick_hours,broken,1,1,"), "{}", csv.text());
+    let other = app.scene().await;
+    assert_eq!(row(&report(&app, &other).await, "click_hours")["status"], "empty");
+
+    // Told by whoever is asked, whichever process ran it.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let broken = "tributary_audit_violations{invariant=\"click_hours\"} 1";
+    while !metrics(&app).await.contains(broken) {
+        assert!(std::time::Instant::now() < until, "{}", metrics(&app).await);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let told = metrics(&app).await;
+    assert!(told.contains("tributary_audit_violations{invariant=\"ledger_hashes\"} 0"), "{told}");
+    assert!(told.contains("tributary_audit_last_run_timestamp_seconds"), "{told}");
+
+    // A month later only what is new is kept.
+    app.clock.advance(TimeDelta::days(31));
+    assert!(run_due(&app).await);
+    assert_eq!(app.count("select count(*) from audit_runs").await, 1);
+    let findings = app.count("select count(*) from audit_findings").await;
+    assert_eq!(findings, i64::try_from(REGISTRY.len()).unwrap());
+}
