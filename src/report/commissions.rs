@@ -113,7 +113,7 @@ struct Line {
     commission_id: CommissionId,
     kind: String,
     state: String,
-    conversion_id: ConversionId,
+    conversion_id: Option<ConversionId>,
     order_id: Option<String>,
     event: String,
     occurred_at: Timestamp,
@@ -172,7 +172,7 @@ fn percent(bps: i64) -> String {
 fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
     let base = match (l.base_minor, &l.base_currency) {
         (Some(minor), Some(code)) => {
-            let bad = |_| ReportError::BadFigure(format!("{} is in {code:?}", l.conversion_id));
+            let bad = |_| ReportError::BadFigure(format!("{} is in {code:?}", l.commission_id));
             Cell::Money(Money::new(minor, code.parse().map_err(bad)?))
         }
         (_, _) => Cell::Empty,
@@ -189,7 +189,7 @@ fn row(l: Line, currency: Currency) -> Result<Vec<Cell>, ReportError> {
         Cell::text(l.commission_id),
         Cell::Text(l.kind),
         Cell::Text(l.state),
-        Cell::text(l.conversion_id),
+        Cell::or_empty(l.conversion_id, Cell::text),
         Cell::or_empty(l.order_id, Cell::Text),
         Cell::Text(l.event),
         Cell::Time(l.occurred_at),

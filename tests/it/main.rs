@@ -10,6 +10,7 @@ mod books;
 mod bulk;
 mod claims;
 mod cli;
+mod clicks;
 mod decline_cases;
 mod decline_pictures;
 mod documents;

@@ -179,6 +179,7 @@ pub fn correction(of: &Commission) -> String {
         CommissionKind::Adjustment => "adjusted",
         CommissionKind::Recruiter => "earned by the recruiter",
         CommissionKind::Earned => "earned",
+        CommissionKind::Clicks => "earned by clicks",
     };
     let reason = of.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let cause = if of.cause.is_empty() { String::new() } else { format!(", by {}", of.cause) };
@@ -222,6 +223,8 @@ fn span(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;

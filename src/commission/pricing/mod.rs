@@ -20,6 +20,7 @@ use crate::commission::plan::{
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::Currency;
 
+pub mod customer_store;
 pub mod revalue;
 pub mod store;
 
@@ -209,11 +210,14 @@ impl PricingFacts {
         inputs: &Inputs,
     ) -> Result<Calculation, NoCommission> {
         let around = &inputs.around;
-        price(terms, inputs, |counter| {
-            let key = self.key(program_id, around.partner_id, around.occurred_at, counter);
-            let state = self.sums.get(&key).copied().unwrap_or_default();
-            Sum { before: state.volume, whole: state.volume, earned_minor: state.earned_minor }
-        })
+        price(terms, inputs, |counter| self.sum(program_id, around, counter))
+    }
+
+    /// Returns what a counter says now.
+    pub fn sum(&self, program_id: ProgramId, around: &Circumstances, counter: Counter) -> Sum {
+        let key = self.key(program_id, around.partner_id, around.occurred_at, counter);
+        let state = self.sums.get(&key).copied().unwrap_or_default();
+        Sum { before: state.volume, whole: state.volume, earned_minor: state.earned_minor }
     }
 
     /// Returns what a calculation adds to which sums.

@@ -8,7 +8,8 @@ use super::calculation::nano_text;
 use super::calculation::{Calculation, Limit};
 use super::counter::{Owner, Period};
 use super::{Part, RecruiterMode};
-use crate::money::Money;
+use crate::commission::kind::{ClickCount, Clicks};
+use crate::money::{Money, Rounding};
 
 impl Calculation {
     /// Returns the arithmetic as one English sentence.
@@ -45,6 +46,9 @@ impl Calculation {
 
     fn flat_in_words(&self) -> Option<String> {
         let flat = self.flat?;
+        if let Some((price, count)) = self.rule.kind.clicks().zip(self.inputs.clicks) {
+            return Some(clicks_in_words(price, count, flat, self.common.rounding));
+        }
         Some(match self.percent {
             Some(_) => format!("plus a flat {flat}"),
             None => format!("a flat {flat} for each {}", self.inputs.facts.event.code()),
@@ -111,6 +115,19 @@ impl Calculation {
         let counts = self.percent.is_some() && !less.is_empty();
         counts.then(|| format!("{amount} less {} leaves {base}", less.join(" and ")))
     }
+}
+
+fn clicks_in_words(price: Clicks, count: ClickCount, earned: Money, mode: Rounding) -> String {
+    let ClickCount { day, before, n } = count;
+    let more = match before {
+        0 => String::new(),
+        before => format!(" more, after {before} that were paid before"),
+    };
+    let each = match price.per {
+        1 => format!("{} each", price.amount),
+        per => format!("{} for {per} (rounded {})", price.amount, mode.code()),
+    };
+    format!("{n} clicks of {day}{more}, {each}, is {earned}")
 }
 
 /// Returns `a month` and so on.
