@@ -21,6 +21,9 @@ use crate::money::{Currency, Money};
 /// The results that a program may pay for.
 pub const EVENTS: [&str; 5] = ["sale", "lead", "signup", "install", "renewal"];
 
+/// Click ids of a path, at most.
+pub const CLICK_IDS_MAX: usize = 20;
+
 /// What a message does to its conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageType {
@@ -67,8 +70,11 @@ pub struct Report {
     pub event: String,
     /// The shop's own name of the order.
     pub order_id: Option<String>,
-    /// The click id as it came; whether it is ours is for settlement to say.
+    /// The click id as it came; whether it is ours is for settlement to say. Of a path it is the
+    /// last one.
     pub click_id: Option<String>,
+    /// The path to it, where the shop tells: its click ids as they came, the oldest first.
+    pub click_ids: Vec<String>,
     /// ISO 4217 code of every amount below.
     pub currency: Option<Currency>,
     /// What the customer paid.
@@ -108,12 +114,20 @@ impl Report {
         }
     }
 
+    /// Returns every click id that came with it, the oldest first: those of the path, and the one
+    /// that stands beside it where the path does not hold it.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        let beside = self.click_id.iter().filter(|id| !self.click_ids.contains(id));
+        self.click_ids.iter().chain(beside).map(String::as_str)
+    }
+
     /// Returns a hash of what the conversion says: equal for a retry, different for a conflict.
     ///
-    /// Times are left out: shops stamp each attempt anew.
+    /// Times are left out: shops stamp each attempt anew. A path counts where there is one, so that
+    /// hashes of orders without one stay what they were before there were paths.
     pub fn content_hash(&self) -> [u8; 32] {
         let minor = |m: Option<Money>| m.map(|m| m.minor);
-        let content = serde_json::json!([
+        let mut content = serde_json::json!([
             self.event,
             self.order_id,
             self.click_id,
@@ -125,6 +139,9 @@ impl Report {
             self.coupon_code,
             self.customer_hash,
         ]);
+        if let (false, Some(fields)) = (self.click_ids.is_empty(), content.as_array_mut()) {
+            fields.push(self.click_ids.clone().into());
+        }
         Sha256::digest(content.to_string().as_bytes()).into()
     }
 }

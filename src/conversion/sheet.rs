@@ -11,16 +11,17 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::conversion::webhook::{ConversionData, WebhookMessage, read_report};
+use crate::conversion::webhook::{ConversionData, WebhookMessage, read_report, split_path};
 use crate::conversion::{MessageType, Report};
 use crate::signing::Key;
 
 /// Columns that mean something.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 17] = [
     "type",
     "event",
     "order_id",
     "click_id",
+    "click_ids",
     "amount",
     "currency",
     "tax",
@@ -203,6 +204,7 @@ impl<R: Read> Sheet<R> {
                 event: cell("event").unwrap_or_default(),
                 order_id: cell("order_id"),
                 click_id: cell("click_id"),
+                click_ids: cell("click_ids").map(|text| split_path(&text)),
                 amount: amount("amount"),
                 currency: cell("currency"),
                 tax: amount("tax"),
@@ -289,7 +291,7 @@ fn read_header(record: &ByteRecord) -> Result<Vec<String>, SheetRefusal> {
         return wrong("has more than 200 columns");
     }
     let has = |name: &str| columns.iter().any(|c| c == name);
-    if has("event") && (has("order_id") || has("click_id")) {
+    if has("event") && ["order_id", "click_id", "click_ids"].into_iter().any(has) {
         Ok(columns)
     } else {
         wrong("needs event, and order_id or click_id")
@@ -307,6 +309,7 @@ fn first_of(mut wrong: impl Iterator<Item = (&'static str, String)>) -> SheetRef
         }
         "currency" => "write an ISO 4217 code, like EUR",
         "occurred_at" => "write a time like 2026-11-22T10:15:04Z",
+        "click_ids" => "write at most 20 click ids with spaces between them, the oldest first",
         "event" => "write one of the events that the reason lists",
         _ => "correct the cell",
     };
@@ -316,6 +319,18 @@ fn first_of(mut wrong: impl Iterator<Item = (&'static str, String)>) -> SheetRef
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_stands_in_one_cell() {
+        let now = "2026-11-22T10:15:10Z".parse().unwrap();
+        let file = "event;click_ids\nlead;a b,c\nlead;\"a\tb\"\n";
+        let mut sheet = Sheet::open(file.as_bytes(), Key([7; 32]), now).unwrap();
+        let report = sheet.next_line().unwrap().unwrap().report.unwrap();
+        assert_eq!(report.click_ids, ["a", "b", "c"]);
+        assert_eq!(report.dedup_ref(), "click:c");
+        let report = sheet.next_line().unwrap().unwrap().report.unwrap();
+        assert_eq!(report.click_ids, ["a", "b"]);
+    }
 
     fn lines(file: impl AsRef<[u8]>) -> Result<Vec<String>, SheetError> {
         let now = "2026-11-22T10:15:10Z".parse().unwrap();

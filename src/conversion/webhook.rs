@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::conversion::{EVENTS, FieldProblem, MessageType, Report};
+use crate::conversion::{CLICK_IDS_MAX, EVENTS, FieldProblem, MessageType, Report};
 use crate::money::{AmountRule, Currency, Money};
 use crate::signing::{Key, hash_customer};
 
@@ -47,6 +47,9 @@ pub struct ConversionData {
     pub order_id: Option<String>,
     /// The click id that came with the visitor.
     pub click_id: Option<String>,
+    /// The whole path, where you keep it: the visitor's last click ids, at most 20, the oldest
+    /// first. Without `click_id` the last of them is the click id.
+    pub click_ids: Option<Vec<String>>,
     /// What the customer paid, in major units: a string like "149.90", or a JSON number.
     #[schema(value_type = Option<String>, example = "149.90")]
     pub amount: Option<Value>,
@@ -100,14 +103,28 @@ impl Reader {
         chars_max: usize,
     ) -> Option<String> {
         let text = value?;
-        if text.is_empty() || text.chars().count() > chars_max {
-            self.refuse(pointer, format!("must have 1 to {chars_max} characters"));
-        } else if text.chars().any(char::is_control) {
-            self.refuse(pointer, "must not contain control characters");
-        } else {
-            return Some(text);
+        match check_text(&text, chars_max) {
+            Ok(()) => Some(text),
+            Err(detail) => {
+                self.refuse(pointer, detail);
+                None
+            }
         }
-        None
+    }
+
+    fn path(&mut self, ids: Vec<String>) -> Vec<String> {
+        let pointer = "/data/click_ids";
+        if ids.len() > CLICK_IDS_MAX {
+            let n = ids.len();
+            let detail = format!("has {n} click ids; send the last {CLICK_IDS_MAX} of them");
+            self.refuse(pointer, detail);
+        }
+        let wrong =
+            ids.iter().zip(1..).find_map(|(id, n)| Some((n, check_text(id, CLICK_ID_MAX).err()?)));
+        if let Some((n, detail)) = wrong {
+            self.refuse(pointer, format!("click id {n} of the list {detail}"));
+        }
+        ids
     }
 
     fn time(&mut self, pointer: &'static str, text: &str) -> Option<Timestamp> {
@@ -157,6 +174,22 @@ impl Reader {
     }
 }
 
+/// Splits a path that came as one text: click ids hold neither commas nor spaces.
+pub fn split_path(text: &str) -> Vec<String> {
+    let ids = text.split(|c: char| c == ',' || c.is_ascii_whitespace());
+    ids.filter(|id| !id.is_empty()).map(str::to_owned).collect()
+}
+
+fn check_text(text: &str, chars_max: usize) -> Result<(), String> {
+    if text.is_empty() || text.chars().count() > chars_max {
+        Err(format!("must have 1 to {chars_max} characters"))
+    } else if text.chars().any(char::is_control) {
+        Err("must not contain control characters".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
 /// Turns a message into a report; `customer_key` hashes the customer's name.
 ///
 /// # Errors
@@ -186,11 +219,14 @@ pub fn read_report(
     }
     let has_amount = data.amount.is_some() || data.refund_amount.is_some();
     let currency = r.currency(data.currency.as_deref(), has_amount);
+    let click_ids = r.path(data.click_ids.unwrap_or_default());
+    let click_id = r.text("/data/click_id", data.click_id, CLICK_ID_MAX);
     let report = Report {
         message_type: message_type.unwrap_or(MessageType::Created),
         event: data.event,
         order_id: r.text("/data/order_id", data.order_id, ORDER_ID_MAX),
-        click_id: r.text("/data/click_id", data.click_id, CLICK_ID_MAX),
+        click_id: click_id.or_else(|| click_ids.last().cloned()),
+        click_ids,
         currency,
         amount: r.amount("/data/amount", data.amount.as_ref(), currency, AmountRule::Positive),
         tax: r.amount("/data/tax", data.tax.as_ref(), currency, AmountRule::ZeroOrMore),
@@ -324,6 +360,34 @@ mod tests {
         assert_eq!(report.occurred_at.to_rfc3339(), "2026-11-22T10:15:04+00:00");
         assert!(report.customer_hash.is_some());
         assert_eq!(report.dedup_ref(), "A-1");
+    }
+
+    #[test]
+    fn a_path_ends_with_the_click_id_and_counts_in_the_hash_only_where_it_is() {
+        let lead = |ids: Value| {
+            let mut data = json!({"event": "lead", "order_id": "L-1"});
+            data.as_object_mut().unwrap().extend(ids.as_object().unwrap().clone());
+            read(data)
+        };
+        let ids: Vec<String> = (0..21).map(|n| format!("id-{n}")).collect();
+        let path = lead(json!({"click_ids": ids[1..]})).unwrap();
+        assert_eq!(path.click_id.as_deref(), Some("id-20"));
+        assert_eq!(path.path().collect::<Vec<_>>(), ids[1..]);
+        let beside = lead(json!({"click_ids": ["a", "b"], "click_id": "c"})).unwrap();
+        assert_eq!(beside.path().collect::<Vec<_>>(), ["a", "b", "c"]);
+        let within = lead(json!({"click_ids": ["a", "b"], "click_id": "a"})).unwrap();
+        assert_eq!(within.path().collect::<Vec<_>>(), ["a", "b"]);
+        let alone = lead(json!({"click_id": "b"})).unwrap();
+        let empty = lead(json!({"click_id": "b", "click_ids": []})).unwrap();
+        let same = lead(json!({"click_ids": ["b"]})).unwrap();
+        assert_eq!(alone.content_hash(), empty.content_hash());
+        assert_ne!(alone.content_hash(), same.content_hash());
+        // What this hash was before there were paths.
+        let hash = crate::conversion::postback::hex(&alone.content_hash());
+        assert_eq!(hash, "a79870f9e271e637ff81a0dbaa2f9bdae45bfac745b7dc3938beaf9b49007f7d");
+        for wrong in [json!(ids), json!(["a", ""]), json!(["a\n"]), json!(["x".repeat(65)])] {
+            assert_eq!(pointers(lead(json!({"click_ids": wrong}))), ["/data/click_ids"], "{wrong}");
+        }
     }
 
     #[test]

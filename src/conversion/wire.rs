@@ -1,7 +1,8 @@
 //! The form in which a [`Report`] travels through the stream, versioned.
 //!
 //! A field may be added, never renamed or reused: events written by an older release must still
-//! parse.
+//! parse. Version 2 has a path; a report without one is still written as version 1, which is all
+//! that an older release reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,10 @@ use crate::clock::Timestamp;
 use crate::conversion::{MessageType, Report};
 use crate::money::{Currency, Money};
 
-const WIRE_VERSION: u32 = 1;
+/// The newest version.
+const WIRE_VERSION: u32 = 2;
+/// The version of a report without a path.
+const WITHOUT_PATH: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct ReportWire {
@@ -18,6 +22,8 @@ struct ReportWire {
     event: String,
     order_id: Option<String>,
     click_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    click_ids: Vec<String>,
     currency: Option<String>,
     amount_minor: Option<i64>,
     tax_minor: Option<i64>,
@@ -54,11 +60,12 @@ pub enum ReportError {
 pub fn to_wire(report: &Report) -> serde_json::Value {
     let minor = |m: Option<Money>| m.map(|m| m.minor);
     let wire = ReportWire {
-        v: WIRE_VERSION,
+        v: if report.click_ids.is_empty() { WITHOUT_PATH } else { WIRE_VERSION },
         r#type: report.message_type.as_str().to_owned(),
         event: report.event.clone(),
         order_id: report.order_id.clone(),
         click_id: report.click_id.clone(),
+        click_ids: report.click_ids.clone(),
         currency: report.currency.map(|c| c.code().to_owned()),
         amount_minor: minor(report.amount),
         tax_minor: minor(report.tax),
@@ -79,7 +86,7 @@ pub fn to_wire(report: &Report) -> serde_json::Value {
 /// Reads a report from the stream.
 pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
     let w = ReportWire::deserialize(value)?;
-    if w.v != WIRE_VERSION {
+    if !(WITHOUT_PATH..=WIRE_VERSION).contains(&w.v) {
         return Err(ReportError::Version(w.v));
     }
     let currency: Option<Currency> = match &w.currency {
@@ -96,6 +103,7 @@ pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
         event: w.event,
         order_id: w.order_id,
         click_id: w.click_id,
+        click_ids: w.click_ids,
         currency,
         amount: money(w.amount_minor)?,
         tax: money(w.tax_minor)?,
@@ -119,6 +127,17 @@ mod tests {
     /// Never change this text: it is what release 0.1 wrote.
     const VERSION_1: &str = r#"{"v":1,"type":"conversion.refunded","event":"sale","order_id":"A-1","click_id":null,"currency":"EUR","amount_minor":14990,"tax_minor":null,"shipping_minor":null,"discount_minor":null,"coupon_code":null,"customer_hash":null,"occurred_at":"2026-11-22T10:15:04Z","refund_id":"R-1","refund_minor":500,"reason":null,"is_test":false,"metadata":{"n":1.10}}"#;
 
+    /// Never change this text: it is the first that had a path.
+    const VERSION_2: &str = r#"{"v":2,"type":"conversion.created","event":"lead","order_id":"A-1","click_id":"c","click_ids":["a","b","c"],"currency":null,"amount_minor":null,"tax_minor":null,"shipping_minor":null,"discount_minor":null,"coupon_code":null,"customer_hash":null,"occurred_at":"2026-11-22T10:15:04Z","refund_id":null,"refund_minor":null,"reason":null,"is_test":false,"metadata":{}}"#;
+
+    #[test]
+    fn version_2_parses_for_ever() {
+        let value: serde_json::Value = serde_json::from_str(VERSION_2).unwrap();
+        let report = from_wire(&value).unwrap();
+        assert_eq!(report.path().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(to_wire(&report), value);
+    }
+
     #[test]
     fn version_1_parses_for_ever() {
         let value: serde_json::Value = serde_json::from_str(VERSION_1).unwrap();
@@ -130,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_not_guessed_at() {
-        let text = VERSION_1.replacen("\"v\":1", "\"v\":2", 1);
+        let text = VERSION_1.replacen("\"v\":1", "\"v\":3", 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert!(matches!(from_wire(&value), Err(ReportError::Version(2))));
+        assert!(matches!(from_wire(&value), Err(ReportError::Version(3))));
     }
 }

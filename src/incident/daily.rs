@@ -2,7 +2,8 @@
 //!
 //! The landing page and the detector take seconds and hold no transaction. Then everything is
 //! written in one, whose first row claims the day: of two instances, the second finds it taken and
-//! writes nothing.
+//! writes nothing. Days that were missed, because the service was off, are acted on first, each as
+//! if it were the last one.
 
 use std::collections::HashMap;
 
@@ -32,6 +33,9 @@ use crate::report::{Params, ReportError};
 const AFTER_MIDNIGHT: Duration = Duration::minutes(30);
 /// Programs of a deployment, at most.
 const PROGRAMS_MAX: i64 = 1_000;
+/// Days that are caught up after the service was off. Older ones are no news any more: what still
+/// holds of them is found on the days that are acted on.
+const CATCH_UP_DAYS: u64 = 14;
 /// The country of a partner is where its clicks of the last quarter came from.
 const COUNTRY_DAYS: u64 = 91;
 
@@ -49,7 +53,7 @@ pub enum DailyError {
     Terms(String),
 }
 
-/// Acts on the last whole day of every program for which nobody did yet; returns how many.
+/// Acts on every whole day that nobody acted on yet, of every program; returns how many days.
 ///
 /// # Errors
 /// The first one; the other programs are done all the same.
@@ -60,9 +64,8 @@ pub async fn run_due(db: &Db, guard: &Guard, now: Timestamp) -> Result<u64, Dail
     };
     let (mut n_done, mut first_error) = (0, None);
     for program in programs.iter().filter(|p| p.status == "active") {
-        match run_program(db, guard, program, now).await {
-            Ok(is_done) => n_done += u64::from(is_done),
-            Err(error) => first_error = first_error.or(Some(error)),
+        if let Err(error) = run_program(db, guard, program, now, &mut n_done).await {
+            first_error = first_error.or(Some(error));
         }
     }
     first_error.map_or(Ok(n_done), Err)
@@ -71,36 +74,60 @@ pub async fn run_due(db: &Db, guard: &Guard, now: Timestamp) -> Result<u64, Dail
 /// The day of a program that is to be acted on.
 struct Day {
     program_id: ProgramId,
-    /// The last whole day.
+    /// A whole day.
     day: NaiveDate,
-    /// The program's today: when cases are opened.
+    /// The day after it, which is the program's today unless days were missed: when cases are
+    /// opened.
     today: NaiveDate,
     now: Timestamp,
 }
 
+/// Acts on the days of a program, each in a transaction of its own: what is done stays done.
 async fn run_program(
     db: &Db,
     guard: &Guard,
     program: &Program,
     now: Timestamp,
-) -> Result<bool, DailyError> {
+    n_done: &mut u64,
+) -> Result<(), DailyError> {
     let zone: Tz = program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
     let today = (now - AFTER_MIDNIGHT).with_timezone(&zone).date_naive();
-    let day = today.pred_opt().unwrap_or(today);
-    let at = Day { program_id: program.program_id, day, today, now };
+    let last_done = {
+        let mut db = db.acquire().await?;
+        incident_store::last_day(&mut db, program.program_id).await?
+    };
+    let due = due_days(last_done, today);
+    if due.is_empty() {
+        return Ok(());
+    }
+    // The page can only be seen as it is now, so one look serves all of the days.
+    let check = probe::check(program, guard, now).await;
     {
         let mut db = db.acquire().await?;
-        if incident_store::has_day(&mut db, at.program_id, at.day).await? {
-            return Ok(false);
-        }
+        landing_store::insert_check(&mut db, program.program_id, &check, now).await?;
     }
-    let check = probe::check(program, guard, now).await;
+    for day in due {
+        let today = day.succ_opt().unwrap_or(day);
+        let at = Day { program_id: program.program_id, day, today, now };
+        *n_done += u64::from(run_day(db, program, &at, zone).await?);
+    }
+    Ok(())
+}
+
+/// Returns the whole days before `today` that are to be acted on, the oldest first. A program that
+/// was never acted on has missed nothing.
+fn due_days(last_done: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
+    let from = last_done.map_or(today - Days::new(1), |last| last + Days::new(1));
+    let from = from.max(today - Days::new(CATCH_UP_DAYS));
+    from.iter_days().take_while(|day| *day < today).collect()
+}
+
+async fn run_day(db: &Db, program: &Program, at: &Day, zone: Tz) -> Result<bool, DailyError> {
     let (network, findings) = {
         let mut db = db.acquire().await?;
-        landing_store::insert_check(&mut db, at.program_id, &check, now).await?;
-        let params = params(program, &at, zone)?;
+        let params = params(program, at, zone)?;
         let judgment = judge(&mut db, &params).await?;
-        let since = day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(day);
+        let since = at.day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(at.day);
         let countries: HashMap<_, _> =
             incident_store::list_main_countries(&mut db, at.program_id, since)
                 .await?
@@ -109,7 +136,7 @@ async fn run_program(
         (network_fall(&judgment), findings(&judgment, &countries))
     };
     let mut db_tx = db.begin().await?;
-    let is_done = act(&mut db_tx, &at, network, &findings).await?;
+    let is_done = act(&mut db_tx, at, network, &findings).await?;
     db_tx.commit().await?;
     Ok(is_done)
 }
@@ -276,4 +303,29 @@ async fn record(
 ) -> Result<(), sqlx::Error> {
     let entry = Entry::by_system(action, object).program(at.program_id).details(details);
     audit_store::record(db, entry, at.now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_days_are_due_and_no_more_than_two_weeks_of_them() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let today = day("2026-11-20");
+        for (last_done, n_due, first) in [
+            (None, 1, "2026-11-19"),
+            (Some("2026-11-19"), 0, ""),
+            // A clock that was set back, or a program that moved to another time zone.
+            (Some("2026-11-20"), 0, ""),
+            (Some("2026-11-18"), 1, "2026-11-19"),
+            (Some("2026-11-16"), 3, "2026-11-17"),
+            (Some("2026-03-01"), 14, "2026-11-06"),
+        ] {
+            let due = due_days(last_done.map(day), today);
+            assert_eq!(due.len(), n_due, "{last_done:?}");
+            assert_eq!(due.first().copied(), (n_due > 0).then(|| day(first)), "{last_done:?}");
+            assert!(due.last().is_none_or(|last| *last == day("2026-11-19")));
+        }
+    }
 }

@@ -135,20 +135,14 @@ pub async fn list_incidents(
     .await
 }
 
-/// Tells whether a day of a program was acted on.
-pub async fn has_day(
+/// Returns the last day of a program that was acted on.
+pub async fn last_day(
     db: &mut PgConnection,
     program_id: ProgramId,
-    day: NaiveDate,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (
-               select 1 from decline_days where program_id = $1 and day = $2) as "has_day!""#,
-        program_id.0,
-        day,
-    )
-    .fetch_one(db)
-    .await
+) -> Result<Option<NaiveDate>, sqlx::Error> {
+    sqlx::query_scalar!("select max(day) from decline_days where program_id = $1", program_id.0)
+        .fetch_one(db)
+        .await
 }
 
 /// What a day came to.

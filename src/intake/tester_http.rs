@@ -165,6 +165,7 @@ fn show(told: &mut PostbackTest, postback: &Postback) {
 fn meaning_name(meaning: Meaning) -> &'static str {
     match meaning {
         Meaning::ClickId => "click_id",
+        Meaning::ClickIds => "click_ids",
         Meaning::OrderId => "order_id",
         Meaning::Amount => "amount",
         Meaning::Currency => "currency",

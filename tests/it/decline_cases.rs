@@ -187,9 +187,11 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
     net.live(from..to, |place, _| if place == 1 { 0 } else { 100 }).await;
     net.app.clock.advance(TimeDelta::days(19));
     assert_eq!(net.get("/v1/cases?owner=Anna&overdue=true").await["data"][0]["id"], case["id"]);
-    assert_eq!(net.run().await, 1);
+    // Nineteen days were missed, and no more than two weeks of them are acted on.
+    assert_eq!(net.run().await, 14);
     let shown = net.get(&path).await;
-    assert_eq!(shown["recovered_on"], json!(to - Days::new(1)), "{shown}");
+    // Two weeks after it was opened a case may be told recovered by the clicks of two weeks.
+    assert_eq!(shown["recovered_on"], json!(today + Days::new(14)), "{shown}");
     assert_eq!(shown["status"], "contacted");
     patch(json!({"status": "closed", "outcome": "recovered"})).await.expect(200);
     patch(json!({"status": "open"})).await.expect_problem(409, "invalid-transition");
@@ -232,6 +234,49 @@ async fn an_outage_of_everybody_is_one_incident_and_no_case() {
     let incidents = net.list("/v1/incidents").await;
     assert_eq!((incidents.len(), &incidents[0]["status"]), (1, &json!("over")), "{incidents:?}");
     assert_eq!(net.list("/v1/cases").await, Vec::<Value>::new());
+}
+
+#[actix_web::test]
+async fn days_that_the_service_was_off_are_caught_up_as_if_it_had_run() {
+    let net = Network::start().await;
+    let today = net.today();
+    let day = |n: u64| today + Days::new(n);
+    // One stops on the first day that is missed; later an outage of four days hits everybody.
+    let share = |place, on| match place {
+        _ if (day(6)..day(10)).contains(&on) => 0,
+        0 if on >= today => 0,
+        _ => 100,
+    };
+    net.live(today - Days::new(HISTORY_DAYS)..day(12), share).await;
+    assert_eq!(net.run().await, 1);
+    assert_eq!(net.list("/v1/cases").await, Vec::<Value>::new());
+
+    net.app.clock.advance(TimeDelta::days(4));
+    assert_eq!(net.run().await, 4);
+    let checks = "select count(*) from landing_checks";
+    assert_eq!(net.count(checks).await, 2, "the page was looked at once for the four days");
+    let cases = net.list("/v1/cases").await;
+    assert_eq!(cases.len(), 1, "{cases:?}");
+    let opened_on: NaiveDate = cases[0]["opened_on"].as_str().unwrap().parse().unwrap();
+    assert!(opened_on < net.today(), "on the day after the one that showed it: {cases:?}");
+    assert_eq!(cases[0]["since"], json!(today));
+    let followed = "select count(*) from case_days";
+    assert_eq!(net.count(followed).await, (net.today() - opened_on).num_days());
+    let notices = "select count(*) from notices where kind = 'partner.activity_declined'";
+    assert_eq!(net.count(notices).await, 1);
+
+    // The outage began and ended while nobody looked.
+    net.app.clock.advance(TimeDelta::days(8));
+    assert_eq!(net.run().await, 8);
+    assert_eq!(net.run().await, 0);
+    let incidents = net.list("/v1/incidents").await;
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    assert_eq!(
+        (&incidents[0]["status"], &incidents[0]["since"], &incidents[0]["ended_on"]),
+        (&json!("over"), &json!(day(6)), &json!(day(10)))
+    );
+    assert_eq!(net.list("/v1/cases").await.len(), 1);
+    assert_eq!(net.count(notices).await, 1);
 }
 
 /// Answers each path in its own way, on a port of this machine.

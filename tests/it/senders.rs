@@ -90,7 +90,7 @@ async fn the_sender_in_php_reports_a_sale() {
 }
 
 #[test]
-fn the_script_for_static_sites_keeps_the_click_id_and_is_small() {
+fn the_script_for_static_sites_keeps_the_last_click_ids_and_is_small() {
     let script = std::fs::read_to_string(example("t.js")).unwrap();
     assert!(script.len() <= 1024, "{} bytes", script.len());
     assert!(script.contains("7 days"), "it says how long Safari keeps it");
@@ -98,17 +98,26 @@ fn the_script_for_static_sites_keeps_the_click_id_and_is_small() {
         return;
     }
     let id = "IBVAYNEAAAfSAAAD6QAAACoBAgMEBVmLbQ-DaK_EdPub";
-    for (search, kept) in [
-        (format!("?a=1&click_id={id}&b=2"), json!(id)),
-        (format!("?click_id={id}x"), Value::Null),
-        ("?click_id=a;path=/".to_owned(), Value::Null),
-        (String::new(), Value::Null),
+    let ids: Vec<String> = (10..30).map(|n| format!("{n}{}", &id[2..])).collect();
+    let known = format!("a=b; trb_path={}; c=d", ids.join("."));
+    let with_new: Vec<&str> = ids[1..].iter().map(String::as_str).chain([id]).collect();
+    let again: Vec<&String> = ids[1..].iter().chain([&ids[0]]).collect();
+    for (cookie, search, path) in [
+        ("", format!("?a=1&click_id={id}&b=2"), json!([id])),
+        ("", format!("?click_id={id}x"), json!([])),
+        ("", "?click_id=a;path=/".to_owned(), json!([])),
+        ("", String::new(), json!([])),
+        (known.as_str(), String::new(), json!(ids)),
+        (known.as_str(), format!("?click_id={id}"), json!(with_new)),
+        (known.as_str(), format!("?click_id={}", ids[0]), json!(again)),
     ] {
+        let kept = json!([path, path.as_array().unwrap().last()]);
         let page = format!(
             "var window = {{}}, location = {{search: {}, protocol: 'https:'}}, \
-             document = {{cookie: ''}};\n{script}\n\
-             console.log(JSON.stringify(window.tributaryClickId()))",
-            json!(search)
+             document = {{cookie: {}}};\n{script}\n\
+             console.log(JSON.stringify([window.tributaryClickIds(), window.tributaryClickId()]))",
+            json!(search),
+            json!(cookie)
         );
         let output = Command::new("node").args(["-e", &page]).output().unwrap();
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or(json!("nothing"));

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::profile::{Meaning, PostbackStatus, Profile};
 use crate::clock::Timestamp;
-use crate::conversion::webhook::{ConversionData, WebhookMessage, read_report};
+use crate::conversion::webhook::{ConversionData, WebhookMessage, read_report, split_path};
 use crate::conversion::{EVENTS, MessageType, Report};
 use crate::money::{AmountRule, Currency, Money};
 use crate::program::postback::PostbackTerms;
@@ -25,6 +25,8 @@ use crate::signing::Key;
 pub const PARAMETERS_MAX: usize = 200;
 /// Characters of a value that means something, at most; each field has a tighter bound of its own.
 const VALUE_MAX: usize = 200;
+/// Characters of a path, at most: 20 click ids with what separates them, and some air.
+const PATH_MAX: usize = 1_400;
 /// The name under which a postback refunds: all of it, once.
 const REFUND_ID: &str = "postback";
 /// An event that asks for nothing but an order, in whose place an unknown one is checked.
@@ -137,8 +139,9 @@ fn check_value(name: &str, meaning: Meaning, value: &str) -> Result<(), Refusal>
     if value.chars().any(char::is_control) {
         return Err(refuse(name, "has control characters", "send plain text, percent-encoded"));
     }
-    if value.chars().count() > VALUE_MAX {
-        let reason = format!("has more than {VALUE_MAX} characters");
+    let chars_max = if meaning == Meaning::ClickIds { PATH_MAX } else { VALUE_MAX };
+    if value.chars().count() > chars_max {
+        let reason = format!("has more than {chars_max} characters");
         return Err(refuse(name, reason, "send what is documented"));
     }
     let is_macro = [("{", "}"), ("[[[", "]]]"), ("!!!", "!!!"), ("${", "}"), ("#", "#")]
@@ -364,6 +367,7 @@ fn report_of(
             event,
             order_id: text(Meaning::OrderId),
             click_id: text(Meaning::ClickId),
+            click_ids: text(Meaning::ClickIds).map(|text| split_path(&text)),
             amount: amount.map(Value::from),
             currency: text(Meaning::Currency),
             tax: None,
@@ -396,6 +400,7 @@ fn refusal_of(profile: &Profile, pointer: &str, detail: &str) -> Refusal {
     let field = pointer.trim_start_matches("/data/");
     let meaning = match field {
         "click_id" => Some(Meaning::ClickId),
+        "click_ids" => Some(Meaning::ClickIds),
         "order_id" => Some(Meaning::OrderId),
         "amount" => Some(Meaning::Amount),
         "currency" => Some(Meaning::Currency),
@@ -409,6 +414,7 @@ fn refusal_of(profile: &Profile, pointer: &str, detail: &str) -> Refusal {
     let parameter = meaning.map_or_else(|| field.to_owned(), |m| profile.name_of(m).to_owned());
     let fix = match field {
         "amount" => AMOUNT_FIX,
+        "click_ids" => "send at most 20 click ids separated by commas, the oldest first",
         "currency" => "send an ISO 4217 code, like EUR",
         "occurred_at" => "send a time like 2026-11-22T10:15:04Z, or leave it out",
         "metadata" => "send fewer parameters beside the documented ones",

@@ -6,8 +6,8 @@
 //! profile.
 
 use self::Meaning::{
-    Amount, ClickId, Coupon, Currency, Customer, Event, Key, OccurredAt, OrderId, Parts, SentAt,
-    Signature, Status, Test,
+    Amount, ClickId, ClickIds, Coupon, Currency, Customer, Event, Key, OccurredAt, OrderId, Parts,
+    SentAt, Signature, Status, Test,
 };
 use self::PostbackStatus::{Approved, Pending, Refunded, Rejected};
 
@@ -16,6 +16,7 @@ use self::PostbackStatus::{Approved, Pending, Refunded, Rejected};
 #[expect(missing_docs, reason = "each variant is the field of the webhook with this name")]
 pub enum Meaning {
     ClickId,
+    ClickIds,
     OrderId,
     Amount,
     Currency,
@@ -89,6 +90,7 @@ pub struct Profile {
 pub const NAMES: &[(&str, Meaning)] = &[
     ("amount", Amount),
     ("click_id", ClickId),
+    ("click_ids", ClickIds),
     ("coupon_code", Coupon),
     ("currency", Currency),
     ("customer_ref", Customer),

@@ -37,6 +37,22 @@ fn told(planned: &[Planned]) -> String {
 }
 
 #[test]
+fn a_path_is_separated_by_commas_and_may_be_longer_than_other_values() {
+    let terms = terms("generic");
+    let ids: Vec<String> = (10..30).map(|n| format!("{n}").repeat(22)).collect();
+    let of = |path: &str| call(&terms, Belief::Key, &format!("event=lead&click_ids={path}"));
+    let planned = of(&ids.join(",")).unwrap();
+    assert_eq!(planned[0].report.click_ids, ids);
+    assert_eq!(told(&planned), format!("created lead - {} -;", ids[19]));
+    let refused = of(&format!("{},x", ids.join(","))).unwrap_err();
+    assert_eq!(
+        (refused.parameter.as_str(), refused.reason.as_str()),
+        ("click_ids", "has 21 click ids; send the last 20 of them")
+    );
+    assert_eq!(of(&"x".repeat(1_401)).unwrap_err().parameter, "click_ids");
+}
+
+#[test]
 fn each_profile_reads_its_own_names() {
     for (profile, query, expected) in [
         ("generic", "click_id=c&order_id=o&amount=9.90&currency=EUR", "created sale o c 9.90 EUR;"),

@@ -222,6 +222,11 @@ impl Estimate {
         Self { value, low, high }
     }
 
+    /// Returns it in another unit: days as weeks, clicks as what they earn.
+    pub fn times(self, factor: f64) -> Self {
+        self.map(|figure| figure * factor)
+    }
+
     fn map(self, f: impl Fn(f64) -> f64) -> Self {
         Self { value: f(self.value), low: f(self.low), high: f(self.high) }
     }

@@ -5,7 +5,6 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::Estimate;
 use super::Rise;
 use super::judgment::{Judged, Judgment, judge};
 use super::table::{picture, three, whole};
@@ -93,11 +92,6 @@ fn ahead_minor(partner: &Judged, rise: &Rise) -> i64 {
 
 fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> Vec<Cell> {
     let subject = &partner.subject;
-    let ahead = |e: &Estimate| Estimate {
-        value: e.value * AHEAD_DAYS,
-        low: e.low * AHEAD_DAYS,
-        high: e.high * AHEAD_DAYS,
-    };
     let gained = rise.observed_per_day.value / rise.expected_per_day.value - 1.0;
     let mut cells = vec![
         Cell::text(subject.partner_id),
@@ -107,8 +101,8 @@ fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> V
         Cell::or_empty(subject.owner.as_ref(), Cell::text),
         Cell::Date(judgment.date(rise.since)),
     ];
-    cells.extend(three(&ahead(&rise.expected_per_day)));
-    cells.extend(three(&ahead(&rise.observed_per_day)));
+    cells.extend(three(rise.expected_per_day.times(AHEAD_DAYS)));
+    cells.extend(three(rise.observed_per_day.times(AHEAD_DAYS)));
     cells.extend([
         Cell::Int(whole(gained * 100.0)),
         Cell::Text(format!("{:.1e}", rise.p_value)),

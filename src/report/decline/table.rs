@@ -45,8 +45,15 @@ const COLUMNS: &[Column] = &[
     Kind::Int.named("lost_clicks_next_28d"),
     Kind::Int.named("lost_clicks_next_28d_low"),
     Kind::Int.named("lost_clicks_next_28d_high"),
+    Kind::Int.named("lost_sales_to_date"),
+    Kind::Int.named("lost_sales_to_date_low"),
+    Kind::Int.named("lost_sales_to_date_high"),
     Kind::Int.named("lost_sales_next_28d"),
+    Kind::Int.named("lost_sales_next_28d_low"),
+    Kind::Int.named("lost_sales_next_28d_high"),
     Kind::Money.named("lost_commission_to_date"),
+    Kind::Money.named("lost_commission_to_date_low"),
+    Kind::Money.named("lost_commission_to_date_high"),
     Kind::Money.named("lost_commission_next_28d"),
     Kind::Money.named("lost_commission_next_28d_low"),
     Kind::Money.named("lost_commission_next_28d_high"),
@@ -144,15 +151,7 @@ pub(super) fn incident(judgment: &Judgment) -> Option<String> {
 }
 
 fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params) -> Vec<Cell> {
-    let (subject, per_click) = (&partner.subject, partner.earned_per_click());
-    let money = |lost: f64| Cell::Money(Money::new(whole(lost * per_click), params.currency));
-    let ahead = |e: &Estimate| Estimate {
-        value: e.value * AHEAD_DAYS,
-        low: e.low * AHEAD_DAYS,
-        high: e.high * AHEAD_DAYS,
-    };
-    let (expected, observed) = (ahead(&decline.expected_per_day), ahead(&decline.observed_per_day));
-    let lost = &decline.lost_next_28_days;
+    let (subject, lost) = (&partner.subject, [decline.lost_to_date, decline.lost_next_28_days]);
     let mut cells = vec![
         Cell::text(subject.partner_id),
         Cell::text(&subject.name),
@@ -162,21 +161,22 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         Cell::text(severity(decline.severity)),
         Cell::Date(judgment.date(decline.since)),
     ];
-    cells.extend(three(&expected));
-    cells.extend(three(&observed));
+    cells.extend(three(decline.expected_per_day.times(AHEAD_DAYS)));
+    cells.extend(three(decline.observed_per_day.times(AHEAD_DAYS)));
     cells.extend([
         Cell::Int(whole(decline.share_lost * 100.0)),
         Cell::Text(format!("{:.1e}", decline.p_value)),
         Cell::Text(false_alarms(decline.false_alarms)),
     ]);
-    cells.extend(three(&decline.lost_to_date));
-    cells.extend(three(lost));
+    cells.extend(lost.into_iter().flat_map(three));
+    cells
+        .extend(lost.into_iter().flat_map(|clicks| three(clicks.times(partner.sales_per_click()))));
+    for clicks in lost {
+        let Estimate { value, low, high } = clicks.times(partner.earned_per_click());
+        let money = |minor: f64| Cell::Money(Money::new(whole(minor), params.currency));
+        cells.extend([value, low, high].map(money));
+    }
     cells.extend([
-        Cell::Int(whole(lost.value * partner.sales_per_click())),
-        money(decline.lost_to_date.value),
-        money(lost.value),
-        money(lost.low),
-        money(lost.high),
         Cell::text(params.currency),
         Cell::or_empty(partner.assessment.days_since_last_click, |n| {
             Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
@@ -199,8 +199,8 @@ pub(super) fn picture(subject: &Subject, which: &str, params: &Params) -> Cell {
     Cell::Text(format!("/v1/partners/{partner}/{which}.svg?program_id={program}"))
 }
 
-pub(super) fn three(e: &Estimate) -> [Cell; 3] {
-    [Cell::Int(whole(e.value)), Cell::Int(whole(e.low)), Cell::Int(whole(e.high))]
+pub(super) fn three(e: Estimate) -> [Cell; 3] {
+    [e.value, e.low, e.high].map(|figure| Cell::Int(whole(figure)))
 }
 
 pub(super) fn whole(figure: f64) -> i64 {

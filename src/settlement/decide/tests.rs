@@ -104,6 +104,7 @@ impl Shop {
             event: "sale".to_owned(),
             order_id: Some(format!("A-{order}")),
             click_id: Some(self.click_id.clone()),
+            click_ids: Vec::new(),
             currency: Some(eur(0).currency),
             amount: minor.map(eur),
             tax: None,

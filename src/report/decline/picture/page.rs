@@ -1,7 +1,7 @@
 //! `activity-decline` as a page for people: printed for a meeting, read without a login to anything.
 
 use super::super::judgment::{Judged, Judgment};
-use super::super::{Decline, Severity, Verdict};
+use super::super::{Decline, Estimate, Severity, Verdict};
 use super::{Activity, escape, sparkline, thousands};
 use crate::money::Money;
 use crate::report::Params;
@@ -43,7 +43,8 @@ pub fn html(judgment: &Judgment, params: &Params, program: &str) -> String {
         format!(
             "<table><thead><tr><th>Clicks, 13 weeks</th><th>Partner</th><th>Severity</th>\
              <th>Since</th><th class=\"n\">Clicks in 28 days<br>observed of expected</th>\
-             <th class=\"n\">Lost</th><th class=\"n\">Commission at stake<br>in 28 days</th>\
+             <th class=\"n\">Lost</th><th class=\"n\">Lost so far</th>\
+             <th class=\"n\">At stake<br>in 28 days</th>\
              <th>Possible cause, and what to do</th></tr></thead><tbody>{list}</tbody></table>"
         )
     };
@@ -83,11 +84,6 @@ fn incident(judgment: &Judgment) -> String {
 
 fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params) -> String {
     let subject = &partner.subject;
-    let stake = |clicks: f64| {
-        let minor = (clicks * partner.earned_per_click()).round() as i64;
-        Money::new(minor, params.currency).to_decimal_string()
-    };
-    let lost = &decline.lost_next_28_days;
     let (severity, days) = (table::severity(decline.severity), per_28_days(decline));
     let looked_after = match (&subject.owner, subject.next_contact_due) {
         (Some(owner), Some(due)) => format!(", {}, next contact {due}", escape(owner)),
@@ -100,7 +96,7 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         "<tr><td>{}</td><td><div class=\"name\">{}</div><div class=\"soft\">{} {}{looked_after}\
          <br>links: {} live, {} dead</div></td><td><span class=\"sev {severity}\">{severity}</span>\
          <div class=\"soft\">{}</div></td><td class=\"day\">{}</td><td class=\"n\">{days}</td>\
-         <td class=\"n\">{:.0} %</td><td class=\"n\">{} {}<div class=\"soft\">{} to {}</div></td>\
+         <td class=\"n\">{:.0} %</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
          <td class=\"why\">{}</td></tr>",
         sparkline::svg(&Activity::of(judgment, partner, sparkline::DAYS)),
         escape(&subject.name),
@@ -111,12 +107,25 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         last_click(partner, decline),
         judgment.date(decline.since),
         decline.share_lost * 100.0,
-        stake(lost.value),
-        params.currency,
-        stake(lost.low),
-        stake(lost.high),
+        loss(decline.lost_to_date, partner, params),
+        loss(decline.lost_next_28_days, partner, params),
         why(decline),
     )
+}
+
+/// Commission first, because it is what the list is ordered by.
+fn loss(clicks: Estimate, partner: &Judged, params: &Params) -> String {
+    let of = |unit: &str, write: &dyn Fn(f64) -> String, e: Estimate| {
+        let (value, low, high) = (write(e.value), write(e.low), write(e.high));
+        format!("{value} {unit}<div class=\"soft\">{low} to {high}</div>")
+    };
+    let money = |minor: f64| Money::new(table::whole(minor), params.currency).to_decimal_string();
+    [
+        of(params.currency.code(), &money, clicks.times(partner.earned_per_click())),
+        of("sales", &thousands, clicks.times(partner.sales_per_click())),
+        of("clicks", &thousands, clicks),
+    ]
+    .concat()
 }
 
 fn per_28_days(decline: &Decline) -> String {
