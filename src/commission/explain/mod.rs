@@ -154,6 +154,7 @@ pub fn sentences(of: &Commission, version: Option<&PlanVersion>) -> Vec<String> 
         let since = time(version.effective_from);
         said.push(format!("The plan {} of {since} was in force when it happened.", version.id));
         if let Some((number, words)) = rule(stored, version) {
+            let words = words.split_once(": ").map_or(words.as_str(), |(_, words)| words);
             said.push(format!("Rule {number} priced it: {words}"));
         }
     }

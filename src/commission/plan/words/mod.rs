@@ -16,7 +16,7 @@ impl Calculation {
     pub fn sentence(&self) -> String {
         let steps: Vec<String> = [
             self.taken_off(),
-            self.inputs.refunded.map(|back| format!("of which {back} were paid back")),
+            self.paid_back(),
             self.rate_in_words(),
             self.flat_in_words(),
             self.limit.map(|limit| match limit {
@@ -99,6 +99,11 @@ impl Calculation {
                 Some(format!("less {} of it, {}, for the recruiter", part.rate, part.amount))
             }
         }
+    }
+
+    fn paid_back(&self) -> Option<String> {
+        let (back, amount) = self.inputs.refunded.zip(self.inputs.facts.amount)?;
+        Some(format!("{back} of {amount} were paid back"))
     }
 
     /// Says how the amount became the base, if anything was taken off and the base counts.
