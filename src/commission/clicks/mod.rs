@@ -19,7 +19,7 @@ use crate::commission::plan::{
     Calculation, Circumstances, EventKind, Inputs, NoCommission, PlanVersion, PriceFacts, choose,
     price_by, version_at, wire,
 };
-use crate::commission::pricing::PricingFacts;
+use crate::commission::pricing::{Footing, PricingFacts};
 use crate::commission::row::{Commission, Hand, NoStep, Step};
 use crate::commission::state::{CommissionKind, CommissionState, Reason, Standing};
 use crate::ids::{CommissionId, PartnerId, PlanVersionId, ProgramId};
@@ -161,11 +161,9 @@ impl Payer<'_> {
 
     fn around(&self, pricing: &PricingFacts, of: &PartnerDay, at: Timestamp) -> Circumstances {
         let person = pricing.people.get(&(self.program_id, of.partner_id));
-        Circumstances {
-            rank: person.and_then(|person| person.rank.clone()),
-            group: person.and_then(|person| person.group.clone()),
-            ..Circumstances::new(of.partner_id, at)
-        }
+        let Footing { rank, group } =
+            person.map(|person| person.footing_at(at)).unwrap_or_default();
+        Circumstances { rank, group, ..Circumstances::new(of.partner_id, at) }
     }
 
     fn price(

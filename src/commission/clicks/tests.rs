@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::commission::plan::{PlanDocument, PlanTerms};
-use crate::commission::pricing::Person;
+use crate::commission::pricing::{Footing, Person};
 use crate::money::Money;
 
 fn at(text: &str) -> Timestamp {
@@ -96,7 +96,8 @@ fn each_click_is_paid_by_the_rule_and_the_edition_of_its_hour() {
         // From within an hour: that one is still paid by the edition before.
         version(2, "2026-11-02T12:30:00Z", dearer),
     ]);
-    let person = Person { group: Some("gold".into()), ..Person::default() };
+    let footing = Footing { group: Some("gold".into()), ..Footing::default() };
+    let person = Person { footings: vec![(day().from, footing)], ..Person::default() };
     book.facts.people.insert((ProgramId(Uuid::from_u128(9)), book.of.partner_id), person);
     book.of.hours = vec![
         hour(3, "DE", 1),

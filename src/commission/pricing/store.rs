@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::customer_store;
 use super::revalue::Earned;
-use super::{Counted, Customer, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
+use super::{Counted, Customer, Footing, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
 use crate::clock::Timestamp;
 use crate::commission::explain::proof::group_by_root;
 use crate::commission::plan::{Counter, FxRate, Owner, Period, PlanVersion, Scope, Volume};
@@ -72,19 +72,21 @@ async fn load_people(
     programs: &[Uuid],
 ) -> Result<HashMap<(ProgramId, PartnerId), Person>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select e.program_id as "program_id: ProgramId",
-                  e.partner_id as "partner_id: PartnerId", e.rank, e.terms_group
-           from enrollments e
-           where e.program_id = any($1)"#,
+        r#"select program_id as "program_id: ProgramId", partner_id as "partner_id: PartnerId",
+                  from_at, rank, terms_group
+           from terms_history
+           where program_id = any($1)
+           order by from_at"#,
         programs,
     )
     .fetch_all(&mut *db)
     .await?;
     let mut people: HashMap<_, Person> = HashMap::with_capacity(rows.len());
     for r in rows {
-        let (rank, group) = (Some(Arc::from(r.rank)), r.terms_group.map(Arc::from));
-        let person = Person { rank, group, recruiters: Vec::new() };
-        people.insert((r.program_id, r.partner_id), person);
+        let footing =
+            Footing { rank: Some(Arc::from(r.rank)), group: r.terms_group.map(Arc::from) };
+        let person = people.entry((r.program_id, r.partner_id)).or_default();
+        person.footings.push((r.from_at, footing));
     }
     // Who may not earn now earns nothing, whoever had brought the partner.
     let changes = sqlx::query!(
