@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 
 use crate::address::Guard;
+use crate::click::visitor::Salts;
 use crate::clock::Clock;
 use crate::config::{Config, UnsafeRedis};
 use crate::db::{self, Db};
@@ -51,6 +52,8 @@ pub struct App {
     pub snapshot: SnapshotCell,
     /// Renews them.
     pub keeper: Keeper,
+    /// What visitors are recognized with for a day.
+    pub salts: Salts,
     /// Where clicks and conversions become durable.
     pub log: Arc<DurableLog<RedisLog>>,
     /// What happened on the way in.
@@ -118,6 +121,7 @@ impl App {
             background_db,
             snapshot,
             keeper,
+            salts: Salts::default(),
             stream_stats,
         })
     }

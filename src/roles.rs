@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::click::visitor::Salt;
 use crate::clock::Timestamp;
 use crate::commission::{clicks, timer};
 use crate::config::Role;
@@ -31,6 +32,8 @@ use crate::{account, claim, config, ledger, outbound, telemetry};
 
 /// How long settlement rests when the stream is empty.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// How often the salts are agreed on: a process that starts without Redis catches up.
+const SALT_PAUSE: Duration = Duration::from_secs(30);
 /// How long it rests when a store is away.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// How often files are looked for whose lines are to be sent.
@@ -140,6 +143,9 @@ fn spawn_tasks(
         background.spawn(keep_snapshot(app.clone(), stopping.clone())),
         background.spawn(keep_gauges(app.clone(), state.clone(), stopping.clone())),
     ];
+    if has(Role::Redirect) || has(Role::Api) {
+        tasks.push(background.spawn(keep_salts(app.clone(), stopping.clone())));
+    }
     let (log, mut until) = (app.log.clone(), stopping.clone());
     tasks.push(background.spawn(async move {
         tokio::select! {
@@ -230,6 +236,23 @@ async fn keep_snapshot(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
     while !pause(&mut stopping, app.config.snapshot_refresh).await {
         trouble.note("renewing the terms", app.keeper.refresh().await);
+    }
+}
+
+/// Agrees with the other processes on the salts of today and tomorrow.
+async fn keep_salts(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let today = app.clock.now().date_naive();
+        for day in [Some(today), today.succ_opt()].into_iter().flatten() {
+            let ours = app.salts.of(day);
+            // Whether Redis is down others tell; meanwhile this process recognizes its own.
+            if let Ok(agreed) = app.log.log().agree_on_salt(day, ours.0).await {
+                app.salts.keep(day, &Salt(agreed));
+            }
+        }
+        if pause(&mut stopping, SALT_PAUSE).await {
+            return;
+        }
     }
 }
 
@@ -379,6 +402,8 @@ async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let two_days_ago = (now - chrono::Duration::days(2)).date_naive();
     click_store::forget_visitors(&mut db, two_days_ago).await?;
+    let a_third_of_a_year_ago = (now - chrono::Duration::days(120)).date_naive();
+    click_store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
     let three_days_ago = now - chrono::Duration::hours(72);
     account::idempotency_store::forget_answers(&mut db, three_days_ago).await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Settles conversions with every rule applied, beside a bare batch that only writes the rows.
+//! Settles conversions and clicks with every rule applied, beside a bare batch that only writes
+//! the rows.
 //!
 //! Both work in one process on one PostgreSQL, in alternating bursts, so that a busy machine slows
 //! both alike: only their ratio is a result. The bare batch copies the very rows that settlement
@@ -11,6 +12,8 @@
     clippy::float_arithmetic,
     reason = "a measurement at a terminal: it prints ratios"
 )]
+
+mod clicks;
 
 use std::time::{Duration, Instant};
 
@@ -61,36 +64,50 @@ async fn main() -> anyhow::Result<()> {
     let app = App::build(config, Clock::manual(Clock::system().now()))?;
     let mut db = PgConnection::connect(&url).await?;
     let ground = Ground::lay(&mut db).await?;
-    println!("batch    rules/s    bare/s   ratio min  median     max");
+    println!("             batch    rules/s    bare/s   ratio min  median     max");
     let mut n_orders = 0;
     for batch in BATCHES {
-        let mut ratios = Vec::new();
-        let (mut with_rules, mut bare) = (Vec::new(), Vec::new());
-        for burst in 0..BURSTS {
+        let mut pairs = Vec::new();
+        for _ in 0..BURSTS {
             let messages = ground.messages(&app, n_orders, batch)?;
             n_orders += batch;
             let took = settle(&app, messages).await?;
-            let took_bare = copy_bare(&app, &mut db).await?;
-            if burst > 0 {
-                with_rules.push(per_second(batch, took));
-                bare.push(per_second(batch, took_bare));
-                ratios.push(took_bare.as_secs_f64() / took.as_secs_f64());
-            }
+            pairs.push((took, copy_bare(&app, &mut db).await?));
         }
-        println!(
-            "{batch:>6} {:>9.0} {:>9.0}   {:>9.2} {:>7.2} {:>7.2}",
-            median(&mut with_rules),
-            median(&mut bare),
-            ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            median(&mut ratios),
-            ratios.iter().copied().fold(0.0, f64::max),
-        );
+        print("conversions", batch, &pairs);
     }
+    let mut n_clicks = 0;
+    for batch in BATCHES {
+        let mut pairs = Vec::new();
+        for _ in 0..BURSTS {
+            let burst = clicks::burst(&ground, &app, n_clicks, batch);
+            n_clicks += batch;
+            let took = clicks::settle(&app, &burst).await?;
+            pairs.push((took, clicks::copy_bare(&app, &mut db, &burst).await?));
+        }
+        print("clicks", batch, &pairs);
+    }
+    let (rows, beside) = clicks::bytes_a_click(&mut db).await?;
+    println!("a click takes {rows:.0} bytes with its key, {beside:.0} in visitors and sums");
     Ok(())
 }
 
-fn per_second(n: usize, took: Duration) -> f64 {
-    n as f64 / took.as_secs_f64()
+/// Prints rates and ratios of all bursts but the first, which warms caches.
+fn print(what: &str, batch: usize, pairs: &[(Duration, Duration)]) {
+    let pairs = &pairs[1..];
+    let rate = |took: Duration| batch as f64 / took.as_secs_f64();
+    let mut with_rules: Vec<f64> = pairs.iter().map(|(rules, _)| rate(*rules)).collect();
+    let mut bare: Vec<f64> = pairs.iter().map(|(_, bare)| rate(*bare)).collect();
+    let ratio = |(rules, bare): &(Duration, Duration)| bare.as_secs_f64() / rules.as_secs_f64();
+    let mut ratios: Vec<f64> = pairs.iter().map(ratio).collect();
+    println!(
+        "{what:>11} {batch:>6} {:>9.0} {:>9.0}   {:>9.2} {:>7.2} {:>7.2}",
+        median(&mut with_rules),
+        median(&mut bare),
+        ratios.iter().copied().fold(f64::INFINITY, f64::min),
+        median(&mut ratios),
+        ratios.iter().copied().fold(0.0, f64::max),
+    );
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -207,7 +224,7 @@ impl Ground {
         .await?;
         db.execute("drop schema if exists bare cascade").await?;
         db.execute("create schema bare").await?;
-        for table in ["conversions", "commissions", "ledger_entries", "ledger_balances"] {
+        for table in ["clicks", "conversions", "commissions", "ledger_entries", "ledger_balances"] {
             let sql = format!("create table bare.{table} (like public.{table} including indexes)");
             sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *db).await?;
         }

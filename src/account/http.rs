@@ -54,6 +54,7 @@ pub mod scope {
         PartnersWrite,
         LinksRead,
         LinksWrite,
+        ClicksWrite,
         ConversionsRead,
         ConversionsWrite,
         CommissionsRead,

@@ -25,6 +25,7 @@ pub enum Scope {
     PartnersWrite,
     LinksRead,
     LinksWrite,
+    ClicksWrite,
     ConversionsRead,
     ConversionsWrite,
     CommissionsRead,
@@ -49,6 +50,7 @@ impl Scope {
             Self::PartnersWrite => "partners:write",
             Self::LinksRead => "links:read",
             Self::LinksWrite => "links:write",
+            Self::ClicksWrite => "clicks:write",
             Self::ConversionsRead => "conversions:read",
             Self::ConversionsWrite => "conversions:write",
             Self::CommissionsRead => "commissions:read",
@@ -75,7 +77,7 @@ pub enum Role {
     Finance,
     /// Approves what finance prepared.
     Approver,
-    /// A shop's system: reads what became of what it sent.
+    /// A shop's or app's system: tells of clicks, reads what became of what it sent.
     Source,
     /// A partner: own rows only.
     Partner,
@@ -116,6 +118,7 @@ impl Role {
                     | PartnersWrite
                     | LinksRead
                     | LinksWrite
+                    | ClicksWrite
                     | ConversionsRead
                     | ConversionsWrite
                     | CommissionsRead
@@ -145,7 +148,7 @@ impl Role {
                     | ReportsRead
                     | LedgerRead
             ),
-            Self::Source => matches!(scope, ConversionsRead | WebhooksRead),
+            Self::Source => matches!(scope, ClicksWrite | ConversionsRead | WebhooksRead),
             // Partners get their own pages with their own rows; until then a partner key opens nothing.
             Self::Partner => false,
         }

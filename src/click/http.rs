@@ -15,22 +15,20 @@ use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _};
-use chrono::NaiveDate;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::app::App;
 use crate::click::classify::{Class, Classifier, RequestHead, Verdict};
 use crate::click::click_id::ClickId;
-use crate::click::visitor::{Salt, Visitor, referrer_host};
+use crate::click::visitor::{Visitor, referrer_host};
 use crate::clock::Timestamp;
 use crate::config::{GpcMode, Role, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
-use crate::link::token::{LinkToken, TokenError, claimed};
+use crate::link::token::{LinkKeys, LinkToken, TokenError, claimed};
 use crate::metrics as metric;
-use crate::sealing::random_bytes;
 use crate::signing::{Key, tag};
 use crate::snapshot::{ProgramTerms, Snapshot};
 use crate::stream::ClickRecord;
@@ -116,14 +114,13 @@ struct Redirect {
     app: Data<App>,
     batcher: Batcher,
     classifier: RefCell<Classifier>,
-    salt: RefCell<(NaiveDate, Salt)>,
     subid_key: Key,
     help_url: String,
 }
 
 /// A link that leads nowhere: why, and whose page the visitor gets.
-struct DeadLink {
-    reason: &'static str,
+pub(super) struct DeadLink {
+    pub(super) reason: &'static str,
     fallback: Option<String>,
 }
 
@@ -140,8 +137,7 @@ impl Redirect {
             is_on: config.roles.has(Role::Redirect),
             batcher,
             classifier: RefCell::default(),
-            salt: RefCell::new((NaiveDate::MIN, Salt([0; 32]))),
-            subid_key: Key(tag(&config.secrets_key, "tributary/derive/subid", &[])),
+            subid_key: subid_key(&app),
             help_url,
             app,
         }
@@ -185,7 +181,8 @@ impl Redirect {
     ) -> Result<(String, Durable), DeadLink> {
         let now = self.app.clock.now();
         let snapshot = self.app.snapshot.load();
-        let (token, program) = self.check_link(req, &snapshot, now)?;
+        let token = &req.path()[PREFIX.len()..];
+        let (token, program) = check_link(&self.app.link_keys, token, &snapshot, now)?;
         let partner = snapshot.partner(token.partner).ok_or_else(|| dead("partner", program))?;
         let click_id = ClickId::new(now, token.program, token.partner, token.link, rand::random());
         let signed = verdict.class.is_click().then(|| click_id.sign(&self.app.config.click_keys));
@@ -197,11 +194,7 @@ impl Redirect {
             link: token.link,
             at: now,
         };
-        let pii = match self.app.config.subid_pii {
-            PiiMode::Hash => SubIdPii::Hash(&self.subid_key),
-            PiiMode::Reject => SubIdPii::Reject,
-            PiiMode::Keep => SubIdPii::Keep,
-        };
+        let pii = pii_mode(self.app.config.subid_pii, &self.subid_key);
         let to = destination(&program.landing, &visit, pii);
         if let Some(refusal) = to.deep_link_rejected {
             metrics::counter!(metric::DEEPLINK_REJECTED, "reason" => refusal.as_str()).increment(1);
@@ -222,37 +215,9 @@ impl Redirect {
             referrer_host: text(req.headers(), &header::REFERER).and_then(referrer_host),
             subs: to.subs,
             erid: to.erid,
+            landing: to.page,
         };
         Ok((to.location, self.batcher.push(|batch| batch.push_click(&record))))
-    }
-
-    /// Verifies the token and the state of program, partner and link.
-    fn check_link<'s>(
-        &self,
-        req: &Request,
-        snapshot: &'s Snapshot,
-        now: Timestamp,
-    ) -> Result<(LinkToken, &'s ProgramTerms), DeadLink> {
-        let text = &req.path()[PREFIX.len()..];
-        let epochs =
-            |program, partner| Some(snapshot.enrollment(program, partner)?.mint_epochs(now));
-        let token = LinkToken::verify(&self.app.link_keys, text, now.date_naive(), epochs)
-            .map_err(|error| DeadLink {
-                reason: reason_of(error),
-                // An unverified number chooses only between pages of our own programs.
-                fallback: claimed(text)
-                    .program
-                    .and_then(|n| snapshot.program(n))
-                    .and_then(|p| p.fallback_url.clone()),
-            })?;
-        let program = snapshot
-            .program(token.program)
-            .ok_or(DeadLink { reason: "program", fallback: None })?;
-        let is_live = program.is_active
-            && snapshot.partner(token.partner).is_some_and(|p| !p.is_blocked)
-            && snapshot.enrollment(token.program, token.partner).is_some_and(|e| e.is_active)
-            && !snapshot.is_paused(token.program, token.partner, token.link);
-        if is_live { Ok((token, program)) } else { Err(dead("blocked", program)) }
     }
 
     fn visitor_tag(
@@ -270,22 +235,52 @@ impl Redirect {
             agent: head.user_agent.unwrap_or_default(),
             gpc: is_gpc,
         };
-        visitor.tag(&self.salt_of(now.date_naive())).map(|tag| tag.0)
+        visitor.tag(&self.app.salts.of(now.date_naive())).map(|tag| tag.0)
     }
+}
 
-    /// Returns the salt of the day. It lives in memory alone and is replaced at midnight, so what
-    /// it hid can never be found again.
-    fn salt_of(&self, day: NaiveDate) -> Salt {
-        let mut salt = self.salt.borrow_mut();
-        if salt.0 != day {
-            *salt = (day, Salt(random_bytes()));
-        }
-        Salt(salt.1.0)
-    }
+/// Verifies the token and the state of program, partner and link.
+pub(super) fn check_link<'s>(
+    keys: &LinkKeys,
+    text: &str,
+    snapshot: &'s Snapshot,
+    now: Timestamp,
+) -> Result<(LinkToken, &'s ProgramTerms), DeadLink> {
+    let epochs = |program, partner| Some(snapshot.enrollment(program, partner)?.mint_epochs(now));
+    let token =
+        LinkToken::verify(keys, text, now.date_naive(), epochs).map_err(|error| DeadLink {
+            reason: reason_of(error),
+            // An unverified number chooses only between pages of our own programs.
+            fallback: claimed(text)
+                .program
+                .and_then(|n| snapshot.program(n))
+                .and_then(|p| p.fallback_url.clone()),
+        })?;
+    let program =
+        snapshot.program(token.program).ok_or(DeadLink { reason: "program", fallback: None })?;
+    let is_live = program.is_active
+        && snapshot.partner(token.partner).is_some_and(|p| !p.is_blocked)
+        && snapshot.enrollment(token.program, token.partner).is_some_and(|e| e.is_active)
+        && !snapshot.is_paused(token.program, token.partner, token.link);
+    if is_live { Ok((token, program)) } else { Err(dead("blocked", program)) }
 }
 
 fn dead(reason: &'static str, program: &ProgramTerms) -> DeadLink {
     DeadLink { reason, fallback: program.fallback_url.clone() }
+}
+
+/// Returns the key that hashes sub-ids which look like a person's.
+pub(super) fn subid_key(app: &App) -> Key {
+    Key(tag(&app.config.secrets_key, "tributary/derive/subid", &[]))
+}
+
+/// Returns what happens to sub-ids which look like a person's.
+pub(super) fn pii_mode(mode: PiiMode, key: &Key) -> SubIdPii<'_> {
+    match mode {
+        PiiMode::Hash => SubIdPii::Hash(key),
+        PiiMode::Reject => SubIdPii::Reject,
+        PiiMode::Keep => SubIdPii::Keep,
+    }
 }
 
 fn reason_of(error: TokenError) -> &'static str {

@@ -4,11 +4,15 @@
 //! the salt is gone, no list of addresses brings the person back. A plain hash of address and
 //! agent would be undone by trying all of IPv4.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use arc_swap::ArcSwap;
+use chrono::{Days, NaiveDate};
 use url::{Host, Url};
 
 use crate::ids::ProgramNo;
+use crate::sealing::random_bytes;
 use crate::signing::hmac_sha256;
 
 /// The longest host name that DNS allows, and the most of a referrer that is kept.
@@ -23,6 +27,41 @@ pub struct Salt(pub [u8; 32]);
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Salt(***)")
+    }
+}
+
+/// The salts of the days around now, the same for all threads of a process and, once they are
+/// agreed on, for all processes.
+#[derive(Debug, Default)]
+pub struct Salts(ArcSwap<BTreeMap<NaiveDate, Salt>>);
+
+impl Salts {
+    /// Returns the salt of a day. Where none was agreed on it is this process's own: a visitor that
+    /// another process saw counts as new, and nobody waits.
+    pub fn of(&self, day: NaiveDate) -> Salt {
+        if let Some(salt) = self.0.load().get(&day) {
+            return salt.clone();
+        }
+        let fresh = Salt(random_bytes());
+        // Of two threads that meet here the first one's stays.
+        self.0.rcu(|known| {
+            let mut known = BTreeMap::clone(known);
+            known.entry(day).or_insert_with(|| fresh.clone());
+            known
+        });
+        self.0.load().get(&day).cloned().unwrap_or(fresh)
+    }
+
+    /// Keeps the salt that was agreed on for a day, and forgets those of days before the last:
+    /// what they hid can never be found again.
+    pub fn keep(&self, day: NaiveDate, salt: &Salt) {
+        let last = day.checked_sub_days(Days::new(1)).unwrap_or(day);
+        self.0.rcu(|known| {
+            let mut known = BTreeMap::clone(known);
+            known.insert(day, salt.clone());
+            known.retain(|kept, _| *kept >= last);
+            known
+        });
     }
 }
 
@@ -84,6 +123,20 @@ mod tests {
     fn visitor() -> Visitor<'static> {
         let ip = "192.0.2.7".parse().unwrap();
         Visitor { program: ProgramNo(2002), ip, agent: "Mozilla/5.0", gpc: false }
+    }
+
+    #[test]
+    fn a_day_has_one_salt_and_its_own_gives_way_to_the_one_agreed_on() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let salts = Salts::default();
+        let own = salts.of(day("2026-11-27"));
+        assert!(own == salts.of(day("2026-11-27")));
+        assert!(own != salts.of(day("2026-11-28")));
+        let agreed = Salt([7; 32]);
+        salts.keep(day("2026-11-27"), &agreed);
+        assert!(salts.of(day("2026-11-27")) == agreed);
+        salts.keep(day("2026-11-29"), &agreed);
+        assert!(salts.of(day("2026-11-27")) != agreed, "a salt of two days ago is gone");
     }
 
     #[test]

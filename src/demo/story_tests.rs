@@ -183,6 +183,7 @@ fn a_small_story_has_room_for_its_incidents() {
 fn series(cast: &Cast, clicks: &[Vec<ClickPlan>], partner: usize) -> PartnerSeries {
     let none = vec![0; clicks.len()];
     PartnerSeries {
+        kind: 0,
         joined_on: cast.partners[partner].joined as usize,
         clicks: daily(clicks, partner).into_iter().map(|n| u32::try_from(n).unwrap()).collect(),
         conversions: none.clone(),

@@ -5,19 +5,17 @@
 //! writes nothing. Days that were missed, because the service was off, are acted on first, each as
 //! if it were the last one.
 
-use std::collections::HashMap;
-
 use chrono::{Days, Duration, NaiveDate};
 use chrono_tz::Tz;
 use serde_json::json;
 
 use super::case::due_on;
-use super::finding::{Finding, NetworkFall, findings, network_fall};
+use super::finding::{Finding, Habits, NetworkFall, findings, network_fall};
 use super::incident_store::{self, DayCounts, Sighting};
 use super::landing::{probe, store as landing_store};
 use super::notice_store::{self, Declined};
 use super::plan::{FOLLOWED_DAYS, Known, Step, plan};
-use super::shared::{Scope, Shared, shared};
+use super::shared::{Scope, Shared, hour, shared};
 use super::store::{self, NewCase};
 use crate::account::audit_store::{self, Entry};
 use crate::address::Guard;
@@ -36,8 +34,8 @@ const PROGRAMS_MAX: i64 = 1_000;
 /// Days that are caught up after the service was off. Older ones are no news any more: what still
 /// holds of them is found on the days that are acted on.
 const CATCH_UP_DAYS: u64 = 14;
-/// The country of a partner is where its clicks of the last quarter came from.
-const COUNTRY_DAYS: u64 = 91;
+/// Country and page of a partner are those of its clicks of the last quarter.
+const HABIT_DAYS: u64 = 91;
 
 /// Why a day was not acted on. Nothing of it was written; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +77,8 @@ struct Day {
     /// The day after it, which is the program's today unless days were missed: when cases are
     /// opened.
     today: NaiveDate,
+    /// Where the program's midnight is.
+    zone: Tz,
     now: Timestamp,
 }
 
@@ -108,8 +108,8 @@ async fn run_program(
     }
     for day in due {
         let today = day.succ_opt().unwrap_or(day);
-        let at = Day { program_id: program.program_id, day, today, now };
-        *n_done += u64::from(run_day(db, program, &at, zone).await?);
+        let at = Day { program_id: program.program_id, day, today, zone, now };
+        *n_done += u64::from(run_day(db, program, &at).await?);
     }
     Ok(())
 }
@@ -122,18 +122,19 @@ fn due_days(last_done: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
     from.iter_days().take_while(|day| *day < today).collect()
 }
 
-async fn run_day(db: &Db, program: &Program, at: &Day, zone: Tz) -> Result<bool, DailyError> {
+async fn run_day(db: &Db, program: &Program, at: &Day) -> Result<bool, DailyError> {
     let (network, findings) = {
         let mut db = db.acquire().await?;
-        let params = params(program, at, zone)?;
+        let params = params(program, at)?;
         let judgment = judge(&mut db, &params).await?;
-        let since = at.day.checked_sub_days(Days::new(COUNTRY_DAYS)).unwrap_or(at.day);
-        let countries: HashMap<_, _> =
-            incident_store::list_main_countries(&mut db, at.program_id, since)
-                .await?
-                .into_iter()
-                .collect();
-        (network_fall(&judgment), findings(&judgment, &countries))
+        let since = at.day.checked_sub_days(Days::new(HABIT_DAYS)).unwrap_or(at.day);
+        let countries = incident_store::list_main_countries(&mut db, at.program_id, since).await?;
+        let pages = incident_store::list_main_pages(&mut db, at.program_id, since).await?;
+        let habits = Habits {
+            countries: countries.into_iter().collect(),
+            pages: pages.into_iter().collect(),
+        };
+        (network_fall(&judgment), findings(&judgment, &habits))
     };
     let mut db_tx = db.begin().await?;
     let is_done = act(&mut db_tx, at, network, &findings).await?;
@@ -141,9 +142,10 @@ async fn run_day(db: &Db, program: &Program, at: &Day, zone: Tz) -> Result<bool,
     Ok(is_done)
 }
 
-fn params(program: &Program, at: &Day, zone: Tz) -> Result<Params, DailyError> {
+fn params(program: &Program, at: &Day) -> Result<Params, DailyError> {
     let (from, to) = (at.day.to_string(), at.today.to_string());
-    let window = Window::parse(&from, &to, zone).map_err(|e| DailyError::Terms(e.to_string()))?;
+    let window =
+        Window::parse(&from, &to, at.zone).map_err(|e| DailyError::Terms(e.to_string()))?;
     let currency = program.currency.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
     Ok(Params { program_id: program.program_id, window, currency, now: at.now })
 }
@@ -163,7 +165,7 @@ async fn act(
     if !incident_store::insert_day(db, at.program_id, at.day, counts, at.now).await? {
         return Ok(false);
     }
-    let incidents = write_incidents(db, at, &causes).await?;
+    let incidents = write_incidents(db, at, findings, &causes).await?;
     let incident = |cause: Option<usize>| cause.and_then(|c| incidents.get(c).copied());
     for step in &steps {
         match step {
@@ -219,6 +221,7 @@ fn counts(findings: &[Finding], steps: &[Step]) -> DayCounts {
 async fn write_incidents(
     db: &mut DbTx,
     at: &Day,
+    findings: &[Finding],
     causes: &[Shared],
 ) -> Result<Vec<IncidentId>, sqlx::Error> {
     let fault = landing_store::find_fault(db, at.program_id).await?;
@@ -227,15 +230,19 @@ async fn write_incidents(
         let (kind, subject) = match &cause.scope {
             Scope::Network if fault.is_some() => ("destination", ""),
             Scope::Network => ("network", ""),
+            Scope::Page(page) => ("destination", page.as_str()),
             Scope::Country(code) => ("country", code.as_str()),
         };
+        let began_at = find_hour(db, at, findings, cause).await?;
+        let hour = began_at.map(|t| t.with_timezone(&at.zone).format("%F %H:%M").to_string());
         let sighting = Sighting {
             kind,
             subject,
             since: cause.since,
+            began_at,
             n_partners: i32::try_from(cause.members.len()).unwrap_or(i32::MAX),
             n_judged: i32::try_from(cause.n_judged).unwrap_or(i32::MAX),
-            text: cause.text(fault.as_deref()),
+            text: cause.text(fault.as_deref(), hour.as_deref()),
         };
         let (id, is_new) =
             incident_store::see_incident(db, at.program_id, at.day, &sighting, at.now).await?;
@@ -249,6 +256,20 @@ async fn write_incidents(
         record(db, at, "incident.end", id, json!({"ended_on": at.day})).await?;
     }
     Ok(ids)
+}
+
+/// Finds the hour in which the clicks of a cause's members fell.
+async fn find_hour(
+    db: &mut DbTx,
+    at: &Day,
+    findings: &[Finding],
+    cause: &Shared,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let members: Vec<_> = cause.members.iter().map(|&i| findings[i].partner_id).collect();
+    let Some(span) = hour::Span::around(cause.since, at.today, at.zone) else { return Ok(None) };
+    let read = (span.learned_from(), span.until);
+    let hours = incident_store::list_hours(db, at.program_id, &members, read).await?;
+    Ok(hour::began(span, &hours.into_iter().collect()))
 }
 
 async fn open(db: &mut DbTx, at: &Day, case: &NewCase<'_>) -> Result<(), sqlx::Error> {

@@ -27,6 +27,8 @@ pub struct Finding {
     pub owner: Option<String>,
     /// Where most of its clicks come from.
     pub country: Option<String>,
+    /// The page to which more than half of its clicks go, if it is not the program's own.
+    pub page: Option<String>,
     /// Whether the detector may judge it at all.
     pub is_judged: bool,
     /// First day of a fall from which it has not come back, listed or not.
@@ -39,6 +41,15 @@ pub struct Finding {
     pub present_28d: Option<i64>,
 }
 
+/// Where the clicks of partners mostly come from and go to.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// The country of most clicks.
+    pub countries: HashMap<PartnerId, String>,
+    /// The page of more than half of the clicks, where it is not the program's own.
+    pub pages: HashMap<PartnerId, String>,
+}
+
 /// A fall of the whole network, as the detector's factor shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkFall {
@@ -49,8 +60,8 @@ pub struct NetworkFall {
 }
 
 /// Returns what the judgment says of every partner.
-pub fn findings(judgment: &Judgment, countries: &HashMap<PartnerId, String>) -> Vec<Finding> {
-    judgment.partners.iter().map(|judged| finding(judgment, judged, countries)).collect()
+pub fn findings(judgment: &Judgment, habits: &Habits) -> Vec<Finding> {
+    judgment.partners.iter().map(|judged| finding(judgment, judged, habits)).collect()
 }
 
 /// Returns the fall of the whole network that stands on the day judged.
@@ -61,11 +72,7 @@ pub fn network_fall(judgment: &Judgment) -> Option<NetworkFall> {
     })
 }
 
-fn finding(
-    judgment: &Judgment,
-    judged: &Judged,
-    countries: &HashMap<PartnerId, String>,
-) -> Finding {
+fn finding(judgment: &Judgment, judged: &Judged, habits: &Habits) -> Finding {
     let (subject, assessment) = (&judged.subject, &judged.assessment);
     let last = judgment.network.days() - 1;
     let (is_judged, listed) = match &assessment.verdict {
@@ -79,7 +86,8 @@ fn finding(
         partner_id: subject.partner_id,
         rank: subject.rank.clone(),
         owner: subject.owner.clone(),
-        country: countries.get(&subject.partner_id).cloned(),
+        country: habits.countries.get(&subject.partner_id).cloned(),
+        page: habits.pages.get(&subject.partner_id).cloned(),
         is_judged,
         fallen_since: assessment.state.fallen.map(|fallen| judgment.date(fallen.since)),
         listed,

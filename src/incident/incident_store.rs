@@ -13,14 +13,17 @@ pub struct Incident {
     pub program_id: ProgramId,
     /// Key of the row.
     pub incident_id: IncidentId,
-    /// `network`, `destination` (the landing page is proven to be broken) or `country`.
+    /// `network`, `destination` (one page, or the landing page is proven to be broken) or
+    /// `country`.
     pub kind: String,
-    /// The country's code, else empty.
+    /// The country's code or the page, else empty.
     pub subject: String,
     /// Open or over.
     pub status: String,
     /// First day.
     pub since: NaiveDate,
+    /// The hour in which it began, where clicks tell it.
+    pub began_at: Option<Timestamp>,
     /// The last day on which it was seen.
     pub seen_on: NaiveDate,
     /// The first day on which it was not.
@@ -40,10 +43,12 @@ pub struct Incident {
 pub struct Sighting<'a> {
     /// Network, destination or country.
     pub kind: &'a str,
-    /// The country's code, else empty.
+    /// The country's code or the page, else empty.
     pub subject: &'a str,
     /// First day.
     pub since: NaiveDate,
+    /// The hour in which it began.
+    pub began_at: Option<Timestamp>,
     /// Partners whose fall it explains.
     pub n_partners: i32,
     /// Partners that could be judged.
@@ -65,11 +70,12 @@ pub async fn see_incident(
     let id = sqlx::query_scalar!(
         r#"insert into incidents
              (program_id, incident_id, kind, subject, since, seen_on, n_partners, n_judged, text,
-              created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+              created_at, updated_at, began_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)
          on conflict (program_id, subject) where status = 'open' do update
          set kind = excluded.kind, seen_on = excluded.seen_on, n_partners = excluded.n_partners,
-             n_judged = excluded.n_judged, text = excluded.text, updated_at = excluded.updated_at
+             n_judged = excluded.n_judged, text = excluded.text, updated_at = excluded.updated_at,
+             began_at = coalesce(incidents.began_at, excluded.began_at)
          returning incident_id as "incident_id: IncidentId""#,
         program_id.0,
         fresh.0,
@@ -81,6 +87,7 @@ pub async fn see_incident(
         s.n_judged,
         s.text,
         now,
+        s.began_at,
     )
     .fetch_one(db)
     .await?;
@@ -118,7 +125,7 @@ pub async fn list_incidents(
     sqlx::query_as!(
         Incident,
         r#"select program_id as "program_id: ProgramId", incident_id as "incident_id: IncidentId",
-                  kind, subject, status, since, seen_on, ended_on, n_partners, n_judged, text,
+                  kind, subject, status, since, began_at, seen_on, ended_on, n_partners, n_judged, text,
                   created_at
            from incidents
            where program_id = $1
@@ -227,4 +234,57 @@ pub async fn list_main_countries(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|r| (r.partner_id, r.country)).collect())
+}
+
+/// Returns the page of each partner to which more than half of its clicks went since a day;
+/// partners whose visitors mostly see the program's own landing page are left out.
+pub async fn list_main_pages(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    since: NaiveDate,
+) -> Result<Vec<(PartnerId, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"with totals as (
+               select partner_id, sum(n_unique) as n from click_hours
+               where program_id = $1 and class = 0 and hour >= $2::date
+               group by partner_id
+           ), pages as (
+               select partner_id, landing, sum(n_unique) as n from click_landings
+               where program_id = $1 and day >= $2
+               group by partner_id, landing
+           )
+           select p.partner_id as "partner_id: PartnerId", p.landing
+           from pages p
+           join totals t on t.partner_id = p.partner_id
+           where 2 * p.n > t.n"#,
+        program_id.0,
+        since,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.partner_id, r.landing)).collect())
+}
+
+/// Returns the unique clicks of people on the links of some partners, by hour.
+pub async fn list_hours(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partners: &[PartnerId],
+    (from, until): (Timestamp, Timestamp),
+) -> Result<Vec<(Timestamp, i64)>, sqlx::Error> {
+    let ids: Vec<uuid::Uuid> = partners.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"select hour, sum(n_unique)::bigint as "n!"
+           from click_hours
+           where program_id = $1 and partner_id = any ($2) and class = 0
+             and hour >= $3 and hour < $4
+           group by hour"#,
+        program_id.0,
+        &ids,
+        from,
+        until,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.hour, r.n)).collect())
 }

@@ -389,15 +389,21 @@ pub struct IncidentBody {
     /// The program.
     #[schema(value_type = String)]
     pub program_id: ProgramId,
-    /// `network`, `destination` (the landing page is proven to be broken) or `country`.
+    /// `network`, `destination` (one page, or the landing page is proven to be broken) or
+    /// `country`.
     pub kind: String,
-    /// The country, ISO 3166-1 alpha-2; null for the network.
+    /// The country, ISO 3166-1 alpha-2; else null.
     pub country: Option<String>,
+    /// The page: host and path; null where it is all pages or another kind.
+    pub page: Option<String>,
     /// `open` or `over`.
     pub status: String,
     /// First day.
     #[schema(value_type = String)]
     pub since: NaiveDate,
+    /// The hour in which it began, if the clicks tell it.
+    #[schema(value_type = Option<String>)]
+    pub began_at: Option<Timestamp>,
     /// The last day on which it was seen.
     #[schema(value_type = String)]
     pub seen_on: NaiveDate,
@@ -414,11 +420,14 @@ pub struct IncidentBody {
 
 impl From<Incident> for IncidentBody {
     fn from(i: Incident) -> Self {
+        let subject = |kind: &str| (i.kind == kind).then(|| i.subject.clone());
         Self {
+            country: subject("country"),
+            page: subject("destination").filter(|page| !page.is_empty()),
+            began_at: i.began_at,
             id: i.incident_id,
             program_id: i.program_id,
             kind: i.kind,
-            country: Some(i.subject).filter(|s| !s.is_empty()),
             status: i.status,
             since: i.since,
             seen_on: i.seen_on,

@@ -112,6 +112,8 @@ pub struct Visit<'a> {
 pub struct Destination {
     /// The address for the `Location` header: ASCII, serialized, on a host of the program.
     pub location: String,
+    /// The page of a deep link that was taken: host and the beginning of its path.
+    pub page: Option<String>,
     /// The partner's labels.
     pub subs: [Option<String>; SUBS],
     /// How many labels were cut.
@@ -127,6 +129,11 @@ pub struct Destination {
     /// Why the page asked for was not taken, if one was asked for and refused.
     pub deep_link_rejected: Option<DeepLinkRefusal>,
 }
+
+/// A page's name for people: longer ones are cut.
+const PAGE_LEN_MAX: usize = 96;
+/// `/category/item` tells pages apart; what follows is the visitor's affair.
+const PAGE_STEPS: usize = 2;
 
 /// Says why a deep link was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,15 +176,16 @@ impl DeepLinkRefusal {
 pub fn destination(landing: &Landing, visit: &Visit<'_>, pii: SubIdPii<'_>) -> Destination {
     let found = Parameters::parse(visit.query, &landing.deep_link_aliases, pii);
     let values = ClickValues { landing, visit, found: &found };
-    let (location, deep_link_rejected) = match found.deep_link.as_deref() {
-        None => (to_landing(&values), None),
+    let (location, page, deep_link_rejected) = match found.deep_link.as_deref() {
+        None => (to_landing(&values), None, None),
         Some(text) => match check_deep_link(landing, text) {
-            Ok(url) => (to_deep_link(&values, &url), None),
-            Err(refusal) => (to_landing(&values), Some(refusal)),
+            Ok(url) => (to_deep_link(&values, &url), Some(page(&url)), None),
+            Err(refusal) => (to_landing(&values), None, Some(refusal)),
         },
     };
     Destination {
         location,
+        page,
         subs_cut: found.subs_cut,
         subs_pii: found.subs_pii,
         erid: found.erid.map(Into::into),
@@ -266,6 +274,17 @@ fn to_landing(values: &ClickValues<'_>) -> String {
         fragment.render(&mut location, values);
     }
     location
+}
+
+/// Names a page as people talk of it: host and at most two steps of its path, without a query.
+fn page(url: &Url) -> String {
+    let mut page = url.host_str().unwrap_or_default().to_owned();
+    for step in url.path_segments().into_iter().flatten().take(PAGE_STEPS) {
+        page.push('/');
+        page.push_str(step);
+    }
+    page.truncate(page.floor_char_boundary(PAGE_LEN_MAX));
+    page
 }
 
 /// Adds what depends on the click to a checked page: the template's parameters with macros, the

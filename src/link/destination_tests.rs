@@ -139,6 +139,12 @@ fn a_deep_link_carries_the_click_and_cannot_replace_it() {
         assert_eq!(to(shop, page), expected, "{page}");
     }
     assert_eq!(
+        go(&landing(shop), "url=https://SHOP.example/a/b/c?mail=x%40y#z").page.as_deref(),
+        Some("shop.example/a/b"),
+        "what is counted tells the page and nothing of the visitor"
+    );
+    assert_eq!(go(&landing(shop), "url=https://evil.example/a").page, None);
+    assert_eq!(
         to("https://shop.example/{click_id}", "https://shop.example/b"),
         "https://shop.example/b?click_id=CLICK"
     );

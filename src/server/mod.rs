@@ -57,6 +57,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
     crate::partner::http::configure(cfg);
+    crate::click::told_http::configure(cfg);
     crate::link::http::configure(cfg);
     crate::link::inspect_http::configure(cfg);
     crate::link::mint_http::configure(cfg);

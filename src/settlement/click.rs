@@ -52,6 +52,8 @@ pub struct Click {
     pub subs: [Option<String>; 5],
     /// Advertising mark.
     pub erid: Option<String>,
+    /// Host and path of a deep link.
+    pub landing: Option<String>,
 }
 
 impl Click {
@@ -78,6 +80,7 @@ impl Click {
             referrer_host: record.referrer_host.map(without_nul),
             subs: record.subs.map(|s| s.map(without_nul)),
             erid: record.erid.map(without_nul),
+            landing: record.landing.map(without_nul),
         }
     }
 }

@@ -7,6 +7,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::settlement::click::Click;
+use crate::settlement::click_copy_store::copy_clicks;
+
+/// Below so many the merge is as fast, and a copy is one round trip more.
+const COPY_MIN: usize = 200;
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -19,6 +23,16 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
     for day in clicks.iter().map(|c| c.day).collect::<BTreeSet<NaiveDate>>() {
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
+    if clicks.len() >= COPY_MIN
+        && let Some(n_new) = copy_clicks(db, clicks).await?
+    {
+        return Ok(n_new);
+    }
+    merge(db, clicks).await
+}
+
+/// Writes the clicks that are not there yet.
+async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
     let long = |f: fn(&Click) -> i64| clicks.iter().map(f).collect::<Vec<_>>();
     let short = |f: fn(&Click) -> i16| clicks.iter().map(f).collect::<Vec<_>>();
     let text =
@@ -46,6 +60,7 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
         &text(|c| &c.subs[3]) as &[Option<String>],
         &text(|c| &c.subs[4]) as &[Option<String>],
         &text(|c| &c.erid) as &[Option<String>],
+        &text(|c| &c.landing) as &[Option<String>],
     )
     .fetch_one(db)
     .await
@@ -55,5 +70,11 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
 /// Forgets visitors of days before `day`: their salts are gone, so no click can match them.
 pub async fn forget_visitors(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!("delete from click_visitors where day < $1", day).execute(db).await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets pages of days before `day`: incidents look back a quarter.
+pub async fn forget_landings(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!("delete from click_landings where day < $1", day).execute(db).await?;
     Ok(done.rows_affected())
 }

@@ -7,10 +7,10 @@ with batch as (
                 $5::timestamptz[], $6::date[], $7::smallint[], $8::smallint[],
                 $9::smallint[], $10::smallint[], $11::smallint[], $12::bytea[],
                 $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-                $18::text[], $19::text[], $20::text[])
+                $18::text[], $19::text[], $20::text[], $21::text[])
          as n (program, partner, link_number, click_id, at, day, class, reason, device,
                browser, flags, visitor, country, referrer_host, sub1, sub2, sub3, sub4,
-               sub5, erid)
+               sub5, erid, landing)
     join programs g on g.number = n.program
     join partners p on p.number = n.partner
     order by g.program_id, n.click_id
@@ -46,13 +46,13 @@ with batch as (
     insert into clicks
         (program_id, day, click_id, at, partner_id, link_number, class, reason,
          is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3,
-         sub4, sub5, erid)
+         sub4, sub5, erid, landing)
     select program_id, day, click_id, at, partner_id, link_number, class, reason,
            is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3,
-           sub4, sub5, erid
+           sub4, sub5, erid, landing
     from judged
     on conflict on constraint clicks_pkey do nothing
-    returning program_id, partner_id, link_number, at, class, country, is_unique
+    returning program_id, day, partner_id, link_number, at, class, country, is_unique, landing
 ), summed as (
     insert into click_hours as h
         (program_id, hour, partner_id, link_number, class, country, n_clicks, n_unique)
@@ -64,5 +64,14 @@ with batch as (
     on conflict on constraint click_hours_pkey
     do update set n_clicks = h.n_clicks + excluded.n_clicks,
                   n_unique = h.n_unique + excluded.n_unique
+), landed as (
+    insert into click_landings as l (program_id, day, partner_id, landing, n_unique)
+    select program_id, day, partner_id, landing, count(*)
+    from written
+    where is_unique and landing is not null
+    group by 1, 2, 3, 4
+    order by 1, 3, 2, 4
+    on conflict on constraint click_landings_pkey
+    do update set n_unique = l.n_unique + excluded.n_unique
 )
 select count(*) as "n_new!" from written

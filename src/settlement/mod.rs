@@ -10,6 +10,7 @@
 
 pub mod attribution;
 pub mod click;
+pub mod click_copy_store;
 pub mod click_store;
 pub mod decide;
 pub mod facts;

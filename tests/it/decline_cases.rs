@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tributary::address::Guard;
 use tributary::click::classify::{Browser, Class, Device, Reason};
 use tributary::click::click_id::ClickId;
+use tributary::clock::Timestamp;
 use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
 use tributary::incident::daily;
 use tributary::incident::landing::probe::visit;
@@ -18,19 +19,19 @@ use url::Url;
 
 use crate::harness::TestApp;
 
-const N_PARTNERS: usize = 24;
-const HISTORY_DAYS: u64 = 100;
+pub const N_PARTNERS: usize = 24;
+pub const HISTORY_DAYS: u64 = 100;
 
 /// A program with partners that bring about twenty visitors a day.
-struct Network {
-    app: TestApp,
-    program_id: String,
+pub struct Network {
+    pub app: TestApp,
+    pub program_id: String,
     program: ProgramNo,
-    partners: Vec<(String, PartnerNo)>,
+    pub partners: Vec<(String, PartnerNo)>,
 }
 
 impl Network {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let app = TestApp::start().await;
         let scene = app.scene().await;
         let mut owner = app.owner().await;
@@ -48,12 +49,12 @@ impl Network {
         Self { app, program_id: scene.program_id, program, partners }
     }
 
-    fn today(&self) -> NaiveDate {
+    pub fn today(&self) -> NaiveDate {
         self.app.clock.now().date_naive()
     }
 
     /// Settles the days from one to before another; `share` is what a partner brings of the usual.
-    async fn live(
+    pub async fn live(
         &self,
         days: std::ops::Range<NaiveDate>,
         share: impl Fn(usize, NaiveDate) -> u32,
@@ -63,17 +64,19 @@ impl Network {
             let mut clicks = Vec::new();
             for (place, (_, partner)) in self.partners.iter().enumerate() {
                 for n in 0..n_clicks(place, day) * share(place, day) / 100 {
-                    clicks.push(self.click(*partner, day, n));
+                    let second = i64::from(3_600 + n * 600);
+                    let at = day.and_hms_opt(0, 0, 0).unwrap().and_utc();
+                    clicks.push(self.click(*partner, at + TimeDelta::seconds(second), n, None));
                 }
             }
             settler.settle_clicks(&clicks).await.unwrap();
         }
     }
 
-    fn click(&self, partner: PartnerNo, day: NaiveDate, n: u32) -> Click {
-        let second = i64::from(3_600 + n * 600);
-        let at = day.and_hms_opt(0, 0, 0).unwrap().and_utc() + TimeDelta::seconds(second);
-        let (program, random) = (self.program, [1, 2, 3, 4, u8::try_from(n).unwrap()]);
+    /// Returns the click number `n` of a partner's visitors at that time.
+    pub fn click(&self, partner: PartnerNo, at: Timestamp, n: u32, page: Option<&str>) -> Click {
+        let [a, b, c, d] = n.to_le_bytes();
+        let (program, random) = (self.program, [1, a, b, c, d]);
         let id = ClickId { at, program, partner, link: LinkNo(1), random };
         Click::from_record(ClickRecord {
             payload: id.payload(),
@@ -83,20 +86,21 @@ impl Network {
             browser: Browser::Chrome.code(),
             is_gpc: true,
             country: Some(*b"DE"),
+            landing: page.map(str::to_owned),
             ..ClickRecord::default()
         })
     }
 
-    async fn run(&self) -> u64 {
+    pub async fn run(&self) -> u64 {
         let app = self.app.app();
         daily::run_due(&app.background_db, &Guard::default(), self.app.clock.now()).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         self.app.get(&self.app.manager_key, path).await.expect(200)
     }
 
-    async fn list(&self, path: &str) -> Vec<Value> {
+    pub async fn list(&self, path: &str) -> Vec<Value> {
         let path = format!("{path}?program_id={}", self.program_id);
         self.get(&path).await["data"].as_array().unwrap().clone()
     }

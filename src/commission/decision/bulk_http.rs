@@ -1,6 +1,6 @@
 //! `POST /v1/commissions/bulk`: one decision about many commissions, each with its own result.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, post};
@@ -191,11 +191,11 @@ impl Bulk {
             let following = store::load_following(db, program_id, &ids).await?;
             for row in found.into_iter().chain(following) {
                 let whose = (program_id, row.partner_id);
-                if !rows.standings.contains_key(&whose) {
+                if let hash_map::Entry::Vacant(place) = rows.standings.entry(whose) {
                     let is_good =
                         partner::store::is_in_good_standing(db, program_id, row.partner_id).await?;
                     let standing = if is_good { Standing::Good } else { Standing::Blocked };
-                    rows.standings.insert(whose, standing);
+                    place.insert(standing);
                 }
                 rows.rows.insert(row.commission_id, row);
             }

@@ -144,7 +144,9 @@ impl Trace<'_> {
             ("link created", &self.series.links_created, 0.5, 0.1),
             ("login", &self.series.logins, 0.7, 0.25),
         ];
-        let clues = kinds.into_iter().flat_map(|(kind, counts, organization, interest)| {
+        // What never was cannot have stopped: a program may not tell us of logins at all.
+        let ever = kinds.into_iter().filter(|(_, counts, ..)| sum(&counts[..=self.day]) > 0.0);
+        let clues = ever.flat_map(|(kind, counts, organization, interest)| {
             let text = self.last_seen(kind, counts);
             [(Cause::Organization, organization), (Cause::LossOfInterest, interest)].map(
                 |(cause, multiple)| Clue {
@@ -171,15 +173,13 @@ impl Trace<'_> {
         let before = sum(&counts[self.from..self.since]);
         let after = sum(&counts[self.since..=self.day]);
         let days = self.day + 1 - self.since;
-        match counts[..=self.day].iter().rposition(|&count| count > 0) {
-            Some(last) => format!(
-                "last {kind} {} days ago; {after} in the {days} days of the fall, {before} in the \
-                 {} days before",
-                self.day - last,
-                self.since - self.from
-            ),
-            None => format!("no {kind} so far"),
-        }
+        let last = counts[..=self.day].iter().rposition(|&count| count > 0).unwrap_or(0);
+        format!(
+            "last {kind} {} days ago; {after} in the {days} days of the fall, {before} in the \
+             {} days before",
+            self.day - last,
+            self.since - self.from
+        )
     }
 
     /// One country fell and the others hold, against all fell alike.

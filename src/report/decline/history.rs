@@ -80,7 +80,7 @@ impl<'a> Learner<'a> {
         let totals = || Totals::new(days, count);
         Self {
             partners,
-            season: Season::new(count),
+            season: Season::new(partners.iter().map(|p| p.kind).collect()),
             levels: vec![0.0; count],
             noises: vec![START_NOISE; count],
             weeks: vec![Vec::with_capacity(days / 7); count],

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::{CountrySeries, Day, PartnerSeries};
 use crate::click::classify::Class;
 use crate::ids::PartnerId;
+use crate::partner::KINDS;
 use crate::report::Params;
 
 /// Days of history that are read: a year and the five weeks around the same season.
@@ -78,11 +79,10 @@ pub(super) async fn read(
     for row in read_activity(db, params, first, last).await? {
         let Some(&place) = places.get(&row.partner_id) else { continue };
         let series = &mut subjects[place].series;
-        let of_conversions = row.what == "conversions";
-        row.add_to(if of_conversions {
-            &mut series.conversions
-        } else {
-            &mut series.links_created
+        row.add_to(match row.what.as_str() {
+            "conversions" => &mut series.conversions,
+            "logins" => &mut series.logins,
+            _ => &mut series.links_created,
         });
     }
     let n_days = DAYS as usize;
@@ -146,15 +146,8 @@ async fn read_partners(
         .map(|r| Subject {
             partner_id: r.partner_id,
             name: r.name,
-            kind: r.kind,
-            rank: r.rank,
-            owner: r.owner,
-            next_contact_due: r.next_contact_due,
-            earned_minor: r.earned_minor,
-            n_sales: r.n_sales,
-            n_clicks: 0,
-            links: Links::default(),
             series: PartnerSeries {
+                kind: KINDS.iter().position(|k| *k == r.kind).map_or(0, |n| n as u8),
                 joined_on: 0,
                 clicks: empty(),
                 conversions: empty(),
@@ -164,6 +157,14 @@ async fn read_partners(
                 away: Vec::new(),
                 faults: Vec::new(),
             },
+            kind: r.kind,
+            rank: r.rank,
+            owner: r.owner,
+            next_contact_due: r.next_contact_due,
+            earned_minor: r.earned_minor,
+            n_sales: r.n_sales,
+            n_clicks: 0,
+            links: Links::default(),
         })
         .collect())
 }
@@ -245,7 +246,7 @@ async fn read_clicks(
     .await
 }
 
-/// Conversions by click, and links made.
+/// Conversions by click, links made and logins.
 async fn read_activity(
     db: &mut PgConnection,
     params: &Params,
@@ -266,7 +267,11 @@ async fn read_activity(
                select l.partner_id, (l.created_at at time zone $2)::date, 'links', count(*)
                from links l
                where l.program_id = $1
-               group by 1, 2) counted
+               group by 1, 2
+               union all
+               select g.partner_id, g.day, 'logins', g.n_logins
+               from partner_logins g
+               where g.program_id = $1) counted
            where partner_id is not null and day between $3 and $4
            group by partner_id, what"#,
         params.program_id.0,

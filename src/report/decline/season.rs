@@ -1,16 +1,21 @@
 //! The partner's week: how many clicks each weekday brings, relative to a mean day.
 //!
 //! A partner with few clicks has too few Mondays to know its own week, so each weekday is drawn
-//! towards the week of the whole network with the weight of [`PRIOR_CLICKS`] clicks. Old weeks
-//! fade, because a partner's week changes when its audience does.
+//! towards the week of its kind with the weight of [`PRIOR_CLICKS`] clicks: dealers and integrators
+//! rest on Sundays, on which webmasters are busiest. The week of a kind is drawn towards the week of
+//! the whole network likewise. Old weeks fade, because a week changes when its audience does.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::series::Day;
 
 const WEEK: usize = 7;
 /// After so many days a day counts half.
 const HALF_LIFE_DAYS: f64 = 56.0;
-/// Clicks the network's week counts for against the partner's own.
+/// Clicks the week of its kind counts for against the partner's own.
 const PRIOR_CLICKS: f64 = 60.0;
+/// Clicks the network's week counts for against the week of a kind.
+const KIND_PRIOR_CLICKS: f64 = 600.0;
 /// Four weeks of everybody's clicks before weekdays are told apart.
 const LEARNED_FROM: Day = 28;
 /// One weekday in 50 of the mean, or 6 times it: beyond lies accident.
@@ -19,35 +24,57 @@ const WEIGHTS: (f64, f64) = (0.02, 6.0);
 /// Learns the weekday weights of all partners.
 #[derive(Debug)]
 pub(super) struct Season {
-    weeks: Vec<OwnWeek>,
+    weeks: Vec<Sums>,
+    /// The kind of each partner.
+    kinds: Vec<u8>,
 }
 
-/// Fading sums of one partner, by weekday.
+/// Fading sums of one partner or of many, by weekday.
 #[derive(Debug, Clone, Default)]
-struct OwnWeek {
+struct Sums {
     clicks: [f64; WEEK],
     days: [f64; WEEK],
 }
 
-impl OwnWeek {
+impl Sums {
+    fn of<'a>(weeks: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for week in weeks {
+            for q in 0..WEEK {
+                all.clicks[q] += week.clicks[q];
+                all.days[q] += week.days[q];
+            }
+        }
+        all
+    }
+
     fn mean(&self) -> f64 {
         self.clicks.iter().sum::<f64>() / self.days.iter().sum::<f64>().max(1e-9)
     }
 
-    fn weight(&self, weekday: usize, network: f64) -> f64 {
+    /// Returns the weight of a weekday, drawn towards `usual` with so many clicks.
+    fn weight(&self, weekday: usize, usual: f64, clicks: f64) -> f64 {
         let mean = self.mean();
         if mean <= 0.0 {
-            return network;
+            return usual;
         }
-        let prior = PRIOR_CLICKS / WEEK as f64;
-        let weight = (self.clicks[weekday] + prior * network) / (self.days[weekday] * mean + prior);
+        let prior = clicks / WEEK as f64;
+        let weight = (self.clicks[weekday] + prior * usual) / (self.days[weekday] * mean + prior);
         weight.clamp(WEIGHTS.0, WEIGHTS.1)
+    }
+
+    /// Returns the weight of a weekday, its rate against the mean of all seven.
+    fn relative_rate(&self, weekday: usize) -> f64 {
+        let rate = |q: usize| self.clicks[q] / self.days[q].max(1e-9);
+        let mean = (0..WEEK).map(rate).sum::<f64>() / WEEK as f64;
+        if mean > 0.0 { rate(weekday) / mean } else { 1.0 }
     }
 }
 
 impl Season {
-    pub(super) fn new(partners: usize) -> Self {
-        Self { weeks: vec![OwnWeek::default(); partners] }
+    /// Begins with partners of these kinds, any numbers.
+    pub(super) fn new(kinds: Vec<u8>) -> Self {
+        Self { weeks: vec![Sums::default(); kinds.len()], kinds }
     }
 
     /// Returns each partner's weight of this day's weekday, from the days before it.
@@ -55,19 +82,28 @@ impl Season {
         if day < LEARNED_FROM {
             return vec![1.0; self.weeks.len()];
         }
-        let network = self.network_weight(day % WEEK);
-        self.weeks.iter().map(|own| own.weight(day % WEEK, network)).collect()
+        let weekday = day % WEEK;
+        let of_kinds = self.weights_of_kinds(weekday);
+        let partners = self.weeks.iter().zip(&self.kinds);
+        partners
+            .map(|(own, kind)| {
+                let usual = of_kinds.get(kind).copied().unwrap_or(1.0);
+                own.weight(weekday, usual, PRIOR_CLICKS)
+            })
+            .collect()
     }
 
-    fn network_weight(&self, weekday: usize) -> f64 {
-        let mut rates = [0.0; WEEK];
-        for (q, rate) in rates.iter_mut().enumerate() {
-            let clicks: f64 = self.weeks.iter().map(|own| own.clicks[q]).sum();
-            let days: f64 = self.weeks.iter().map(|own| own.days[q]).sum();
-            *rate = clicks / days.max(1e-9);
-        }
-        let mean = rates.iter().sum::<f64>() / WEEK as f64;
-        if mean > 0.0 { rates[weekday] / mean } else { 1.0 }
+    fn weights_of_kinds(&self, weekday: usize) -> BTreeMap<u8, f64> {
+        let network = Sums::of(self.weeks.iter()).relative_rate(weekday);
+        let kinds: BTreeSet<u8> = self.kinds.iter().copied().collect();
+        // A single kind is the network.
+        let is_one = kinds.len() == 1;
+        let weight = |kind: u8| {
+            let weeks = self.weeks.iter().zip(&self.kinds);
+            let sums = Sums::of(weeks.filter(|(_, k)| **k == kind).map(|(week, _)| week));
+            sums.weight(weekday, network, KIND_PRIOR_CLICKS)
+        };
+        kinds.into_iter().map(|k| (k, if is_one { network } else { weight(k) })).collect()
     }
 
     /// Lets every partner's past fade by one day.
@@ -92,7 +128,7 @@ mod tests {
     use super::*;
 
     fn taught(daily: impl Fn(usize, Day) -> f64, partners: usize) -> Season {
-        let mut season = Season::new(partners);
+        let mut season = Season::new(vec![0; partners]);
         for day in 0..56 {
             season.fade();
             for partner in 0..partners {
@@ -120,6 +156,24 @@ mod tests {
         let weights = season.weights(62);
         assert!(weights[0] < 0.15, "{weights:?}");
         assert!((0.2..0.7).contains(&weights[1]), "{weights:?}");
+    }
+
+    #[test]
+    fn small_partner_gets_the_week_of_its_kind() {
+        // Kind 1 rests on day 6; of each kind one brings nearly all clicks, one hardly any.
+        let kinds = vec![0, 1, 0, 1];
+        let mut season = Season::new(kinds.clone());
+        for day in 0..56 {
+            season.fade();
+            for (partner, kind) in kinds.iter().enumerate() {
+                let rests = *kind == 1 && day % 7 == 6;
+                let size = if partner < 2 { 100.0 } else { 0.1 };
+                season.learn(partner, day, if rests { 0.0 } else { size });
+            }
+        }
+        let weights = season.weights(62);
+        assert!(weights[2] > 0.9 && weights[3] < 0.3, "{weights:?}");
+        assert!(weights[0] > 0.9 && weights[1] < 0.1, "{weights:?}");
     }
 
     #[test]

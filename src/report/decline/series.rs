@@ -15,6 +15,8 @@ const HONEYMOON_DAYS: usize = 10;
 /// Holds what one partner did on every day of the series.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartnerSeries {
+    /// Number of its kind: partners of a kind have a similar week.
+    pub kind: u8,
     /// Day the partner joined; 0 if that was before the series begins.
     pub joined_on: Day,
     /// Valid unique clicks a day.

@@ -19,8 +19,7 @@ const HAS_COUNTRY: u8 = 1 << 4;
 /// The advertising network that the visitor's address named: a code of three bits, 0 for none.
 const PAID_SHIFT: u32 = 5;
 const PAID_MAX: u8 = 7;
-const TEXTS: usize = 7;
-const KNOWN_TEXTS: u8 = (1 << TEXTS) - 1;
+const TEXTS: usize = 8;
 
 /// A click as raw codes, without address and agent string.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +52,8 @@ pub struct ClickRecord {
     pub subs: [Option<String>; 5],
     /// The advertising token.
     pub erid: Option<String>,
+    /// Host and path of a deep link; none leads to the program's landing page.
+    pub landing: Option<String>,
 }
 
 impl ClickRecord {
@@ -70,7 +71,7 @@ impl ClickRecord {
         out.extend(self.country.iter().flatten());
 
         let [sub1, sub2, sub3, sub4, sub5] = &self.subs;
-        let texts = [&self.referrer_host, sub1, sub2, sub3, sub4, sub5, &self.erid];
+        let texts = [&self.referrer_host, sub1, sub2, sub3, sub4, sub5, &self.erid, &self.landing];
         let present = texts.iter().enumerate().map(|(i, text)| flag(text.is_some(), 1 << i));
         out.push(present.sum());
         for text in texts.into_iter().flatten() {
@@ -90,7 +91,6 @@ impl ClickRecord {
         let country = has(HAS_COUNTRY).then(|| rest.array()).transpose()?;
 
         let [present] = rest.array()?;
-        known(present, KNOWN_TEXTS)?;
         let mut texts: [Option<String>; TEXTS] = Default::default();
         for (i, text) in texts.iter_mut().enumerate() {
             if present & (1 << i) != 0 {
@@ -100,7 +100,7 @@ impl ClickRecord {
         if !rest.0.is_empty() {
             return Err(WireError::Trailing(rest.0.len()));
         }
-        let [referrer_host, sub1, sub2, sub3, sub4, sub5, erid] = texts;
+        let [referrer_host, sub1, sub2, sub3, sub4, sub5, erid, landing] = texts;
         Ok(Self {
             payload,
             class,
@@ -116,12 +116,9 @@ impl ClickRecord {
             referrer_host,
             subs: [sub1, sub2, sub3, sub4, sub5],
             erid,
+            landing,
         })
     }
-}
-
-fn known(bits: u8, known: u8) -> Result<(), WireError> {
-    if bits & !known == 0 { Ok(()) } else { Err(WireError::UnknownBits(bits)) }
 }
 
 /// What is still to be read of a body.

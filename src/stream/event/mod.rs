@@ -81,9 +81,6 @@ pub enum WireError {
     /// A conversion body of a version this release does not know.
     #[error("unknown conversion version {0}")]
     UnknownConversionVersion(u8),
-    /// Bits of a click that this release does not know.
-    #[error("unknown click bits {0:#010b}")]
-    UnknownBits(u8),
     /// Bytes after the last field.
     #[error("{0} bytes too many")]
     Trailing(usize),

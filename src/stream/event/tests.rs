@@ -24,6 +24,8 @@ fn sample() -> (ClickRecord, ClickRecord, ConversionRecord) {
         referrer_host: Some("blog.example".into()),
         subs: [Some("один".into()), None, Some(String::new()), None, Some("five".into())],
         erid: Some("2VtzqxAbCdE".into()),
+        // As do the deep link's.
+        landing: None,
     };
     let report = r#"{"amount":149.90,"items":[],"note":"„x“"}"#;
     let conversion = ConversionRecord {
@@ -152,14 +154,15 @@ prop_compose! {
     fn any_click()(
         payload: [u8; 21], codes: [u8; 4], bits: [bool; 3], paid in 0u8..8,
         visitor: Option<[u8; 8]>, country: Option<[u8; 2]>,
-        texts in proptest::array::uniform7(proptest::option::of(".{0,40}")),
+        texts in proptest::array::uniform8(proptest::option::of(".{0,40}")),
     ) -> ClickRecord {
         let [class, reason, device, browser] = codes;
         let [is_unique_candidate, is_qr, is_gpc] = bits;
-        let [referrer_host, a, b, c, d, e, erid] = texts;
+        let [referrer_host, a, b, c, d, e, erid, landing] = texts;
         ClickRecord {
             payload, class, reason, device, browser, is_unique_candidate, is_qr, is_gpc, paid,
             visitor, country, referrer_host, subs: [a, b, c, d, e], erid,
+            landing,
         }
     }
 }

@@ -13,6 +13,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo};
 use ::redis::{RedisError, Value, cmd};
 use arc_swap::ArcSwapOption;
+use chrono::NaiveDate;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -30,6 +31,9 @@ const PIPELINE_COMMANDS_MAX: usize = 1024;
 /// What must stand in Redis's configuration so that an acknowledged event cannot vanish.
 const SAFE_SETTINGS: [(&str, &str); 3] =
     [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
+
+/// A salt outlives its day by the clocks of all processes, and not by more.
+const SALT_S: u64 = 48 * 3600;
 
 /// Server errors that concern one key or command; after all others the server counts as down
 /// (MISCONF, OOM, READONLY, LOADING, NOAUTH and so on).
@@ -180,6 +184,25 @@ impl RedisLog {
             self.live.compare_and_swap(&Some(live), None);
             down(&name, error)
         })
+    }
+
+    /// Agrees with all processes on this Redis on the salt of a day: the first one proposed. It
+    /// ends by itself two days later.
+    ///
+    /// # Errors
+    /// Redis is down, or holds something else there.
+    pub async fn agree_on_salt(
+        &self,
+        day: NaiveDate,
+        proposed: [u8; 32],
+    ) -> Result<[u8; 32], StreamError> {
+        let shard = Shard(0);
+        let key = format!("{}:salt:{day}", self.options.prefix);
+        let mut set = cmd("SET");
+        set.arg(&key).arg(&proposed[..]).arg("NX").arg("EX").arg(SALT_S);
+        let _: Option<String> = self.run(shard, &mut set).await?;
+        let kept: Vec<u8> = self.run(shard, cmd("GET").arg(&key)).await?;
+        kept.try_into().map_err(|_| unexpected("GET", "a salt that has not 32 bytes"))
     }
 
     fn events_key(&self, shard: Shard) -> String {

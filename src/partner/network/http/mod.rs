@@ -4,6 +4,7 @@ pub mod absences;
 pub mod aims;
 pub mod applications;
 pub mod customers;
+pub mod logins;
 pub mod longlist;
 pub mod ranks;
 pub mod relations;
@@ -27,6 +28,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     longlist::configure(cfg);
     relations::configure(cfg);
     absences::configure(cfg);
+    logins::configure(cfg);
     talks::configure(cfg);
     aims::configure(cfg);
     customers::configure(cfg);

@@ -5,6 +5,7 @@ pub mod aims;
 pub mod applications;
 pub mod customers;
 pub mod figures;
+pub mod logins;
 pub mod talks;
 
 use sqlx::PgConnection;

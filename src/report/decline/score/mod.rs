@@ -141,6 +141,7 @@ fn read(dir: &Path) -> Result<(usize, Vec<u32>, Vec<PartnerSeries>), ScoreError>
         ids.push(row.partner_id);
         let country = |name| CountrySeries { name, clicks: Vec::new() };
         partners.push(PartnerSeries {
+            kind: 0,
             joined_on: row.joined_day,
             countries: [row.country1, row.country2, row.country3].map(country).into(),
             away,

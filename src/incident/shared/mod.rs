@@ -2,16 +2,19 @@
 //!
 //! Partners do not agree on a day to lose interest. If far more of a group fell within the same
 //! days than usually fall (binomial tail), the group's common part is to blame: our tracker or
-//! landing page for the whole network, the market, payment or delivery for a country. The whole
-//! network is asked first, and who is explained is not counted again. Pure.
+//! landing page for the whole network, one page for the partners whose links lead there, the
+//! market, payment or delivery for a country. The whole network is asked first, then pages, then
+//! countries, and who is explained is not counted again. Pure.
 #![expect(clippy::float_arithmetic, reason = "probabilities, no amount of money")]
+
+pub mod hour;
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use statrs::distribution::{Binomial, DiscreteCDF as _};
 
-use super::finding::{Finding, NetworkFall};
+use crate::incident::finding::{Finding, NetworkFall};
 
 /// The first day of a fall is known to about two days.
 const NEAR_DAYS: i64 = 2;
@@ -27,11 +30,16 @@ const USUAL_MIN: f64 = 0.02;
 /// The usual rate is taken from the eight weeks around.
 const USUAL_DAYS: i64 = 56;
 
+/// Where links lead that ask for no other page.
+pub const OWN_PAGE: &str = "the landing page of the program";
+
 /// What the partners of a group share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Tracker, landing page, offer.
     Network,
+    /// A page: host and path of a deep link, or [`OWN_PAGE`].
+    Page(String),
     /// A country, ISO 3166-1 alpha-2.
     Country(String),
 }
@@ -57,9 +65,11 @@ impl Shared {
         self.members.contains(&place) && (since - self.since).num_days() >= -NEAR_DAYS
     }
 
-    /// Returns the text of the incident; `landing` says what is wrong with the landing page.
-    pub fn text(&self, landing: Option<&str>) -> String {
-        let (n, of, since) = (self.members.len(), self.n_judged, self.since);
+    /// Returns the text of the incident; `landing` says what is wrong with the landing page, and
+    /// `hour` names the hour in which it began, if that is known.
+    pub fn text(&self, landing: Option<&str>, hour: Option<&str>) -> String {
+        let (n, of, since) = (self.members.len(), self.n_judged, self.since.to_string());
+        let since = hour.unwrap_or(&since);
         match &self.scope {
             Scope::Network => {
                 let kept = self.kept_percent.map_or_else(String::new, |kept| {
@@ -70,6 +80,10 @@ impl Shared {
                     "Tracking or landing problem: {n} of {of} partners since {since}{kept}{landing}."
                 )
             }
+            Scope::Page(page) => format!(
+                "Landing problem: {n} of {of} partners whose links lead to {page} since {since}; \
+                 open the page and its tracking before you call partners."
+            ),
             Scope::Country(code) => format!(
                 "Problem in {code}: {n} of {of} partners there since {since}; look at the offer, \
                  payment and delivery in this country before partners."
@@ -92,21 +106,40 @@ pub fn shared(network: Option<NetworkFall>, findings: &[Finding]) -> Vec<Shared>
         None => joint_fall(findings, Scope::Network, &judged, &judged),
     };
     let mut causes: Vec<Shared> = whole.into_iter().collect();
-    let mut countries: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for &place in &judged {
+    let of_pages = joint_falls(findings, &judged, &causes, Scope::Page, |finding| {
+        Some(finding.page.as_deref().unwrap_or(OWN_PAGE))
+    });
+    causes.extend(of_pages);
+    let of_countries = joint_falls(findings, &judged, &causes, Scope::Country, |finding| {
+        finding.country.as_deref()
+    });
+    causes.extend(of_countries);
+    causes
+}
+
+/// Finds joint falls among the partners that have the same `subject`, those explained left out.
+fn joint_falls(
+    findings: &[Finding],
+    judged: &[usize],
+    causes: &[Shared],
+    scope: impl Fn(String) -> Scope,
+    subject: impl Fn(&Finding) -> Option<&str>,
+) -> Vec<Shared> {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for &place in judged {
         let is_explained = causes.iter().any(|cause| cause.members.contains(&place));
-        if let (Some(country), false) = (&findings[place].country, is_explained) {
-            countries.entry(country).or_default().push(place);
+        if let (Some(subject), false) = (subject(&findings[place]), is_explained) {
+            groups.entry(subject).or_default().push(place);
         }
     }
-    // A program of one country has no country to blame.
-    if countries.len() > 1 {
-        let joint = |(code, group): (&str, Vec<usize>)| {
-            joint_fall(findings, Scope::Country(code.to_owned()), &group, &judged)
-        };
-        causes.extend(countries.into_iter().filter_map(joint));
+    // Where all share one page or country, it is the network.
+    if groups.len() < 2 {
+        return Vec::new();
     }
-    causes
+    let joint = |(subject, group): (&str, Vec<usize>)| {
+        joint_fall(findings, scope(subject.to_owned()), &group, judged)
+    };
+    groups.into_iter().filter_map(joint).collect()
 }
 
 /// Returns the clearest joint fall of a group, if there is one.
@@ -189,6 +222,7 @@ pub(super) mod tests {
             rank: "B".to_owned(),
             owner: None,
             country: Some(country.to_owned()),
+            page: None,
             is_judged: true,
             fallen_since: fallen.map(day),
             listed: None,
@@ -209,7 +243,7 @@ pub(super) mod tests {
         let causes = shared(None, &findings);
         assert_eq!(causes.len(), 1, "{causes:?}");
         assert_eq!((&causes[0].scope, causes[0].members.len()), (&Scope::Network, 34));
-        let text = causes[0].text(Some("the landing page answers 404"));
+        let text = causes[0].text(Some("the landing page answers 404"), None);
         assert!(text.starts_with("Tracking or landing problem: 34 of 40 partners since 2026-11-2"));
         assert!(text.ends_with("the landing page answers 404."), "{text}");
         assert!(causes[0].explains(0, day("2026-11-20")));
@@ -227,6 +261,23 @@ pub(super) mod tests {
         assert_eq!(causes.len(), 1, "{causes:?}");
         assert_eq!(causes[0].scope, Scope::Country("DE".to_owned()));
         assert_eq!(causes[0].members, (0..12).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn joint_fall_of_one_page_is_the_page_s_in_every_country() {
+        let mut findings = many(6, "DE", Some("2026-11-20"));
+        findings.extend(many(6, "FR", Some("2026-11-20")));
+        for finding in &mut findings {
+            finding.page = Some("shop.example/sale".to_owned());
+        }
+        findings.extend(many(20, "DE", None));
+        findings.extend(many(20, "FR", None));
+        let causes = shared(None, &findings);
+        assert_eq!(causes.len(), 1, "{causes:?}");
+        assert_eq!(causes[0].scope, Scope::Page("shop.example/sale".to_owned()));
+        assert_eq!(causes[0].members, (0..12).collect::<Vec<_>>());
+        let text = causes[0].text(None, Some("2026-11-20 14:00"));
+        assert!(text.contains("lead to shop.example/sale since 2026-11-20 14:00;"), "{text}");
     }
 
     #[test]
@@ -262,7 +313,7 @@ pub(super) mod tests {
         let causes = shared(Some(fall), &findings);
         assert_eq!(causes.len(), 1);
         assert_eq!(causes[0].members, [3]);
-        assert!(causes[0].text(None).contains("at 12 % of its usual clicks"));
+        assert!(causes[0].text(None, None).contains("at 12 % of its usual clicks"));
     }
 
     #[test]

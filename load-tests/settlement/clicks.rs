@@ -1,0 +1,102 @@
+//! Clicks with everything that settling them takes (who is unique, sums by hour, each once), beside
+//! a bare COPY of the same rows into a table of the same shape and key.
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use sqlx::Executor as _;
+use sqlx::postgres::{PgConnection, PgPoolCopyExt as _};
+use tributary::app::App;
+use tributary::click::classify::{Browser, Class, Device, Reason};
+use tributary::click::click_id::ClickId;
+use tributary::ids::{LinkNo, PartnerNo};
+use tributary::settlement::click::Click;
+use tributary::stream::ClickRecord;
+
+use crate::{Ground, PARTNERS};
+
+/// Each visitor clicks twice, so that half of the clicks find their visitor known.
+const CLICKS_A_VISITOR: usize = 2;
+/// Clicks of a second: what one redirect takes.
+const A_SECOND: usize = 20_000;
+
+/// Returns the clicks of a burst.
+pub(crate) fn burst(ground: &Ground, app: &App, first: usize, n: usize) -> Vec<Click> {
+    let begun = app.clock.now() - chrono::Duration::hours(1);
+    (first..first + n)
+        .map(|i| {
+            let ms = i64::try_from(i * 1000 / A_SECOND).unwrap_or(0);
+            let at = begun + chrono::Duration::milliseconds(ms);
+            let number = u32::try_from(i).unwrap_or(u32::MAX);
+            let partner = PartnerNo(ground.first_partner + number % PARTNERS);
+            let [a, b, c, d] = number.to_be_bytes();
+            let visitor = (i / CLICKS_A_VISITOR / PARTNERS as usize).to_be_bytes();
+            let id =
+                ClickId::new(at, ground.number, partner, LinkNo(1 + number % 3), [0, a, b, c, d]);
+            Click::from_record(ClickRecord {
+                payload: id.payload(),
+                class: Class::Human.code(),
+                reason: Reason::Navigation.code(),
+                device: Device::Mobile.code(),
+                browser: Browser::Chrome.code(),
+                visitor: Some(visitor),
+                country: Some(*b"DE"),
+                referrer_host: Some("blog.example".to_owned()),
+                subs: [Some(format!("banner-{}", number % 40)), None, None, None, None],
+                ..ClickRecord::default()
+            })
+        })
+        .collect()
+}
+
+/// Settles a burst as the settler does, in one transaction.
+pub(crate) async fn settle(app: &App, clicks: &[Click]) -> anyhow::Result<Duration> {
+    let settler = app.settler();
+    let started = Instant::now();
+    let n = settler.settle_clicks(clicks).await?;
+    anyhow::ensure!(n == clicks.len() as u64, "{n} of {} clicks were new", clicks.len());
+    Ok(started.elapsed())
+}
+
+/// Writes the rows of the burst once more, by COPY, into a table without any rule.
+pub(crate) async fn copy_bare(
+    app: &App,
+    db: &mut PgConnection,
+    clicks: &[Click],
+) -> anyhow::Result<Duration> {
+    let ids: Vec<String> = clicks.iter().map(|c| format!("'{}'", c.click_id)).collect();
+    let sql = format!(
+        "copy (select * from public.clicks where click_id in ({}) order by day, click_id)
+         to stdout (format binary)",
+        ids.join(",")
+    );
+    let bytes: Vec<u8> = app
+        .background_db
+        .copy_out_raw(&sql)
+        .await?
+        .try_fold(Vec::new(), |mut all, chunk| async move {
+            all.extend_from_slice(&chunk);
+            Ok(all)
+        })
+        .await?;
+    let started = Instant::now();
+    db.execute("begin").await?;
+    let mut copy = db.copy_in_raw("copy bare.clicks from stdin (format binary)").await?;
+    copy.send(bytes.as_slice()).await?;
+    copy.finish().await?;
+    db.execute("commit").await?;
+    Ok(started.elapsed())
+}
+
+/// Says what a settled click costs on disk: rows, keys, visitors and sums.
+pub(crate) async fn bytes_a_click(db: &mut PgConnection) -> anyhow::Result<(f64, f64)> {
+    let (rows, all, n): (i64, i64, i64) = sqlx::query_as(
+        "with parts as (select inhrelid as id from pg_inherits where inhparent = 'clicks'::regclass)
+         select (select sum(pg_table_size(id) + pg_indexes_size(id)) from parts)::bigint,
+                pg_total_relation_size('click_visitors') + pg_total_relation_size('click_hours'),
+                (select count(*) from clicks)",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((rows as f64 / n.max(1) as f64, all as f64 / n.max(1) as f64))
+}

@@ -1,0 +1,280 @@
+//! Clicks by binary COPY: the fast way for a batch in which every click is new.
+//!
+//! What the merge of `insert_clicks.sql` leaves to the database (which click of a visitor is the
+//! first, the sums of each hour) is reckoned here, and the rows go in as a copy, which checks the
+//! keys and nothing else. A click that is there already makes the whole copy fail; it is undone, and
+//! the batch takes the way of the merge.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate};
+use sqlx::{Executor as _, PgConnection};
+use uuid::Uuid;
+
+use crate::click::classify::Class;
+use crate::clock::Timestamp;
+use crate::settlement::click::Click;
+
+const COPY: &str = "copy clicks (program_id, day, click_id, at, partner_id, link_number, class, \
+                    reason, is_unique, device, browser, flags, country, referrer_host, sub1, sub2, \
+                    sub3, sub4, sub5, erid, landing) from stdin (format binary)";
+const COLUMNS: i16 = 21;
+/// Bytes of a row without its texts, about.
+const ROW_BYTES: usize = 256;
+/// Days from the Unix epoch to that of PostgreSQL, 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+const MICROS_A_DAY: i64 = 86_400_000_000;
+/// SQLSTATE of a key that is there already.
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// Writes clicks with their hourly sums, if none of them is there yet; returns how many, or `None`
+/// if some were, and nothing was written.
+///
+/// The days of the clicks have their partitions.
+pub async fn copy_clicks(
+    db: &mut PgConnection,
+    clicks: &[Click],
+) -> Result<Option<u64>, sqlx::Error> {
+    db.execute("savepoint copied_clicks").await?;
+    match copy(db, clicks).await {
+        Ok(n) => {
+            db.execute("release savepoint copied_clicks").await?;
+            Ok(Some(n))
+        }
+        Err(error) if is_known_key(&error) => {
+            db.execute("rollback to savepoint copied_clicks").await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_known_key(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == UNIQUE_VIOLATION)
+}
+
+async fn copy(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
+    let rows = name_rows(db, clicks).await?;
+    let rows = judge(db, rows).await?;
+    let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
+    encode(&rows, &mut bytes);
+    let mut copying = db.copy_in_raw(COPY).await?;
+    copying.send(bytes).await?;
+    let n = copying.finish().await?;
+    add_hours(db, &rows).await?;
+    add_landings(db, &rows).await?;
+    Ok(n)
+}
+
+/// A click with the keys of its program and partner.
+struct Row<'a> {
+    program_id: Uuid,
+    partner_id: Uuid,
+    click: &'a Click,
+    is_unique: bool,
+}
+
+impl Row<'_> {
+    /// Returns by what its visitor is recognized, if it is a person's and may be.
+    fn seen(&self) -> Option<Seen> {
+        let visitor = self.click.visitor.filter(|_| self.is_human())?;
+        let link = i64::from(self.click.link.0);
+        Some((self.program_id, self.click.day, self.partner_id, link, visitor))
+    }
+
+    fn is_human(&self) -> bool {
+        self.click.class == i16::from(Class::Human.code())
+    }
+}
+
+/// A visitor of a link on a day.
+type Seen = (Uuid, NaiveDate, Uuid, i64, [u8; 8]);
+
+/// Finds programs and partners; leaves out clicks without, and the second of two that are the same.
+async fn name_rows<'a>(
+    db: &mut PgConnection,
+    clicks: &'a [Click],
+) -> Result<Vec<Row<'a>>, sqlx::Error> {
+    let distinct = |number: fn(&Click) -> u32| -> Vec<i64> {
+        let numbers: HashSet<u32> = clicks.iter().map(number).collect();
+        numbers.into_iter().map(i64::from).collect()
+    };
+    let programs: HashMap<i64, Uuid> = sqlx::query!(
+        r#"select number::bigint as "number!", program_id from programs
+           where number = any ($1::bigint[])"#,
+        &distinct(|c| c.program.0)
+    )
+    .fetch_all(&mut *db)
+    .await?
+    .into_iter()
+    .map(|r| (r.number, r.program_id))
+    .collect();
+    let partners: HashMap<i64, Uuid> = sqlx::query!(
+        r#"select number::bigint as "number!", partner_id from partners
+           where number = any ($1::bigint[])"#,
+        &distinct(|c| c.partner.0)
+    )
+    .fetch_all(&mut *db)
+    .await?
+    .into_iter()
+    .map(|r| (r.number, r.partner_id))
+    .collect();
+    let named = clicks.iter().filter_map(|click| {
+        let program_id = *programs.get(&i64::from(click.program.0))?;
+        let partner_id = *partners.get(&i64::from(click.partner.0))?;
+        Some(Row { program_id, partner_id, click, is_unique: false })
+    });
+    let mut rows: Vec<Row<'a>> = named.collect();
+    // In the order of the key, which is also that of time: pages of the index fill one by one.
+    rows.sort_by_key(|r| (r.click.day, r.program_id, r.click.click_id));
+    rows.dedup_by_key(|r| (r.program_id, r.click.click_id));
+    Ok(rows)
+}
+
+/// Decides which clicks are unique: the first of a visitor on a link that day, and each of a
+/// person that asked not to be recognized.
+async fn judge<'a>(
+    db: &mut PgConnection,
+    mut rows: Vec<Row<'a>>,
+) -> Result<Vec<Row<'a>>, sqlx::Error> {
+    let mut seen: Vec<Seen> = rows.iter().filter_map(Row::seen).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let fresh = sqlx::query!(
+        r#"insert into click_visitors (program_id, day, partner_id, link_number, visitor)
+           select * from unnest($1::uuid[], $2::date[], $3::uuid[], $4::bigint[], $5::bytea[])
+           on conflict on constraint click_visitors_pkey do nothing
+           returning program_id, day, partner_id, link_number, visitor"#,
+        &seen.iter().map(|s| s.0).collect::<Vec<_>>(),
+        &seen.iter().map(|s| s.1).collect::<Vec<_>>(),
+        &seen.iter().map(|s| s.2).collect::<Vec<_>>(),
+        &seen.iter().map(|s| s.3).collect::<Vec<_>>(),
+        &seen.iter().map(|s| s.4.to_vec()).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let mut fresh: HashSet<Seen> = fresh
+        .into_iter()
+        .filter_map(|r| {
+            let visitor = r.visitor.try_into().ok()?;
+            Some((r.program_id, r.day, r.partner_id, r.link_number, visitor))
+        })
+        .collect();
+    let mut by_time: Vec<usize> = (0..rows.len()).collect();
+    by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
+    for i in by_time {
+        let row = &mut rows[i];
+        row.is_unique = match row.seen() {
+            // Taken out, so that the visitor's next click finds nothing.
+            Some(seen) => fresh.remove(&seen),
+            None => row.is_human(),
+        };
+    }
+    Ok(rows)
+}
+
+/// Writes rows in the format of a binary copy (PostgreSQL manual, COPY, "Binary Format").
+fn encode(rows: &[Row<'_>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
+    out.extend_from_slice(&[0; 8]);
+    for Row { program_id, partner_id, click, is_unique } in rows {
+        out.extend_from_slice(&COLUMNS.to_be_bytes());
+        field(out, program_id.as_bytes());
+        field(out, &(click.day.to_epoch_days() - EPOCH_DAYS).to_be_bytes());
+        field(out, click.click_id.as_bytes());
+        let micros = click.at.timestamp_micros() - i64::from(EPOCH_DAYS) * MICROS_A_DAY;
+        field(out, &micros.to_be_bytes());
+        field(out, partner_id.as_bytes());
+        field(out, &i64::from(click.link.0).to_be_bytes());
+        field(out, &click.class.to_be_bytes());
+        field(out, &click.reason.to_be_bytes());
+        field(out, &[u8::from(*is_unique)]);
+        for code in [click.device, click.browser, click.flags] {
+            field(out, &code.to_be_bytes());
+        }
+        let texts = [&click.country, &click.referrer_host];
+        for text in texts.into_iter().chain(&click.subs).chain([&click.erid, &click.landing]) {
+            match text {
+                Some(text) => field(out, text.as_bytes()),
+                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+            }
+        }
+    }
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+}
+
+fn field(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = i32::try_from(bytes.len()).expect("texts are cut far below 2 GiB");
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    type Hour<'a> = (Uuid, Timestamp, Uuid, i64, i16, &'a str);
+    // Sorted: two settlers that meet lock the sums in the same order.
+    let mut sums: BTreeMap<Hour<'_>, (i64, i64)> = BTreeMap::new();
+    for row in rows {
+        let click = row.click;
+        let seconds = click.at.timestamp();
+        let hour = DateTime::from_timestamp(seconds - seconds.rem_euclid(3600), 0);
+        let country = click.country.as_deref().unwrap_or_default();
+        let key = (
+            row.program_id,
+            hour.unwrap_or(click.at),
+            row.partner_id,
+            i64::from(click.link.0),
+            click.class,
+            country,
+        );
+        let sum = sums.entry(key).or_default();
+        sum.0 += 1;
+        sum.1 += i64::from(row.is_unique);
+    }
+    sqlx::query!(
+        "insert into click_hours as h
+             (program_id, hour, partner_id, link_number, class, country, n_clicks, n_unique)
+         select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[],
+                              $5::smallint[], $6::text[], $7::bigint[], $8::bigint[])
+         on conflict on constraint click_hours_pkey
+         do update set n_clicks = h.n_clicks + excluded.n_clicks,
+                       n_unique = h.n_unique + excluded.n_unique",
+        &sums.keys().map(|k| k.0).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.1).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.2).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.3).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.4).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.5.to_owned()).collect::<Vec<_>>(),
+        &sums.values().map(|v| v.0).collect::<Vec<_>>(),
+        &sums.values().map(|v| v.1).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+async fn add_landings(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let mut sums: BTreeMap<(Uuid, Uuid, NaiveDate, &str), i64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.is_unique) {
+        if let Some(landing) = &row.click.landing {
+            let key = (row.program_id, row.partner_id, row.click.day, landing.as_str());
+            *sums.entry(key).or_default() += 1;
+        }
+    }
+    if sums.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into click_landings as l (program_id, partner_id, day, landing, n_unique)
+         select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::text[], $5::bigint[])
+         on conflict on constraint click_landings_pkey
+         do update set n_unique = l.n_unique + excluded.n_unique",
+        &sums.keys().map(|k| k.0).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.1).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.2).collect::<Vec<_>>(),
+        &sums.keys().map(|k| k.3.to_owned()).collect::<Vec<_>>(),
+        &sums.values().copied().collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}

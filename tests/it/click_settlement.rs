@@ -1,0 +1,120 @@
+//! Clicks go into PostgreSQL by copy or by merge: what stands there afterwards is the same.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use tributary::click::classify::{Class, Device};
+use tributary::click::click_id::ClickId;
+use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
+use tributary::settlement::click::Click;
+use tributary::stream::ClickRecord;
+
+use crate::harness::TestApp;
+
+/// A batch above the size from which clicks are copied.
+const N_CLICKS: u32 = 400;
+
+/// Rows without the keys that differ between two services.
+const ROWS: &str = "select concat_ws('|', c.day, c.at, p.number, c.link_number, c.class, c.reason,
+                        c.is_unique, c.device, c.flags, c.country, c.referrer_host, c.sub1, c.sub5,
+                        c.erid, c.landing)
+                    from clicks c join partners p using (partner_id)
+                    order by c.at, c.click_id";
+const SUMS: &str = "select concat_ws('|', h.hour, p.number, h.link_number, h.class, h.country,
+                        h.n_clicks, h.n_unique)
+                    from click_hours h join partners p using (partner_id) order by 1";
+const LANDINGS: &str = "select concat_ws('|', l.day, l.landing, l.n_unique)
+                        from click_landings l order by 1";
+
+struct Side {
+    app: TestApp,
+    program: ProgramNo,
+    partner: PartnerNo,
+}
+
+impl Side {
+    async fn start() -> Self {
+        let app = TestApp::start().await;
+        app.scene().await;
+        let mut owner = app.owner().await;
+        let (program, partner): (i64, i64) =
+            sqlx::query_as("select g.number::bigint, p.number::bigint from programs g, partners p")
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+        let number = |n: i64| u32::try_from(n).unwrap();
+        Self { program: ProgramNo(number(program)), partner: PartnerNo(number(partner)), app }
+    }
+
+    /// Clicks of some visitors over three hours around midnight, people and robots, with texts that
+    /// an encoder could trip over.
+    fn clicks(&self) -> Vec<Click> {
+        let begun = "2026-11-20T22:30:00Z".parse::<tributary::clock::Timestamp>().unwrap();
+        (0..N_CLICKS)
+            .map(|n| {
+                let at = begun + TimeDelta::milliseconds(i64::from(n) * 27_001);
+                let [a, b, c, d] = n.to_be_bytes();
+                let link = LinkNo(1 + n % 3);
+                let id = ClickId::new(at, self.program, self.partner, link, [9, a, b, c, d]);
+                Click::from_record(ClickRecord {
+                    payload: id.payload(),
+                    class: if n % 7 == 0 { Class::Bot.code() } else { Class::Human.code() },
+                    reason: u8::from(n % 7 == 0) * 2,
+                    device: Device::Mobile.code(),
+                    is_gpc: n % 5 == 0,
+                    is_qr: n % 11 == 0,
+                    visitor: (n % 5 != 0).then(|| u64::from(n % 37).to_be_bytes()),
+                    country: (n % 3 != 0).then_some(*b"DE"),
+                    referrer_host: (n % 2 == 0).then(|| "xn--80aairftm.xn--p1ai".to_owned()),
+                    subs: [Some("один\t\\N".to_owned()), None, None, None, Some(String::new())],
+                    erid: (n % 13 == 0).then(|| "2VtzqxAbCdE".to_owned()),
+                    landing: (n % 4 == 0).then(|| "shop.example/sale".to_owned()),
+                    ..ClickRecord::default()
+                })
+            })
+            .collect()
+    }
+
+    async fn texts(&self, sql: &'static str) -> Vec<String> {
+        sqlx::query_scalar(sql).fetch_all(&mut self.app.owner().await).await.unwrap()
+    }
+}
+
+#[actix_web::test]
+async fn copy_and_merge_leave_the_same_rows_and_sums() {
+    let (copied, merged) = (Side::start().await, Side::start().await);
+    let clicks = copied.clicks();
+    let twice: Vec<Click> = clicks.iter().chain(&clicks[..50]).cloned().collect();
+    let n = copied.app.app().settler().settle_clicks(&twice).await.unwrap();
+    assert_eq!(n, u64::from(N_CLICKS), "a click that stands twice in a batch is one");
+    let settler = merged.app.app().settler();
+    for part in merged.clicks().chunks(100) {
+        settler.settle_clicks(part).await.unwrap();
+    }
+    for sql in [ROWS, SUMS, LANDINGS] {
+        let (copied, merged) = (copied.texts(sql).await, merged.texts(sql).await);
+        assert!(!copied.is_empty());
+        assert_eq!(copied, merged, "{sql}");
+    }
+
+    // Read once more with new ones among them: the copy is undone, the merge adds the new ones.
+    let mut later = copied.clicks();
+    for (n, click) in later.iter_mut().enumerate().skip(300) {
+        click.at += TimeDelta::hours(30);
+        click.day = click.at.date_naive();
+        click.click_id = ClickId::new(
+            click.at,
+            click.program,
+            click.partner,
+            click.link,
+            [8, 0, 0, u8::try_from(n / 256).unwrap(), u8::try_from(n % 256).unwrap()],
+        )
+        .to_uuid();
+    }
+    let settler = copied.app.app().settler();
+    assert_eq!(settler.settle_clicks(&later).await.unwrap(), 100);
+    assert_eq!(settler.settle_clicks(&later).await.unwrap(), 0);
+    let rows = copied.texts("select click_id::text from clicks").await;
+    assert_eq!(rows.len(), rows.iter().collect::<BTreeSet<_>>().len());
+    copied.app.wait_for_count(500, "select sum(n_clicks)::bigint from click_hours").await;
+}
