@@ -51,6 +51,7 @@ async fn late(app: &TestApp, n: usize, minutes_ago: i64) {
         referrer_host: None,
         subs: Default::default(),
         erid: None,
+        landing: None,
     };
     let clicks: Vec<Click> = (0..n).map(|_| click()).collect();
     app.app().settler().settle_clicks(&clicks).await.unwrap();
