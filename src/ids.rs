@@ -118,6 +118,8 @@ typed_id!(/** An immutable edition of a commission plan. */ PlanVersionId, "pl")
 typed_id!(/** One partner's money in a payout batch. */ PayoutId, "po");
 typed_id!(/** A payout batch. */ PayoutBatchId, "pb");
 typed_id!(/** A statement. */ StatementId, "st");
+typed_id!(/** An edition of a program's attribution policy. */ AttributionPolicyId, "ap");
+typed_id!(/** A coupon of a partner. */ CouponId, "co");
 typed_id!(/** A ledger transaction. */ LedgerTransactionId, "tx");
 typed_id!(/** A ledger account. */ LedgerAccountId, "la");
 typed_id!(/** The receipt of an accepted message. */ ReceiptId, "msg");

@@ -17,8 +17,10 @@ pub struct Evidence {
     pub order: Order,
     /// The click that the partner names.
     pub click: NamedClick,
-    /// Days within which a click counts.
+    /// Days within which a click counted at that time.
     pub window_days: i32,
+    /// Seconds before which it did not.
+    pub min_seconds: i32,
     /// The last human click of the partner within the window before the order.
     pub last_click_at: Option<Timestamp>,
     /// Human clicks of the partner within a day before the order.
@@ -163,6 +165,7 @@ impl Evidence {
             "order": order,
             "named_click": click,
             "window_days": self.window_days,
+            "min_seconds": self.min_seconds,
             "last_click_at": self.last_click_at,
             "clicks_within_a_day": self.n_clicks_day,
             "orders_within_an_hour": self.n_orders_near,

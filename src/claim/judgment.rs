@@ -14,7 +14,7 @@ use crate::commission::Hand;
 use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::ClaimId;
-use crate::settlement::decide::Grant;
+use crate::settlement::decide::{Grant, Ground};
 use crate::settlement::grant::{GrantError, grant};
 use crate::signing::{Key, KeyRing};
 
@@ -188,7 +188,7 @@ async fn give(
     };
     claim.conversion_id = Some(conversion_id);
     let granted = Grant {
-        claim: Some(format!("claim {}", claim.claim_id)),
+        ground: Some(Ground::Claim(claim.claim_id)),
         conversion_id,
         partner: known.parties.partner,
         click: known.click,
@@ -225,11 +225,13 @@ async fn gather(
         Order::Known(order) => order.occurred_at,
         Order::Unknown | Order::Several => said.occurred_at.unwrap_or(now),
     };
-    let around = store::look_around(db, said, at, parties.window_days).await?;
+    let limits = store::find_limits(db, said.program_id, at).await?;
+    let around = store::look_around(db, said, at, limits.window_days).await?;
     let evidence = Evidence {
         order,
         click,
-        window_days: parties.window_days,
+        window_days: limits.window_days,
+        min_seconds: limits.min_seconds,
         last_click_at: around.last_click_at,
         n_clicks_day: around.n_clicks_day,
         n_orders_near: around.n_orders_near,

@@ -224,8 +224,15 @@ pub struct Parties {
     pub program: ProgramNo,
     /// The partner's number in tokens.
     pub partner: PartnerNo,
+}
+
+/// What the program's attribution policy says of clicks.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
     /// Days within which a click counts.
     pub window_days: i32,
+    /// Seconds before which it does not.
+    pub min_seconds: i32,
 }
 
 /// Finds the numbers of a partner that is enrolled in a program.
@@ -235,7 +242,7 @@ pub async fn find_parties(
     partner_id: PartnerId,
 ) -> Result<Option<Parties>, sqlx::Error> {
     let row = sqlx::query!(
-        "select g.number as program, p.number as partner, g.attribution_window_days
+        "select g.number as program, p.number as partner
          from enrollments e
          join programs g on g.program_id = e.program_id
          join partners p on p.partner_id = e.partner_id
@@ -248,8 +255,29 @@ pub async fn find_parties(
     Ok(row.map(|r| Parties {
         program: ProgramNo(u32::try_from(r.program).unwrap_or(0)),
         partner: PartnerNo(u32::try_from(r.partner).unwrap_or(0)),
-        window_days: r.attribution_window_days,
     }))
+}
+
+/// Finds what the policy that was in force at a time says of clicks.
+pub async fn find_limits(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    at: Timestamp,
+) -> Result<Limits, sqlx::Error> {
+    let found = sqlx::query_as!(
+        Limits,
+        r#"select (document ->> 'window_days')::integer as "window_days!",
+                  (document ->> 'min_seconds')::integer as "min_seconds!"
+           from attribution_policies
+           where program_id = $1 and effective_from <= $2
+           order by effective_from desc
+           limit 1"#,
+        program_id.0,
+        at,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.unwrap_or(Limits { window_days: 30, min_seconds: 0 }))
 }
 
 /// Finds the order that a claim names, in whichever namespace of the program's sources it lies.

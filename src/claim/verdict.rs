@@ -9,6 +9,10 @@ use crate::ids::{CommissionId, PartnerId};
 /// How far an order may lie before its click: the clocks of shop and service differ a little.
 const SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
 
+/// Attributions of orders that came without a click id that is one of ours, where no click is kept.
+const CLICKLESS: [&str; 5] =
+    ["no_click", "bad_click_id", "unknown_coupon", "coupon_not_begun", "coupon_ended"];
+
 /// What is to be done about a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -100,7 +104,8 @@ fn with_click(evidence: &Evidence, order: &KnownOrder, at: Timestamp, is_human: 
         let sentence = "The order came with a damaged form of this very click id.";
         return verdict(Proven, "damaged_click_id", sentence);
     }
-    if is_human && ["no_click", "bad_click_id"].contains(&order.attribution.as_str()) {
+    let has_none = order.click_at.is_none() && CLICKLESS.contains(&order.attribution.as_str());
+    if is_human && has_none {
         let sentence = format!(
             "The shop sent the order without a click id that counts; a person clicked the partner's \
              link {} before it.",
@@ -147,6 +152,7 @@ fn without_click(evidence: &Evidence, order: &KnownOrder, claimant: PartnerId) -
 /// Says of a click why it cannot have led to the order, if it cannot.
 fn outside(evidence: &Evidence, order: &KnownOrder, at: Timestamp) -> Option<Verdict> {
     let window = TimeDelta::days(evidence.window_days.into());
+    let min = TimeDelta::seconds(evidence.min_seconds.into());
     if order.occurred_at + SKEW_MAX < at {
         let sentence = format!("The click came {} after the order.", span(at - order.occurred_at));
         Some(verdict(Finding::Contradicted, "before_click", sentence))
@@ -157,6 +163,13 @@ fn outside(evidence: &Evidence, order: &KnownOrder, at: Timestamp) -> Option<Ver
             evidence.window_days
         );
         Some(verdict(Finding::Contradicted, "outside_window", sentence))
+    } else if (order.occurred_at - at).max(TimeDelta::zero()) < min {
+        let sentence = format!(
+            "The click came {} before the order; clicks count from {} seconds on.",
+            span(order.occurred_at - at),
+            evidence.min_seconds
+        );
+        Some(verdict(Finding::Contradicted, "too_soon", sentence))
     } else {
         None
     }
@@ -204,6 +217,7 @@ mod tests {
             order: Order::Known(order),
             click,
             window_days: 10,
+            min_seconds: 30,
             last_click_at: None,
             n_clicks_day: 0,
             n_orders_near: 0,
@@ -230,6 +244,7 @@ mod tests {
             click_at: Some(at("05T12:00")),
             ..order()
         };
+        let unknown_coupon = KnownOrder { attribution: "unknown_coupon".into(), ..order() };
         let earned = |by| KnownOrder { earned_by: vec![(by, mine)], ..order() };
         let other = || earned(PartnerId::new());
         use Finding::{Contradicted, Counted, Proven, Supported, Undecided};
@@ -249,8 +264,11 @@ mod tests {
             (order(), own("19T12:00", true), Supported, "click_in_window"),
             (order(), own("19T12:00", false), Undecided, "click_in_window"),
             (order(), own("10T12:00", true), Supported, "click_in_window"),
-            (order(), own("20T12:05", true), Supported, "click_in_window"),
+            (order(), own("20T12:05", true), Contradicted, "too_soon"),
             (order(), own("20T12:06", true), Contradicted, "before_click"),
+            (order(), own("20T12:00", true), Contradicted, "too_soon"),
+            (order(), own("20T11:59", true), Supported, "click_in_window"),
+            (unknown_coupon, own("19T12:00", true), Supported, "click_in_window"),
             (order(), NamedClick::OfOthers, Contradicted, "click_of_others"),
             (order(), NamedClick::None, Contradicted, "no_click_in_window"),
             (

@@ -91,6 +91,28 @@ impl Api {
         read_json(self.send(request).await?).await
     }
 
+    /// Posts a question that changes nothing, and hands over each line of JSON of the answer as it
+    /// comes.
+    pub async fn post_lines(
+        &self,
+        path: &str,
+        body: &Value,
+        mut take: impl FnMut(Value) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let request = self.client.post(self.address(path)?);
+        let request = request.header("Content-Type", "application/json").body(body.to_string());
+        let mut response = self.send(request).await?;
+        let mut held: Vec<u8> = Vec::new();
+        while let Some(chunk) = response.chunk().await.context("the answer ended early")? {
+            held.extend_from_slice(&chunk);
+            while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = held.drain(..=end).collect();
+                take(serde_json::from_slice(&line).context("a line is no JSON")?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Posts a file as it is, once.
     pub async fn post_bytes(
         &self,

@@ -1,5 +1,5 @@
 //! `decline score`: the detector on the files of its benchmark. `decline report`: who declines, for
-//! a person at a terminal or for a file.
+//! a person at a terminal or for a file. `decline learn`: makes a day's report ready.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::{self, Db};
 use crate::ids::ProgramId;
+use crate::incident::daily;
 use crate::program::{Program, store as program_store};
 use crate::report::decline::score;
 use crate::report::export::csv::Dialect;
@@ -28,6 +29,18 @@ pub(super) enum DeclineCommand {
     Score(ScoreArgs),
     /// Tell which partners decline, from the database of the environment; nothing is written to it.
     Report(ReportArgs),
+    /// Learn a day now, so that its reports are ready: what the service does once a day by itself.
+    Learn(LearnArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LearnArgs {
+    /// The program: its slug or its id.
+    #[arg(long, value_name = "SLUG_OR_ID")]
+    program: String,
+    /// The day to learn up to, in the program's time zone [default: yesterday].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    day: Option<NaiveDate>,
 }
 
 #[derive(Debug, Args)]
@@ -75,19 +88,34 @@ pub(super) async fn run(command: DeclineCommand) -> anyhow::Result<()> {
             Ok(())
         }
         DeclineCommand::Report(args) => tell(args).await,
+        DeclineCommand::Learn(args) => learn(args).await,
     }
+}
+
+async fn learn(args: LearnArgs) -> anyhow::Result<()> {
+    let db = connect()?;
+    let program = find_program(&db, &args.program).await?;
+    let params = read_params(&program, args.day)?;
+    let (day, _) = params.window.days();
+    let n_partners = daily::learn_day(&db, &program, day, params.now).await?;
+    print(format_args!("{n_partners} partners of {} are learned up to {day}", program.name));
+    Ok(())
+}
+
+/// The address is all that is needed: a report is also read where nothing else is set up.
+fn connect() -> anyhow::Result<Db> {
+    let url = match config::environment("DATABASE_URL") {
+        Some(url) => url,
+        None => read_config()?.database_url.expose_secret().to_owned(),
+    };
+    Ok(db::connect_lazily(&url, 1)?)
 }
 
 async fn tell(args: ReportArgs) -> anyhow::Result<()> {
     if args.format == Shape::Xlsx && args.out.is_none() {
         bail!("a workbook is no text for a terminal; name a file with --out");
     }
-    // The address is all that is needed: a report is also read where nothing else is set up.
-    let url = match config::environment("DATABASE_URL") {
-        Some(url) => url,
-        None => read_config()?.database_url.expose_secret().to_owned(),
-    };
-    let db = db::connect_lazily(&url, 1)?;
+    let db = connect()?;
     let program = find_program(&db, &args.program).await?;
     let params = read_params(&program, args.day)?;
     let readout = report::read(&db, "activity-decline", params).await?;

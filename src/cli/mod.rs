@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod api;
+mod attribution;
 mod commissions;
 mod conversions;
 mod dead_letters;
@@ -8,6 +9,7 @@ mod decline;
 mod link;
 mod partners;
 mod payout;
+mod plan;
 mod report;
 mod serve;
 
@@ -55,6 +57,9 @@ enum Command {
     Partners(partners::PartnersCommand),
     /// Fetch a report of a running service: to the terminal, or to a file with --out.
     Report(report::ReportArgs),
+    /// Whose conversions are: what another attribution model would have paid.
+    #[command(subcommand)]
+    Attribution(attribution::AttributionCommand),
     /// Bring conversions in a file.
     #[command(subcommand)]
     Conversions(conversions::ConversionsCommand),
@@ -67,6 +72,9 @@ enum Command {
     /// Run payouts of a running service: dry run, batch, approval, files, results.
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Try a draft of a plan on what really happened.
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Print the OpenAPI document.
     Openapi,
     /// Check or describe the settings.
@@ -148,10 +156,12 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,
+        Command::Attribution(command) => attribution::run(command).await,
         Command::Conversions(command) => conversions::run(command).await,
         Command::Commissions(command) => commissions::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Payout(command) => payout::run(command).await,
+        Command::Plan(command) => plan::run(command).await,
         Command::Openapi => print_openapi(),
         Command::Config(command) => check_config(command),
         Command::Healthcheck => serve::healthcheck(),

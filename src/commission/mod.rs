@@ -18,6 +18,7 @@ pub mod plan_store;
 pub mod pricing;
 pub mod refund;
 pub mod row;
+pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod terms_http;

@@ -136,7 +136,8 @@ impl TryFrom<PlanRow> for PlanBody {
 }
 
 impl NewPlanBody {
-    fn into_document(self) -> PlanDocument {
+    /// Returns the document without its date.
+    pub fn into_document(self) -> PlanDocument {
         let usual = PlanDocument::default();
         PlanDocument {
             v: self.v,

@@ -11,6 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::conversion::candidate::Candidate;
 use crate::conversion::store::{self, ConversionRow, EarnedRow, Filter, ReceiptRow};
 use crate::ids::{CommissionId, ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
 use crate::money::{Currency, Money};
@@ -18,14 +19,21 @@ use crate::web::fields::{Mistakes, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
 /// What the database takes as attribution.
-const ATTRIBUTIONS: [&str; 7] = [
+const ATTRIBUTIONS: [&str; 14] = [
     "click",
+    "coupon",
+    "customer",
     "no_click",
     "bad_click_id",
+    "other_program",
     "outside_window",
     "before_click",
+    "too_soon",
     "not_enrolled",
-    "other_program",
+    "unknown_coupon",
+    "coupon_not_begun",
+    "coupon_ended",
+    "not_in_ladder",
 ];
 
 /// Adds the routes of conversions and receipts.
@@ -40,11 +48,12 @@ pub struct ConversionFilter {
     /// The program.
     #[param(value_type = String)]
     pub program_id: ProgramId,
-    /// Only those of this partner.
+    /// Only those of this partner, or that it has a part of.
     #[param(value_type = Option<String>)]
     pub partner_id: Option<PartnerId>,
-    /// Only those attributed so: `click`, `no_click`, `bad_click_id`, `outside_window`,
-    /// `before_click`, `not_enrolled`, `other_program`.
+    /// Only those attributed so: `click`, `coupon`, `customer`, `no_click`, `bad_click_id`,
+    /// `other_program`, `outside_window`, `before_click`, `too_soon`, `not_enrolled`,
+    /// `unknown_coupon`, `coupon_not_begun`, `coupon_ended`, `not_in_ladder`.
     pub attribution: Option<String>,
 }
 
@@ -78,8 +87,11 @@ pub struct ConversionBody {
     /// When the link was clicked.
     #[schema(value_type = Option<String>)]
     pub click_at: Option<Timestamp>,
-    /// `click`, or why it is attributed to nobody.
+    /// The step of the ladder that decided (`click`, `coupon` or `customer`), or why it is attributed
+    /// to nobody.
     pub attribution: String,
+    /// Everything that was looked at for it, and why each counts or not.
+    pub candidates: Vec<Candidate>,
     /// What the customer paid, in major units.
     pub amount: Option<String>,
     /// What commissions are reckoned from, in major units.
@@ -104,17 +116,23 @@ pub struct ConversionBody {
     /// The receipt of its message.
     #[schema(value_type = String)]
     pub receipt_id: ReceiptId,
-    /// What it earned; left out of lists.
+    /// What it earned, the first of `commissions`; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commission: Option<EarnedBody>,
+    /// What each partner who shares it earned; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commissions: Option<Vec<EarnedBody>>,
 }
 
 /// What a conversion earned.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EarnedBody {
     /// The commission.
     #[schema(value_type = String)]
     pub id: CommissionId,
+    /// Whose.
+    #[schema(value_type = String)]
+    pub partner_id: PartnerId,
     /// Where it stands.
     pub status: String,
     /// In major units.
@@ -137,16 +155,20 @@ pub struct ReceiptBody {
     /// The conversion that it made or belongs to.
     #[schema(value_type = Option<String>)]
     pub conversion_id: Option<ConversionId>,
-    /// What that earned; null for nothing.
+    /// What that earned, the first of `commissions`; null for nothing.
     pub commission: Option<EarnedBody>,
+    /// What each partner who shares it earned.
+    pub commissions: Vec<EarnedBody>,
 }
 
 impl ReceiptBody {
     /// Tells what became of the message behind a receipt.
     pub fn new(receipt: ReceiptId, row: ReceiptRow) -> Result<Self, Problem> {
-        let ReceiptRow { status, reason, conversion_id, commission, program_id: _ } = row;
-        let commission = commission.map(EarnedBody::try_from).transpose()?;
-        Ok(Self { receipt, status, reason, conversion_id, commission })
+        let ReceiptRow { status, reason, conversion_id, commissions, program_id: _ } = row;
+        let commissions: Vec<EarnedBody> =
+            commissions.into_iter().map(EarnedBody::try_from).collect::<Result<_, _>>()?;
+        let commission = commissions.first().cloned();
+        Ok(Self { receipt, status, reason, conversion_id, commission, commissions })
     }
 }
 
@@ -154,6 +176,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
     type Error = Problem;
 
     fn try_from(row: ConversionRow) -> Result<Self, Problem> {
+        let candidates = row.attributed().candidates();
         let currency: Option<Currency> =
             row.currency.as_deref().map(str::parse).transpose().map_err(Problem::internal)?;
         let money = |minor: Option<i64>| {
@@ -175,6 +198,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
             partner_id: row.partner_id,
             link_number: row.link_number,
             click_at: row.click_at,
+            candidates,
             attribution: row.attribution,
             coupon_code: row.coupon_code,
             is_test: row.is_test,
@@ -183,6 +207,7 @@ impl TryFrom<ConversionRow> for ConversionBody {
             settled_at: row.settled_at,
             receipt_id: row.receipt_id,
             commission: None,
+            commissions: None,
         })
     }
 }
@@ -194,6 +219,7 @@ impl TryFrom<EarnedRow> for EarnedBody {
         let currency = row.currency.parse().map_err(Problem::internal)?;
         Ok(Self {
             id: row.commission_id,
+            partner_id: row.partner_id,
             status: row.state,
             amount: Money::new(row.amount_minor, currency).to_decimal_string(),
             currency: row.currency,
@@ -251,9 +277,12 @@ async fn get_conversion(
         let row = found
             .filter(|row| caller.reaches(row.program_id))
             .ok_or_else(|| Problem::new(Code::NotFound))?;
-        let earned = store::find_earned(&mut db, row.program_id, id).await?;
+        let earned = store::load_earned(&mut db, &[(row.program_id, id)]).await?.remove(&id);
         let mut answer = ConversionBody::try_from(row)?;
-        answer.commission = earned.map(EarnedBody::try_from).transpose()?;
+        let earned = earned.unwrap_or_default().into_iter().map(EarnedBody::try_from);
+        let earned: Vec<EarnedBody> = earned.collect::<Result<_, _>>()?;
+        answer.commission = earned.first().cloned();
+        answer.commissions = Some(earned);
         Ok(answer)
     })
     .await?;
@@ -305,6 +334,8 @@ mod tests {
             link_number: None,
             click_at: None,
             attribution: "no_click".to_owned(),
+            candidates: None,
+            path: None,
             amount_minor: Some(14_990),
             base_minor: Some(12_000),
             currency: Some("EUR".to_owned()),

@@ -4,8 +4,10 @@
 //! [`wire`] carries the report through the stream, [`signature`] decides whether the sender is who
 //! it says. Nothing here decides what a conversion earns; that is settlement.
 
+pub mod candidate;
 pub mod http;
 pub mod parked_store;
+pub mod path;
 pub mod postback;
 pub mod sheet;
 pub mod signature;
@@ -117,8 +119,7 @@ impl Report {
     /// Returns every click id that came with it, the oldest first: those of the path, and the one
     /// that stands beside it where the path does not hold it.
     pub fn path(&self) -> impl Iterator<Item = &str> {
-        let beside = self.click_id.iter().filter(|id| !self.click_ids.contains(id));
-        self.click_ids.iter().chain(beside).map(String::as_str)
+        whole_path(&self.click_ids, self.click_id.as_deref())
     }
 
     /// Returns a hash of what the conversion says: equal for a retry, different for a conflict.
@@ -144,6 +145,15 @@ impl Report {
         }
         Sha256::digest(content.to_string().as_bytes()).into()
     }
+}
+
+/// Returns a path with the click id that stands beside it, where the path does not hold it.
+pub fn whole_path<'a>(
+    click_ids: &'a [String],
+    click_id: Option<&'a str>,
+) -> impl Iterator<Item = &'a str> {
+    let beside = click_id.filter(|id| click_ids.iter().all(|known| known != id));
+    click_ids.iter().map(String::as_str).chain(beside)
 }
 
 /// What is wrong with one field of a message.

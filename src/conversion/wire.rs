@@ -85,7 +85,15 @@ pub fn to_wire(report: &Report) -> serde_json::Value {
 
 /// Reads a report from the stream.
 pub fn from_wire(value: &serde_json::Value) -> Result<Report, ReportError> {
-    let w = ReportWire::deserialize(value)?;
+    read(ReportWire::deserialize(value)?)
+}
+
+/// Reads a report from its text, without a tree in between: for many of them.
+pub fn from_text(text: &str) -> Result<Report, ReportError> {
+    read(serde_json::from_str(text)?)
+}
+
+fn read(w: ReportWire) -> Result<Report, ReportError> {
     if !(WITHOUT_PATH..=WIRE_VERSION).contains(&w.v) {
         return Err(ReportError::Version(w.v));
     }
@@ -145,6 +153,7 @@ mod tests {
         assert_eq!(report.message_type, MessageType::Refunded);
         assert_eq!(report.refund_amount.unwrap().minor, 500);
         assert_eq!(to_wire(&report), value);
+        assert_eq!(from_text(VERSION_1).unwrap(), report);
     }
 
     #[test]

@@ -196,11 +196,12 @@ fn series(cast: &Cast, clicks: &[Vec<ClickPlan>], partner: usize) -> PartnerSeri
 #[test]
 fn the_detector_finds_the_three_and_nobody_else() {
     let (cast, clicks) = &*STORY;
+    // The last day is not over: the day before is the newest that can be judged.
+    let clicks = &clicks[..clicks.len() - 1];
     let all = (0..cast.partners.len()).map(|partner| series(cast, clicks, partner)).collect();
     let network = Network::new(clicks.len(), all).unwrap();
-    // The last day is not over: the day before is the newest that can be judged.
     let listed: Vec<usize> = network
-        .assess(clicks.len() - 2)
+        .assess()
         .into_iter()
         .filter(|a| matches!(a.verdict, Verdict::Listed(_)))
         .map(|a| a.partner)

@@ -10,20 +10,22 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use super::case::due_on;
-use super::finding::{Finding, Habits, NetworkFall, findings, network_fall};
+use super::finding::{Finding, Habits, NetworkFall, PRESENT_DAYS, findings, network_fall};
 use super::incident_store::{self, DayCounts, Sighting};
 use super::landing::{probe, store as landing_store};
+use super::learned_store::{self, LearnedDay};
 use super::notice_store::{self, Declined};
 use super::plan::{FOLLOWED_DAYS, Known, Step, plan};
 use super::shared::{Scope, Shared, hour, shared};
 use super::store::{self, NewCase};
 use crate::account::audit_store::{self, Entry};
 use crate::address::Guard;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, midnight};
 use crate::db::{Db, DbTx};
 use crate::ids::{CaseId, IncidentId, ProgramId};
 use crate::program::{Program, store as program_store};
-use crate::report::decline::judgment::judge;
+use crate::report::decline::judgment::judge_everybody;
+use crate::report::decline::learning::Learning;
 use crate::report::period::Window;
 use crate::report::{Params, ReportError};
 
@@ -34,6 +36,8 @@ const PROGRAMS_MAX: i64 = 1_000;
 /// Days that are caught up after the service was off. Older ones are no news any more: what still
 /// holds of them is found on the days that are acted on.
 const CATCH_UP_DAYS: u64 = 14;
+/// Clicks that settle late are taken in at most once in such a time.
+const LEARNED_AGAIN_AFTER: Duration = Duration::hours(1);
 /// Country and page of a partner are those of its clicks of the last quarter.
 const HABIT_DAYS: u64 = 91;
 
@@ -82,6 +86,13 @@ struct Day {
     now: Timestamp,
 }
 
+impl Day {
+    fn of(program: &Program, day: NaiveDate, zone: Tz, now: Timestamp) -> Self {
+        let today = day.succ_opt().unwrap_or(day);
+        Self { program_id: program.program_id, day, today, zone, now }
+    }
+}
+
 /// Acts on the days of a program, each in a transaction of its own: what is done stays done.
 async fn run_program(
     db: &Db,
@@ -90,7 +101,7 @@ async fn run_program(
     now: Timestamp,
     n_done: &mut u64,
 ) -> Result<(), DailyError> {
-    let zone: Tz = program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
+    let zone = zone(program)?;
     let today = (now - AFTER_MIDNIGHT).with_timezone(&zone).date_naive();
     let last_done = {
         let mut db = db.acquire().await?;
@@ -98,7 +109,10 @@ async fn run_program(
     };
     let due = due_days(last_done, today);
     if due.is_empty() {
-        return Ok(());
+        return match last_done {
+            Some(day) => learn_again(db, program, Day::of(program, day, zone, now)).await,
+            None => Ok(()),
+        };
     }
     // The page can only be seen as it is now, so one look serves all of the days.
     let check = probe::check(program, guard, now).await;
@@ -106,11 +120,87 @@ async fn run_program(
         let mut db = db.acquire().await?;
         landing_store::insert_check(&mut db, program.program_id, &check, now).await?;
     }
+    let mut learning = None;
     for day in due {
-        let today = day.succ_opt().unwrap_or(day);
-        let at = Day { program_id: program.program_id, day, today, zone, now };
-        *n_done += u64::from(run_day(db, program, &at).await?);
+        let at = Day::of(program, day, zone, now);
+        let learned = learn(db, program, &at, learning).await?;
+        *n_done += u64::from(run_day(db, program, &at, &learned).await?);
+        keep(db, program, &at, &learned).await?;
+        learning = Some(learned);
     }
+    Ok(())
+}
+
+/// Learns a day again whose clicks have changed since, so that reports need not.
+async fn learn_again(db: &Db, program: &Program, at: Day) -> Result<(), DailyError> {
+    let is_stale = {
+        let (mut db, since) = (db.acquire().await?, at.now - LEARNED_AGAIN_AFTER);
+        learned_store::is_stale(&mut db, learned_day(program, &at), since).await?
+    };
+    if is_stale {
+        learn_day(db, program, at.day, at.now).await?;
+    }
+    Ok(())
+}
+
+/// Learns a program up to a day, so that reports need not, and acts on nothing; returns how many
+/// partners it has.
+///
+/// # Errors
+/// [`DailyError`]; what was learned before may be gone then.
+pub async fn learn_day(
+    db: &Db,
+    program: &Program,
+    day: NaiveDate,
+    now: Timestamp,
+) -> Result<usize, DailyError> {
+    let at = Day::of(program, day, zone(program)?, now);
+    let learning = learn(db, program, &at, None).await?;
+    keep(db, program, &at, &learning).await?;
+    Ok(learning.count())
+}
+
+fn zone(program: &Program) -> Result<Tz, DailyError> {
+    program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))
+}
+
+fn learned_day<'a>(program: &'a Program, at: &Day) -> LearnedDay<'a> {
+    LearnedDay { program_id: at.program_id, day: at.day, time_zone: &program.time_zone }
+}
+
+/// Learns up to the day, from where the detector is or from what was kept.
+async fn learn(
+    db: &Db,
+    program: &Program,
+    at: &Day,
+    before: Option<Learning>,
+) -> Result<Learning, DailyError> {
+    let mut db_tx = db.begin().await?;
+    let until = midnight(at.today, at.zone);
+    learned_store::begin(&mut db_tx, learned_day(program, at), until, at.now).await?;
+    db_tx.commit().await?;
+    let (mut db, params) = (db.acquire().await?, params(program, at)?);
+    Ok(match before.filter(|learning| learning.reaches(at.day)) {
+        Some(mut learning) => {
+            learning.go_on(&mut db, &params, at.day).await?;
+            learning
+        }
+        None => Learning::of(&mut db, &params, at.day).await?,
+    })
+}
+
+/// Keeps what was learned, for reports and for the next days.
+async fn keep(db: &Db, program: &Program, at: &Day, learning: &Learning) -> Result<(), DailyError> {
+    let day = learned_day(program, at);
+    let mut db_tx = db.begin().await?;
+    learned_store::keep(&mut db_tx, day, &learning.learned().to_bytes()).await?;
+    if learning.ends_week() {
+        for (number, block) in (0..).zip(learning.blocks()) {
+            learned_store::keep_block(&mut db_tx, day, number, &block).await?;
+        }
+        learned_store::keep_head(&mut db_tx, day, &learning.head()).await?;
+    }
+    db_tx.commit().await?;
     Ok(())
 }
 
@@ -122,11 +212,16 @@ fn due_days(last_done: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
     from.iter_days().take_while(|day| *day < today).collect()
 }
 
-async fn run_day(db: &Db, program: &Program, at: &Day) -> Result<bool, DailyError> {
+async fn run_day(
+    db: &Db,
+    program: &Program,
+    at: &Day,
+    learning: &Learning,
+) -> Result<bool, DailyError> {
     let (network, findings) = {
         let mut db = db.acquire().await?;
         let params = params(program, at)?;
-        let judgment = judge(&mut db, &params).await?;
+        let judgment = judge_everybody(&mut db, &params, learning, PRESENT_DAYS).await?;
         let since = at.day.checked_sub_days(Days::new(HABIT_DAYS)).unwrap_or(at.day);
         let countries = incident_store::list_main_countries(&mut db, at.program_id, since).await?;
         let pages = incident_store::list_main_pages(&mut db, at.program_id, since).await?;

@@ -14,7 +14,7 @@ use crate::report::decline::{Cause, ConversionFall, Decline, Verdict, remedy};
 /// Figures are told for four weeks.
 const FIGURE_DAYS: f64 = 28.0;
 /// The present is the last two weeks: a recovery must hold so long.
-const PRESENT_DAYS: usize = 14;
+pub const PRESENT_DAYS: usize = 14;
 
 /// A partner on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +74,14 @@ pub fn network_fall(judgment: &Judgment) -> Option<NetworkFall> {
 
 fn finding(judgment: &Judgment, judged: &Judged, habits: &Habits) -> Finding {
     let (subject, assessment) = (&judged.subject, &judged.assessment);
-    let last = judgment.network.days() - 1;
+    let last = judgment.last();
     let (is_judged, listed) = match &assessment.verdict {
         Verdict::TooYoung { .. } | Verdict::Away => (false, None),
         Verdict::NotListed => (true, None),
         Verdict::Listed(decline) => (true, Some(of_clicks(judgment, decline))),
     };
     let fall = assessment.conversion_fall.as_ref().filter(|_| is_judged);
-    let rate = judgment.network.rate(assessment.partner, last, PRESENT_DAYS);
+    let rate = judged.present_rate;
     Finding {
         partner_id: subject.partner_id,
         rank: subject.rank.clone(),

@@ -18,6 +18,7 @@ pub mod finding;
 pub mod http;
 pub mod incident_store;
 pub mod landing;
+pub mod learned_store;
 pub mod notice_store;
 pub mod plan;
 pub mod shared;

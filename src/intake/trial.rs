@@ -5,9 +5,12 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::conversion::candidate::Candidate;
+use crate::conversion::path::Path;
 use crate::db::DbTx;
 use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
+use crate::settlement::facts::Facts;
 use crate::settlement::facts_store::load_facts;
 use crate::settlement::{Decided, Decision, Message, Verdict};
 
@@ -22,8 +25,13 @@ pub struct Foreseen {
     pub verdict: &'static str,
     /// Why, or why nothing would be earned.
     pub reason: Option<String>,
-    /// `click`, or why it would be attributed to nobody; null where no conversion would be made.
+    /// The step of the ladder that would decide (`click`, `coupon` or `customer`), or why it would be
+    /// attributed to nobody; null where no conversion would be made.
     pub attribution: Option<String>,
+    /// Everything that would be looked at for it, and why each counts or not.
+    pub candidates: Vec<Candidate>,
+    /// Every click that the shop named, whether it counts and its part; null where it named no path.
+    pub path: Option<Path>,
     /// The commissions that it would open or move.
     pub commissions: Vec<ForeseenCommission>,
 }
@@ -62,24 +70,38 @@ pub async fn foresee(
     let keys = (&app.config.click_keys, &app.customer_key);
     let mut facts = load_facts(db, &messages, keys, now).await?;
     let decided = decide_all(&mut facts, messages);
-    Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided)).collect())
+    Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided, &facts)).collect())
 }
 
-fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
+fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Foreseen> {
     let mut own = decided.iter().filter(|d| d.message.receipt_id == receipt).peekable();
     let kind = own.peek()?.message.report.message_type.as_str();
+    let id_of = |one: &Decided, partner| {
+        let earner = facts.earners.get(&(one.message.program_id, partner));
+        earner.map(|earner| earner.partner_id)
+    };
     let mut told = Foreseen {
         r#type: kind,
         verdict: Verdict::Settled.as_str(),
         reason: None,
         attribution: None,
+        candidates: Vec::new(),
+        path: None,
         commissions: Vec::new(),
     };
     for one in own {
         match &one.decision {
             Decision::Record(new) => {
                 told.attribution = Some(new.attribution.as_str().to_owned());
+                told.candidates = new.attribution.to_wire(|partner| id_of(one, partner));
+                let path = new.attribution.path.as_ref();
+                told.path = path.map(|path| path.to_wire(|partner| id_of(one, partner)));
                 told.reason = told.reason.or_else(|| new.no_commission.clone());
+            }
+            Decision::Reattribute { attribution, no_commission, .. } => {
+                told.attribution = Some(attribution.as_str().to_owned());
+                told.candidates = attribution.to_wire(|partner| id_of(one, partner));
+                told.reason.clone_from(no_commission);
             }
             Decision::Commission(step) => told.commissions.push(ForeseenCommission {
                 partner_id: step.after.partner_id.to_string(),
@@ -97,6 +119,8 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided]) -> Option<Foreseen> {
             // What else is written follows from these.
             Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Wait(_)
             | Decision::Admit(_) => {}

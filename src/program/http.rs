@@ -14,19 +14,21 @@ use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::db::broken_constraint;
-use crate::ids::ProgramId;
+use crate::db::{DbTx, broken_constraint};
+use crate::ids::{AttributionPolicyId, ProgramId, UserId};
 use crate::link::destination::{BadLanding, CLICK_ID_PARAM, Landing};
 use crate::link::template::{Schemes, URL_LEN_MAX};
 use crate::money::{Currency, Money};
-use crate::program::{Program, store};
+use crate::program::attribution::http::{Refused, add_edition};
+use crate::program::attribution::store::PolicyRow;
+use crate::program::attribution::{PolicyDocument, WINDOW_DAYS_MAX};
+use crate::program::{Program, attribution, store};
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX, path_id, present, slug_of};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
 
 const STATUSES: [&str; 2] = ["active", "paused"];
 /// More hosts than this are no shop but a mistake.
 const HOSTS_MAX: usize = 100;
-const WINDOW_DAYS_MAX: i32 = 3650;
 
 /// Adds the routes of programs.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -91,7 +93,8 @@ pub struct ProgramChanges {
     pub fallback_url: Option<Option<String>>,
     /// IANA name.
     pub time_zone: Option<String>,
-    /// Days from click to conversion within which the click counts.
+    /// Days from click to conversion within which the click counts; publishes an edition of the
+    /// attribution policy that holds from now on and differs from the latest in this alone.
     pub attribution_window_days: Option<i32>,
     /// Smallest payout, in major units.
     pub min_payout: Option<String>,
@@ -125,7 +128,8 @@ pub struct ProgramBody {
     pub fallback_url: Option<String>,
     /// IANA name.
     pub time_zone: String,
-    /// Days from click to conversion within which the click counts.
+    /// Days from click to conversion within which the click counts, by the latest edition of the
+    /// attribution policy.
     pub attribution_window_days: i32,
     /// Smallest payout, in major units.
     pub min_payout: String,
@@ -364,13 +368,17 @@ async fn update_program(
     caller.check_reach(id)?;
     let now = app.clock.now();
     let entry = Entry::by(&caller, "program.update", id).program(id).request(&caller.request_id);
+    let user_id = caller.user_id;
     let program = transact(&app.db, async move |db| {
         let found = store::lock_program(db, id).await?;
         let mut program = found.ok_or_else(|| Problem::new(Code::NotFound))?;
-        let before = details(&program);
+        let (before, window_days) = (details(&program), program.attribution_window_days);
         body.0.apply(&mut program)?;
         program.updated_at = now;
         store::update_program(db, &program, now).await?;
+        if program.attribution_window_days != window_days {
+            publish_window(db, &program, user_id, now).await?;
+        }
         let entry = entry.details(json!({"before": before, "after": details(&program)}));
         audit_store::record(db, entry, now).await?;
         Ok(program)
@@ -378,6 +386,32 @@ async fn update_program(
     .await?;
     app.keeper.refresh_soon().await;
     Ok(HttpResponse::Ok().json(ProgramBody::try_from(program)?))
+}
+
+/// Publishes the latest edition of the attribution policy again, with the program's window.
+async fn publish_window(
+    db: &mut DbTx,
+    program: &Program,
+    user_id: UserId,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let latest = attribution::store::latest(db, program.program_id).await?;
+    let document = latest.map(|latest| latest.document).unwrap_or_default();
+    let row = PolicyRow {
+        program_id: program.program_id,
+        policy_id: AttributionPolicyId::new(),
+        effective_from: now,
+        document: PolicyDocument { window_days: program.attribution_window_days, ..document },
+        created_at: now,
+    };
+    add_edition(db, &row, user_id, now).await.map_err(|refused| match refused {
+        Refused::Date(_) => Problem::new(Code::InvalidField).error(
+            "/attribution_window_days",
+            "cannot change now: the latest edition of the attribution policy begins now or later; \
+             publish another one after it",
+        ),
+        Refused::Other(problem) => problem,
+    })
 }
 
 /// Returns what the audit log keeps of a program.

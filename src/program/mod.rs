@@ -1,8 +1,10 @@
 //! Programs: the merchant's terms, and the sources that may report conversions to them.
 //!
-//! A program says where its visitors land, which hosts a deep link may name, how long a click
-//! counts, in which currency it pays, and in which time zone its days begin.
+//! A program says where its visitors land, which hosts a deep link may name, whose a conversion is
+//! ([`attribution`], [`coupon`]), in which currency it pays, and in which time zone its days begin.
 
+pub mod attribution;
+pub mod coupon;
 pub mod http;
 pub mod postback;
 pub mod postback_http;
@@ -42,7 +44,8 @@ pub struct Program {
     pub fallback_url: Option<String>,
     /// IANA name; the program's days begin at its midnight.
     pub time_zone: String,
-    /// Days from click to conversion within which the click counts.
+    /// Days from click to conversion within which the click counts, by the latest edition of its
+    /// attribution policy.
     pub attribution_window_days: i32,
     /// Smallest payout, minor units.
     pub min_payout_minor: i64,

@@ -3,10 +3,13 @@
 use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
-use crate::ids::ProgramId;
+use crate::ids::{AttributionPolicyId, ProgramId};
 use crate::program::Program;
+use crate::program::attribution::store::PolicyRow;
+use crate::program::attribution::{self, PolicyDocument};
 
-/// Inserts a program and returns the number that it was given.
+/// Inserts a program with the first edition of its attribution policy, and returns the number that
+/// it was given.
 ///
 /// The number, status and times of `p` are not used: the database numbers, a new program is
 /// active, and both times are `now`.
@@ -15,7 +18,7 @@ pub async fn insert_program(
     p: &Program,
     now: Timestamp,
 ) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar!(
+    let number = sqlx::query_scalar!(
         "insert into programs
              (program_id, name, slug, currency, landing_template, click_id_param, allowed_hosts,
               allow_http, fallback_url, time_zone, attribution_window_days, min_payout_minor,
@@ -36,8 +39,21 @@ pub async fn insert_program(
         p.min_payout_minor,
         now,
     )
-    .fetch_one(db)
-    .await
+    .fetch_one(&mut *db)
+    .await?;
+    let first = PolicyRow {
+        program_id: p.program_id,
+        policy_id: AttributionPolicyId::new(),
+        // Whatever is reported later, and however long ago it happened, there is a policy for it.
+        effective_from: Timestamp::UNIX_EPOCH,
+        document: PolicyDocument {
+            window_days: p.attribution_window_days,
+            ..PolicyDocument::default()
+        },
+        created_at: now,
+    };
+    attribution::store::insert(db, &first, None).await?;
+    Ok(number)
 }
 
 /// Finds a program.

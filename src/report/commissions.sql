@@ -2,6 +2,7 @@
 -- of its click and the statement in which it became payable.
 -- $1 program, $2 currency, $3 $4 after this time and id, $5 to, $6 rows at most
 select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
+<<<<<<< HEAD
        c.conversion_id as "conversion_id: ConversionId", v.order_id as "order_id?",
        coalesce(v.event, 'click') as "event!", c.occurred_at,
        v.click_at as "click_at?", c.created_at, c.approved_at, c.hold_until,
@@ -9,6 +10,14 @@ select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
        l.link_id as "link_id?: LinkId", v.link_number as "link_number?", k.sub1 as "sub1?", k.sub2 as "sub2?",
        k.sub3 as "sub3?", k.sub4 as "sub4?", k.sub5 as "sub5?", v.base_minor as "base_minor?",
        v.currency as "base_currency?", c.calculation,
+=======
+       c.conversion_id as "conversion_id: ConversionId", v.order_id, v.event, c.occurred_at,
+       w.click_at as "click_at?", c.created_at, c.approved_at, c.hold_until,
+       c.partner_id as "partner_id: PartnerId", p.name as partner_name, g.slug as program,
+       l.link_id as "link_id?: LinkId", w.link_number as "link_number?",
+       k.sub1 as "sub1?", k.sub2 as "sub2?", k.sub3 as "sub3?", k.sub4 as "sub4?",
+       k.sub5 as "sub5?", v.base_minor, v.currency as base_currency, c.calculation,
+>>>>>>> main
        c.plan_version_id as "plan_version_id: PlanVersionId", c.amount_minor, c.reason,
        c.corrects_id as "corrects_id: CommissionId", c.payout_id as "payout_id: PayoutId",
        n.number as "statement_no?"
@@ -22,14 +31,18 @@ from (
 left join conversions v on v.program_id = c.program_id and v.conversion_id = c.conversion_id
 join partners p on p.partner_id = c.partner_id
 join programs g on g.program_id = c.program_id
+-- Of a shared conversion the click that is kept with it is one partner's alone.
+left join lateral (
+    select v.link_number, v.click_at
+    where v.path is null or v.partner_id = c.partner_id) w on true
 left join links l
-  on l.program_id = v.program_id and l.partner_id = v.partner_id and l.number = v.link_number
+  on l.program_id = v.program_id and l.partner_id = v.partner_id and l.number = w.link_number
 -- The click itself: its time is that of the click id, to the millisecond.
 left join lateral (
     select sub1, sub2, sub3, sub4, sub5
     from clicks
-    where program_id = v.program_id and partner_id = v.partner_id and at = v.click_at
-      and day = (v.click_at at time zone 'UTC')::date and link_number = v.link_number
+    where program_id = v.program_id and partner_id = v.partner_id and at = w.click_at
+      and day = (w.click_at at time zone 'UTC')::date and link_number = w.link_number
     order by click_id
     limit 1) k on true
 left join lateral (

@@ -197,7 +197,8 @@ async fn load_checks(db: &mut PgConnection, params: &Params) -> Result<Checks, s
                 and p.status in ('draft', 'approved', 'processing')) as "open_payouts!",
              (select count(*)
               from conversions v
-              where v.program_id = $1 and v.attribution <> 'click' and not v.is_test
+              where v.program_id = $1 and v.attribution not in ('click', 'coupon', 'customer')
+                and not v.is_test
                 and v.occurred_at >= $3 and v.occurred_at < $4) as "n_unattributed!""#,
         params.program_id.0,
         params.currency.code(),

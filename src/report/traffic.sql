@@ -16,7 +16,7 @@ with parts as (
            case when v.currency = $2 then v.amount_minor else 0 end, 0
     from conversions v
     where v.program_id = $1 and v.partner_id is not null and not v.is_test
-      and v.attribution = 'click'
+      and v.attribution in ('click', 'coupon', 'customer')
       and v.occurred_at >= $4 and v.occurred_at < $5
     union all
     select (v.occurred_at at time zone $3)::date, c.partner_id, v.link_number, 0, 0, 0, 0, 0, 0, 0,

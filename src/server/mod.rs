@@ -54,8 +54,13 @@ fn configure(roles: &Roles) -> impl FnOnce(&mut ServiceConfig) + use<> {
 
 fn configure_api(cfg: &mut ServiceConfig) {
     crate::program::http::configure(cfg);
+    crate::program::attribution::http::configure(cfg);
+    crate::program::coupon::http::configure(cfg);
+    crate::settlement::attribution::owner_http::configure(cfg);
     crate::commission::plan_http::configure(cfg);
     crate::commission::terms_http::configure(cfg);
+    crate::commission::simulate::http::configure(cfg);
+    crate::commission::simulate::wish_http::configure(cfg);
     crate::partner::http::configure(cfg);
     crate::click::told_http::configure(cfg);
     crate::link::http::configure(cfg);
@@ -75,6 +80,7 @@ fn configure_api(cfg: &mut ServiceConfig) {
     crate::commission::http::configure(cfg);
     crate::commission::explain::http::configure(cfg);
     crate::fraud::http::configure(cfg);
+    crate::settlement::rederive::http::configure(cfg);
     crate::claim::http::configure(cfg);
     crate::ledger::http::configure(cfg);
     crate::payout::http::configure(cfg);

@@ -7,13 +7,15 @@ use crate::clock::Timestamp;
 use crate::commission::plan::PlanVersion;
 use crate::commission::pricing::PricingFacts;
 use crate::commission::refund::Refund;
-use crate::commission::{Commission, CommissionKind, PriceFacts};
+use crate::commission::{Commission, CommissionKind, CommissionState, PriceFacts};
 use crate::fraud::facts::FraudFacts;
 use crate::ids::{
     CommissionId, ConversionId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
-use crate::settlement::{Decision, Earner, Message, OrderKey};
+use crate::program::attribution::Policies;
+use crate::settlement::attribution::known::Known;
+use crate::settlement::{Decision, Earner, Message, NewConversion, OrderKey};
 use crate::signing::KeyRing;
 
 /// Everything that the messages of a batch touch.
@@ -41,6 +43,8 @@ pub struct Facts {
     pub waiting: HashMap<OrderKey, Vec<Arc<Message>>>,
     /// What suspicion looks at.
     pub fraud: FraudFacts,
+    /// Coupons, and whose customers are.
+    pub known: Known,
 }
 
 /// A program, to settlement.
@@ -48,8 +52,8 @@ pub struct Facts {
 pub struct ProgramFacts {
     /// Its number in tokens.
     pub number: ProgramNo,
-    /// Days within which a click counts.
-    pub window_days: i32,
+    /// Every edition of its attribution policy.
+    pub policies: Policies,
     /// Every edition of its plan.
     pub plans: Vec<PlanVersion>,
 }
@@ -70,6 +74,8 @@ pub struct ConversionFacts {
     pub content_hash: [u8; 32],
     /// When it happened: decides which edition of the plan prices corrections.
     pub occurred_at: Timestamp,
+    /// Who did it, by the keyed hash of the shop's name.
+    pub customer_hash: Option<[u8; 32]>,
     /// What it was priced from.
     pub price: Option<PriceFacts>,
     /// The update whose content it has: when it was sent, and its id.
@@ -124,25 +130,26 @@ impl Facts {
         }
     }
 
+    /// Tells whether a partner may be paid now.
+    pub fn is_in_good_standing(&self, program_id: ProgramId, partner: PartnerNo) -> bool {
+        self.earners.get(&(program_id, partner)).is_some_and(|earner| earner.is_in_good_standing)
+    }
+
     /// Takes a decision in, so that the next message of the batch is decided after it.
     pub fn absorb(&mut self, message: &Arc<Message>, decision: &Decision) {
         match decision {
-            Decision::Record(new) => {
-                let report = &message.report;
-                if let Some(hash) = report.customer_hash.filter(|_| !report.is_test) {
-                    self.pricing.meet(message.program_id, hash, &report.event, report.occurred_at);
+            Decision::Record(new) => self.record(message, new),
+            Decision::Bind(bond) => {
+                if let Some(hash) = message.report.customer_hash {
+                    let customer = (message.program_id, hash);
+                    self.known.bonds.entry(customer).or_default().add(*bond);
                 }
-                let facts = ConversionFacts {
-                    conversion_id: new.conversion_id,
-                    content_hash: message.report.content_hash(),
-                    occurred_at: message.report.occurred_at,
-                    price: crate::settlement::decide::price_facts(&message.report),
-                    restated: None,
-                    refunds: Vec::new(),
-                    commissions: Vec::new(),
-                };
-                self.conversions.insert(new.key.clone(), facts);
             }
+            Decision::Reattribute { .. } => {
+                let key = self.order_key(message);
+                self.known.nobodys.remove(&key);
+            }
+            Decision::Void(conversion_id) => self.void(message, *conversion_id),
             Decision::Refund { conversion_id, refund_id, amount } => {
                 let refund = Refund { refund_id: refund_id.clone(), amount: *amount };
                 if let Some(c) = self.conversion_mut(message, *conversion_id) {
@@ -155,6 +162,8 @@ impl Facts {
                     c.price = crate::settlement::decide::price_facts(&message.report);
                     c.restated = Some((message.sent_at, message.message_id.clone()));
                 }
+                let key = self.order_key(message);
+                self.known.nobodys.restate(&key, &message.report);
             }
             Decision::Commission(step) => {
                 let after = &step.after;
@@ -166,6 +175,11 @@ impl Facts {
                 if let Some(c) = of.and_then(|id| self.conversion_mut(message, id)) {
                     c.commissions.retain(|old| old.commission_id != step.after.commission_id);
                     c.commissions.push(step.after.clone());
+                }
+                let is_over =
+                    matches!(after.state, CommissionState::Rejected | CommissionState::Reversed);
+                if is_over && after.kind == CommissionKind::Earned {
+                    self.void(message, after.conversion_id);
                 }
             }
             // Flags are for people; nothing is decided by them again.
@@ -181,6 +195,39 @@ impl Facts {
                 self.waiting.entry(key.clone()).or_default().push(Arc::clone(message));
             }
             Decision::Admit(key) => drop(self.waiting.remove(key)),
+        }
+    }
+
+    /// Takes a new conversion in.
+    fn record(&mut self, message: &Arc<Message>, new: &NewConversion) {
+        let report = &message.report;
+        if let Some(hash) = report.customer_hash.filter(|_| !report.is_test) {
+            self.pricing.meet(message.program_id, hash, &report.event, report.occurred_at);
+        }
+        let facts = ConversionFacts {
+            conversion_id: new.conversion_id,
+            content_hash: message.report.content_hash(),
+            occurred_at: message.report.occurred_at,
+            customer_hash: message.report.customer_hash,
+            price: crate::settlement::decide::price_facts(&message.report),
+            restated: None,
+            refunds: Vec::new(),
+            commissions: Vec::new(),
+        };
+        self.conversions.insert(new.key.clone(), facts);
+        if new.attribution.partner().is_none() && !report.is_test {
+            self.known.nobodys.add(new.key.clone(), Arc::clone(message));
+        }
+    }
+
+    /// Takes in that a conversion is over: whom it bound is free, and nobody gets it any more.
+    fn void(&mut self, message: &Message, conversion_id: ConversionId) {
+        let key = self.order_key(message);
+        self.known.nobodys.remove(&key);
+        let customer = self.conversions.get(&key).and_then(|c| c.customer_hash);
+        let customer = customer.map(|hash| (message.program_id, hash));
+        if let Some(bonds) = customer.and_then(|customer| self.known.bonds.get_mut(&customer)) {
+            bonds.void(conversion_id);
         }
     }
 

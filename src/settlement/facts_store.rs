@@ -1,5 +1,6 @@
 //! SQL of what settlement must know: the facts that a batch of messages touches.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,10 +16,14 @@ use crate::commission::store::Filter;
 use crate::commission::{self, Commission};
 use crate::conversion::wire;
 use crate::fraud;
-use crate::fraud::facts::hour_of;
+use crate::fraud::facts::{FraudFacts, hour_of};
 use crate::fraud::store::Named;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::program;
+use crate::program::attribution::{Policies, PolicyVersion};
+use crate::settlement::attribution;
+use crate::settlement::attribution::known::{CustomerKey, Known};
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::grant::Moved;
@@ -46,16 +51,38 @@ pub async fn load_facts(
         messages: HashMap::new(),
         receipts: Default::default(),
         waiting: HashMap::new(),
-        fraud: fraud::store::load_facts(db, &named_in(messages, click_keys), customer_key).await?,
+        fraud: FraudFacts::new(customer_key.clone()),
+        known: Known::default(),
     };
     load_known_messages(db, messages, &mut facts).await?;
-    let keys: Vec<OrderKey> =
-        messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect();
-    lock_orders(db, &keys).await?;
+    let keys = keys_of(&facts, messages);
+    let customers = attribution::store::owned_customers(messages, &facts.programs);
+    lock_orders(db, &keys, &customers).await?;
+    facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
+    let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
+    // What may become somebody's is locked, priced and suspected like what comes.
+    let all: Cow<'_, [Message]> = if nobodys.is_empty() {
+        Cow::Borrowed(messages)
+    } else {
+        Cow::Owned(messages.iter().chain(&nobodys).cloned().collect())
+    };
+    if !nobodys.is_empty() {
+        facts.namespaces = load_namespaces(db, &all).await?;
+        lock_orders(db, &keys_of(&facts, &nobodys), &[]).await?;
+    }
+    let all_keys = keys_of(&facts, &all);
+    for message in nobodys {
+        facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
+    }
+    facts.fraud = fraud::store::load_facts(db, &named_in(&all, click_keys), customer_key).await?;
     facts.waiting = load_waiting(db, &keys).await?;
-    facts.conversions = load_conversions(db, &keys).await?;
-    facts.pricing = load_pricing(db, messages, &facts).await?;
+    facts.conversions = load_conversions(db, &all_keys).await?;
+    facts.pricing = load_pricing(db, &all, &facts).await?;
     Ok(facts)
+}
+
+fn keys_of(facts: &Facts, messages: &[Message]) -> Vec<OrderKey> {
+    messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Returns what suspicion looks up for the conversions of a batch.
@@ -63,10 +90,8 @@ fn named_in(messages: &[Message], click_keys: &KeyRing) -> Named {
     let mut named = Named::default();
     for message in messages {
         let (program_id, report) = (message.program_id, &message.report);
-        let click = report.click_id.as_deref().map(|text| ClickId::verify(click_keys, text));
-        if let Some(Ok(click)) = click {
-            named.clicks.push((program_id, click.day(), click.to_uuid()));
-        }
+        let clicks = report.path().filter_map(|text| ClickId::verify(click_keys, text).ok());
+        named.clicks.extend(clicks.map(|click| (program_id, click.day(), click.to_uuid())));
         named.customers.extend(report.customer_hash.map(|hash| (program_id, hash)));
         named.hours.push((program_id, hour_of(report.occurred_at)));
     }
@@ -108,6 +133,9 @@ pub async fn load_sums(
             Decision::Record(_)
             | Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Reattribute { .. }
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
@@ -138,19 +166,23 @@ async fn load_programs(
 ) -> Result<HashMap<ProgramId, ProgramFacts>, sqlx::Error> {
     let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
     let rows = sqlx::query!(
-        r#"select program_id as "program_id: ProgramId", number, attribution_window_days
+        r#"select program_id as "program_id: ProgramId", number
            from programs
            where program_id = any($1)"#,
         &ids,
     )
     .fetch_all(&mut *db)
     .await?;
+    let mut editions: HashMap<ProgramId, Vec<PolicyVersion>> = HashMap::new();
+    for (program_id, version) in program::attribution::store::load(&mut *db, programs).await? {
+        editions.entry(program_id).or_default().push(version);
+    }
     let mut facts: HashMap<ProgramId, ProgramFacts> = rows
         .into_iter()
         .map(|r| {
             let number = ProgramNo(u32::try_from(r.number).unwrap_or(0));
-            let window_days = r.attribution_window_days;
-            (r.program_id, ProgramFacts { number, window_days, plans: Vec::new() })
+            let policies = Policies::new(editions.remove(&r.program_id).unwrap_or_default());
+            (r.program_id, ProgramFacts { number, policies, plans: Vec::new() })
         })
         .collect();
     for (program_id, version) in commission::store::load_plans(db, programs).await? {
@@ -232,16 +264,20 @@ async fn load_known_messages(
     Ok(())
 }
 
-/// Puts settlers of different shards in line where they meet on an order: a refund that looked for
-/// its conversion while that was being written would wait for it for ever. Always in one order, so
-/// two batches cannot lock each other out.
-async fn lock_orders(db: &mut PgConnection, keys: &[OrderKey]) -> Result<(), sqlx::Error> {
-    let names: Vec<String> = keys
+/// Puts settlers of different shards in line where they meet on an order or on a customer who may be
+/// bound: a refund that looked for its conversion while that was being written would wait for it for
+/// ever, and a sale beside its lead would stay nobody's. Always in one order, so two batches cannot
+/// lock each other out.
+async fn lock_orders(
+    db: &mut PgConnection,
+    keys: &[OrderKey],
+    customers: &[CustomerKey],
+) -> Result<(), sqlx::Error> {
+    let orders = keys
         .iter()
-        .map(|k| {
-            serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]).to_string()
-        })
-        .collect();
+        .map(|k| serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]));
+    let customers = customers.iter().map(|(program, hash)| serde_json::json!([program, hash]));
+    let names: Vec<String> = orders.chain(customers).map(|name| name.to_string()).collect();
     sqlx::query!(
         r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
            from (select distinct hashtextextended(n.name, 0) as lock
@@ -306,7 +342,7 @@ async fn load_conversions(
     let rows = sqlx::query!(
         r#"select c.program_id as "program_id: ProgramId",
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
-                  c.dedup_ref, c.content_hash, c.occurred_at, c.details,
+                  c.dedup_ref, c.content_hash, c.occurred_at, c.customer_hash, c.details,
                   c.restated_at, c.restated_by
            from conversions c
            where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
@@ -336,6 +372,7 @@ async fn load_conversions(
                 conversion_id: r.conversion_id,
                 content_hash: r.content_hash.try_into().unwrap_or_default(),
                 occurred_at: r.occurred_at,
+                customer_hash: r.customer_hash.and_then(|hash| hash.try_into().ok()),
                 price: price_facts(&report),
                 restated: r.restated_at.zip(r.restated_by),
                 refunds: refunds
@@ -405,7 +442,9 @@ pub async fn load_unpaid(db: &mut PgConnection, moved: &Moved) -> Result<Vec<Unp
                on v.program_id = n.program_id and v.customer_hash = n.customer_hash
                and v.occurred_at > n.first_at
            join partners p on p.partner_id = v.partner_id
-           where not v.is_test
+           where not v.is_test and v.rejected_at is null
+             -- The click of one that is nobody's is shown with it and brought nothing.
+             and v.attribution in ('click', 'coupon', 'customer')
              and not exists (
                  select from commissions c
                  where c.program_id = v.program_id and c.conversion_id = v.conversion_id)

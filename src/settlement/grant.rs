@@ -11,9 +11,10 @@ use crate::commission::pricing;
 use crate::commission::store::ApplyError;
 use crate::db::DbTx;
 use crate::ids::{CommissionId, PartnerId, ProgramId};
-use crate::settlement::decide::{Grant, claimed};
+use crate::settlement::attribution::bond::{Bond, bond_to};
+use crate::settlement::decide::{Grant, Ground, claimed, reopen};
 use crate::settlement::facts::Facts;
-use crate::settlement::{Decided, Decision, facts_store, store};
+use crate::settlement::{Decided, Decision, Message, facts_store, store};
 use crate::signing::{Key, KeyRing};
 
 /// Why a claim is not granted; nothing was written.
@@ -46,15 +47,10 @@ pub async fn grant(
     let message = found.ok_or_else(|| nothing("the order is not there"))?;
     let mut facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
     let message = Arc::new(message);
-    let decide = |facts: &Facts| {
-        let decisions = claimed(facts, &message, grant).map_err(GrantError::EarnsNothing)?;
-        let decided = |decision| Decided { message: Arc::clone(&message), decision };
-        Ok::<Vec<Decided>, GrantError>(decisions.into_iter().map(decided).collect())
-    };
     // Decided once to learn which sums it takes, and then by what they say.
-    let trial = decide(&facts)?;
+    let trial = decide(&mut facts.clone(), &message, grant)?;
     facts_store::load_sums(db, &mut facts, &trial).await?;
-    let decided = decide(&facts)?;
+    let decided = decide(&mut facts, &message, grant)?;
     let commission_id = decided
         .iter()
         .find_map(|decided| match &decided.decision {
@@ -62,6 +58,9 @@ pub async fn grant(
             Decision::Record(_)
             | Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Reattribute { .. }
+            | Decision::Void(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
             | Decision::Wait(_)
@@ -71,6 +70,37 @@ pub async fn grant(
     store::apply(db, decided, now).await?;
     store::set_partner(db, program_id, grant.conversion_id, partner_id).await?;
     Ok(commission_id)
+}
+
+/// Decides a grant, and what becomes of it where the claimed order binds its customer: it does as if
+/// it had been the partner's from the beginning.
+fn decide(
+    facts: &mut Facts,
+    message: &Arc<Message>,
+    grant: &Grant,
+) -> Result<Vec<Decided>, GrantError> {
+    let mut decisions = claimed(facts, message, grant).map_err(GrantError::EarnsNothing)?;
+    let bond = match grant.ground {
+        Some(Ground::Claim(_)) => bond_of(facts, message, grant),
+        Some(Ground::Bound(_)) | None => None,
+    };
+    decisions.extend(bond.map(Decision::Bind));
+    let mut decided = Vec::with_capacity(decisions.len());
+    for decision in decisions {
+        facts.absorb(message, &decision);
+        decided.push(Decided { message: Arc::clone(message), decision });
+    }
+    if let Some(bond) = bond {
+        reopen(facts, message, &bond, &mut decided);
+    }
+    Ok(decided)
+}
+
+fn bond_of(facts: &Facts, message: &Message, grant: &Grant) -> Option<Bond> {
+    let program = facts.programs.get(&message.program_id)?;
+    let policy = &program.policies.at(message.report.occurred_at).policy;
+    bond_to(policy, &message.report, grant.partner, grant.conversion_id)
+        .filter(|_| facts.is_in_good_standing(message.program_id, grant.partner))
 }
 
 /// Customers who turned out to have bought earlier than was known, and when.
@@ -92,7 +122,7 @@ pub async fn meet_again(
         let click = unpaid.click_id.as_deref().map(|text| ClickId::verify(keys.0, text));
         let note = Some("its customer had bought before".to_owned());
         let granted = Grant {
-            claim: None,
+            ground: None,
             conversion_id: unpaid.conversion_id,
             partner: unpaid.partner,
             click: click.and_then(Result::ok),

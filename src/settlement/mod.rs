@@ -16,7 +16,10 @@ pub mod decide;
 pub mod facts;
 pub mod facts_store;
 pub mod grant;
+pub mod model;
 pub mod offset_store;
+pub mod path;
+pub mod rederive;
 pub mod settler;
 pub mod store;
 
@@ -27,6 +30,7 @@ use crate::conversion::Report;
 use crate::fraud::RaisedFlag;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::settlement::attribution::bond::Bond;
 
 /// A conversion message as it comes out of the stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +151,19 @@ pub enum Decision {
         /// What commissions are computed on now.
         base: Option<Money>,
     },
+    /// Remember that a conversion binds its customer.
+    Bind(Bond),
+    /// Say whose a conversion is that was nobody's.
+    Reattribute {
+        /// Which.
+        conversion_id: ConversionId,
+        /// To whom, and why.
+        attribution: attribution::Attribution,
+        /// Why it earns nothing all the same.
+        no_commission: Option<String>,
+    },
+    /// Remember that the shop has rejected a conversion: it binds nobody and stays nobody's.
+    Void(ConversionId),
     /// Take a step of a commission.
     Commission(Box<Step>),
     /// Keep why a commission was held for review.

@@ -1,6 +1,6 @@
 //! SQL of settling conversions: decisions to the tables, many at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -9,11 +9,13 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::commission;
 use crate::commission::store::ApplyError;
-use crate::conversion::{MessageType, wire};
+use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::settlement::attribution;
+use crate::settlement::attribution::store::Changes;
 use crate::settlement::facts_store::columns;
 use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, settler};
 
@@ -27,6 +29,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     let mut verdicts = Vec::new();
     let mut waiting = Vec::new();
     let mut admitted = Vec::new();
+    let mut changes = Changes::default();
     for Decided { message, decision } in decided {
         match decision {
             Decision::Record(conversion) => new.push((message, *conversion)),
@@ -36,6 +39,11 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
             Decision::Restate { conversion_id, base } => {
                 restated.insert(conversion_id, (message, base));
             }
+            Decision::Bind(bond) => changes.bonds.push((message, bond)),
+            Decision::Reattribute { conversion_id, attribution, no_commission } => {
+                changes.reattributed.push((message, conversion_id, attribution, no_commission));
+            }
+            Decision::Void(conversion_id) => changes.void.push((message, conversion_id)),
             Decision::Commission(step) => steps.push(*step),
             Decision::Flag(raised) => flags.push(*raised),
             Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
@@ -55,7 +63,8 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     insert_waiting(db, &waiting).await?;
     delete_admitted(db, &admitted).await?;
     insert_verdicts(db, verdicts, now).await?;
-    Ok(())
+    // Last, because it changes what was written before.
+    Ok(attribution::store::apply(db, &changes, now).await?)
 }
 
 type Recorded = (Arc<Message>, NewConversion);
@@ -68,31 +77,55 @@ async fn insert_conversions(
     if new.is_empty() {
         return Ok(());
     }
-    let partners = load_partner_ids(db, new).await?;
+    // Also those of what did not count: finance asks about them.
+    let named: BTreeSet<(ProgramId, PartnerNo)> = new
+        .iter()
+        .flat_map(|r| {
+            let partners = r.1.attribution.partners();
+            partners.map(move |partner| (r.1.key.program_id, partner))
+        })
+        .collect();
+    let partners = attribution::store::load_partner_ids(&mut *db, &named).await?;
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();
+    let id_of = |r: &Recorded, partner| partners.get(&(r.1.key.program_id, partner)).copied();
+    let candidates = |r: &Recorded| {
+        let attribution = &r.1.attribution;
+        let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(r, partner)));
+        (!attribution.is_plain()).then(kept)
+    };
+    // Of a path the click that it is shown with, so that id, link and time are of one click.
+    let click_id = |r: &Recorded| {
+        let leading = r.1.attribution.path.as_ref().and_then(|path| path.leading());
+        leading.map(|touch| touch.text.clone()).or_else(|| r.0.report.click_id.clone())
+    };
+    let path = |r: &Recorded| {
+        let path = r.1.attribution.path.as_ref()?;
+        Some(path.to_wire(|partner| id_of(r, partner)).to_wire())
+    };
     sqlx::query!(
         "insert into conversions
              (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel,
               trust, order_id, click_id, partner_id, link_number, click_at, attribution,
               amount_minor, base_minor, currency, coupon_code, customer_hash, is_test, occurred_at,
-              received_at, settled_at, receipt_id, content_hash, details)
+              received_at, settled_at, receipt_id, content_hash, details, candidates, path)
          select n.program_id, n.conversion_id, n.order_namespace, n.event, n.dedup_ref,
                 n.source_id, n.channel, n.trust, n.order_id, n.click_id, n.partner_id,
                 n.link_number, n.click_at, n.attribution, n.amount_minor, n.base_minor, n.currency,
                 n.coupon_code, n.customer_hash, n.is_test, n.occurred_at, n.received_at, $1,
-                n.receipt_id, n.content_hash, n.details
+                n.receipt_id, n.content_hash, n.details, n.candidates, n.path
          from unnest(
              $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[],
              $9::text[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::timestamptz[],
              $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bytea[],
              $21::boolean[], $22::timestamptz[], $23::timestamptz[], $24::uuid[], $25::bytea[],
-             $26::jsonb[])
+             $26::jsonb[], $27::jsonb[], $28::jsonb[])
              as n (program_id, conversion_id, order_namespace, event, dedup_ref, source_id,
                    channel, trust, order_id, click_id, partner_id, link_number, click_at,
                    attribution, amount_minor, base_minor, currency, coupon_code, customer_hash,
-                   is_test, occurred_at, received_at, receipt_id, content_hash, details)",
+                   is_test, occurred_at, received_at, receipt_id, content_hash, details,
+                   candidates, path)",
         now,
         &uuid(|r| r.1.key.program_id.0),
         &uuid(|r| r.1.conversion_id.0),
@@ -103,9 +136,9 @@ async fn insert_conversions(
         &text(|r| r.0.channel.clone()),
         &text(|r| settler::trust_code(r.0.trust).to_owned()),
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &new.iter().map(|r| r.0.report.click_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(click_id).collect::<Vec<_>>() as &[Option<String>],
         &new.iter()
-            .map(|r| partners.get(&(r.1.key.program_id, click(r)?.0)).map(|p| p.0))
+            .map(|r| id_of(r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
         &new.iter().map(|r| click(r).map(|c| i64::from(c.1.0))).collect::<Vec<_>>()
             as &[Option<i64>],
@@ -127,35 +160,12 @@ async fn insert_conversions(
         &uuid(|r| r.0.receipt_id.0),
         &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
+        &new.iter().map(candidates).collect::<Vec<_>>() as &[Option<serde_json::Value>],
+        &new.iter().map(path).collect::<Vec<_>>() as &[Option<serde_json::Value>],
     )
     .execute(db)
     .await
     .map(drop)
-}
-
-/// Looks up the partners of clicks, also of those that did not count: finance asks about them.
-async fn load_partner_ids(
-    db: &mut PgConnection,
-    new: &[Recorded],
-) -> Result<HashMap<(ProgramId, PartnerNo), PartnerId>, sqlx::Error> {
-    let numbers: Vec<i64> =
-        new.iter().filter_map(|r| Some(i64::from(r.1.attribution.click()?.0.0))).collect();
-    let programs: Vec<Uuid> = new.iter().map(|r| r.1.key.program_id.0).collect();
-    let rows = sqlx::query!(
-        r#"select e.program_id as "program_id: ProgramId", p.number,
-                  p.partner_id as "partner_id: PartnerId"
-           from partners p
-           join enrollments e on e.partner_id = p.partner_id
-           where p.number = any($1) and e.program_id = any($2)"#,
-        &numbers,
-        &programs,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| ((r.program_id, PartnerNo(u32::try_from(r.number).unwrap_or(0))), r.partner_id))
-        .collect())
 }
 
 type Refunded = (Arc<Message>, ConversionId, String, Option<Money>);
@@ -338,9 +348,11 @@ pub async fn find_message(
     program_id: ProgramId,
     conversion_id: ConversionId,
 ) -> Result<Option<Message>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select source_id as "source_id: SourceId", channel, trust, occurred_at, received_at,
-                  receipt_id as "receipt_id: ReceiptId", content_hash, details
+    let row = sqlx::query_as!(
+        MessageRow,
+        r#"select program_id as "program_id: ProgramId", source_id as "source_id: SourceId", channel,
+                  trust, occurred_at, received_at, receipt_id as "receipt_id: ReceiptId",
+                  content_hash, customer_hash, details
            from conversions
            where program_id = $1 and conversion_id = $2
            for update"#,
@@ -349,23 +361,47 @@ pub async fn find_message(
     )
     .fetch_optional(db)
     .await?;
-    let Some(r) = row else { return Ok(None) };
-    let mut report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    report.message_type = MessageType::Created;
-    report.occurred_at = r.occurred_at;
-    let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    Ok(Some(Message {
-        receipt_id: r.receipt_id,
-        program_id,
-        source_id: r.source_id,
-        channel: r.channel,
-        message_id: r.receipt_id.to_string(),
-        body_hash: r.content_hash.try_into().unwrap_or_default(),
-        received_at: r.received_at,
-        sent_at: r.received_at,
-        trust,
-        report,
-    }))
+    row.map(Message::try_from).transpose()
+}
+
+/// What a conversion holds of its message.
+pub(super) struct MessageRow {
+    pub(super) program_id: ProgramId,
+    pub(super) source_id: SourceId,
+    pub(super) channel: String,
+    pub(super) trust: String,
+    pub(super) occurred_at: Timestamp,
+    pub(super) received_at: Timestamp,
+    pub(super) receipt_id: ReceiptId,
+    pub(super) content_hash: Vec<u8>,
+    pub(super) customer_hash: Option<Vec<u8>>,
+    pub(super) details: serde_json::Value,
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = sqlx::Error;
+
+    fn try_from(r: MessageRow) -> Result<Self, sqlx::Error> {
+        let mut report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        report.message_type = MessageType::Created;
+        report.occurred_at = r.occurred_at;
+        // An update may leave the customer out.
+        let customer_hash = r.customer_hash.and_then(|hash| hash.try_into().ok());
+        report.customer_hash = customer_hash.or(report.customer_hash);
+        let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        Ok(Self {
+            receipt_id: r.receipt_id,
+            program_id: r.program_id,
+            source_id: r.source_id,
+            channel: r.channel,
+            message_id: r.receipt_id.to_string(),
+            body_hash: r.content_hash.try_into().unwrap_or_default(),
+            received_at: r.received_at,
+            sent_at: r.received_at,
+            trust,
+            report,
+        })
+    }
 }
 
 /// Says whose a conversion is by a claim; why nothing else made it so stays in `attribution`.

@@ -76,7 +76,7 @@ async fn a_conversion_that_earned_nothing_says_why() {
     let scene = app.scene_with(plan).await;
     let nobodys = sale(&app, &scene, "A", None).await;
     let told = explanation(&app, "conversions", &nobodys["conversion_id"]).await;
-    says(&told, "It is nobody's: it came without a click id.");
+    says(&told, "It is nobody's: it came without a click id, a coupon,");
     assert_eq!(told["commissions"], json!([]));
     let click_id = app.click_id(&scene.link).await;
     let unpaid = sale(&app, &scene, "B", Some(&click_id)).await;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod attribution;
 mod bad_input;
 mod books;
 mod bulk;
@@ -13,6 +14,7 @@ mod cli;
 mod click_settlement;
 mod clicks;
 mod decline_cases;
+mod decline_kept;
 mod decline_pictures;
 mod decline_stories;
 mod documents;
@@ -24,6 +26,7 @@ mod imports;
 mod late_facts;
 mod link_to_payout;
 mod minting;
+mod models;
 mod outbound;
 mod partner_network;
 mod payment_files;
@@ -34,6 +37,7 @@ mod redirect_without_stores;
 mod senders;
 mod service;
 mod settles_once;
+mod simulate;
 mod tidy;
 mod told_clicks;
 mod webhooks;

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{Brought, correction, nothing_because, rivals, rule, sentences};
+use super::{correction, nothing_because, rivals, rule, sentences};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -15,7 +15,9 @@ use crate::commission::http::{CommissionBody, show};
 use crate::commission::store::{self, Filter};
 use crate::commission::{Commission, PlanVersion};
 use crate::conversion;
+use crate::conversion::candidate::Limits;
 use crate::conversion::http::ConversionBody;
+use crate::conversion::path::Path as ClickPath;
 use crate::conversion::store::ConversionRow;
 use crate::ids::{CommissionId, ConversionId, PlanVersionId, ProgramId};
 use crate::program;
@@ -33,14 +35,23 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// Why a conversion earned what it did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExplanationBody {
+<<<<<<< HEAD
     /// The conversion, with its attribution; null for clicks.
     pub conversion: Option<ConversionBody>,
     /// For how many days a click of the program counts, as it is set now.
     pub attribution_window_days: i32,
+=======
+    /// The conversion, with its attribution.
+    pub conversion: ConversionBody,
+    /// For how many days a click of the program counted when it happened.
+    pub attribution_window_days: i64,
+>>>>>>> main
     /// What became of its message: `settled` and so on; null when it came without one.
     pub message_status: Option<String>,
     /// What settlement said when nothing was earned.
     pub nothing_because: Option<String>,
+    /// Every click that the shop named, whether it counts and its part; null where it named no path.
+    pub path: Option<ClickPath>,
     /// Each commission that it earned; the one asked for alone.
     pub commissions: Vec<ExplainedBody>,
     /// Whose it is and why nothing was earned, in sentences.
@@ -167,18 +178,22 @@ async fn explain(
     commissions: Vec<Commission>,
 ) -> Result<ExplanationBody, Problem> {
     let program_id = row.program_id;
+<<<<<<< HEAD
     let window_days = window_days(db, program_id).await?;
+=======
+    let policies = program::attribution::store::load_one(db, program_id).await?;
+    let policy = &policies.at(row.occurred_at).policy;
+    let limits = Limits {
+        occurred_at: row.occurred_at,
+        window_days: policy.window.num_days(),
+        min_seconds: policy.min.num_seconds(),
+    };
+>>>>>>> main
     let message = conversion::store::find_receipt(db, row.receipt_id).await?;
     let (message_status, reason) = message.map(|m| (m.status, m.reason)).unzip();
-    let brought = Brought {
-        attribution: row.attribution.clone(),
-        partner_id: row.partner_id,
-        link_number: row.link_number,
-        click_at: row.click_at,
-        occurred_at: row.occurred_at,
-        window_days,
-    };
-    let mut sentences = vec![brought.sentence()];
+    let mut sentences = row.attributed().sentences(&limits);
+    let path = row.path.as_ref().and_then(ClickPath::from_wire);
+    sentences.extend(path.iter().flat_map(ClickPath::sentences));
     let nothing_because = reason.flatten().filter(|_| commissions.is_empty());
     match &nothing_because {
         Some(reason) => sentences.push(format!("Nothing was earned: {reason}.")),
@@ -189,9 +204,10 @@ async fn explain(
     let conversion = Some(ConversionBody::try_from(row)?);
     Ok(ExplanationBody {
         conversion,
-        attribution_window_days: window_days,
+        attribution_window_days: limits.window_days,
         message_status,
         nothing_because,
+        path,
         commissions: all,
         sentences,
     })

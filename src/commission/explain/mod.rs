@@ -8,28 +8,10 @@ use serde_json::Value;
 use super::plan::{Approval, Language, PlanVersion};
 use super::{Commission, CommissionKind, CommissionState};
 use crate::clock::Timestamp;
-use crate::ids::PartnerId;
 
 pub mod http;
 pub mod proof;
 pub mod store;
-
-/// Who brought a conversion, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Brought {
-    /// `click`, or why it is nobody's.
-    pub attribution: String,
-    /// Who.
-    pub partner_id: Option<PartnerId>,
-    /// By which link.
-    pub link_number: Option<i64>,
-    /// When that was clicked.
-    pub click_at: Option<Timestamp>,
-    /// When the conversion happened.
-    pub occurred_at: Timestamp,
-    /// For how many days a click of the program counts.
-    pub window_days: i32,
-}
 
 /// A rule that could have priced the conversion and did not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,45 +22,6 @@ pub struct Rival {
     pub because: String,
     /// The condition that decided, where one did.
     pub what: Option<String>,
-}
-
-impl Brought {
-    /// Says whose conversion it is, or why it is nobody's.
-    pub fn sentence(&self) -> String {
-        let Self { occurred_at, window_days, .. } = self;
-        let link = self.link_number.map_or_else(|| "a link".to_owned(), |n| format!("link {n}"));
-        let clicked = self.click_at.map(|at| format!("{link} was clicked at {}", time(at)));
-        let clicked = clicked.unwrap_or_else(|| format!("{link} was clicked"));
-        let who = self.partner_id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
-        match (self.attribution.as_str(), self.click_at) {
-            ("click", Some(at)) => format!(
-                "{who} brought it: {clicked}, {} before it happened, within the {window_days} days \
-                 for which a click counts.",
-                span(at, *occurred_at),
-            ),
-            ("no_click", _) => "It is nobody's: it came without a click id.".to_owned(),
-            ("bad_click_id", _) => {
-                "It is nobody's: its click id is none that this service signed.".to_owned()
-            }
-            ("outside_window", Some(at)) => format!(
-                "It is nobody's: {clicked}, {} before it happened, and a click counts for \
-                 {window_days} days.",
-                span(at, *occurred_at),
-            ),
-            ("before_click", _) => format!(
-                "It is nobody's: {clicked}, after it had happened at {}.",
-                time(*occurred_at)
-            ),
-            ("other_program", _) => "It is nobody's: the click was for another program.".to_owned(),
-            ("not_enrolled", _) => {
-                "It is nobody's: whose link was clicked takes no part in the program.".to_owned()
-            }
-            (code, _) if self.partner_id.is_some() => {
-                format!("{who} brought it: attributed by {code}.")
-            }
-            (code, _) => format!("It is nobody's: {code}."),
-        }
-    }
 }
 
 impl Rival {
@@ -214,50 +157,13 @@ fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn span(from: Timestamp, to: Timestamp) -> String {
-    let minutes = (to - from).num_minutes().max(0);
-    match (minutes / 1440, minutes / 60, minutes) {
-        (days @ 2.., _, _) => format!("{days} days"),
-        (_, hours @ 2.., _) => format!("{hours} hours"),
-        (_, _, 1) => "1 minute".to_owned(),
-        (_, _, minutes) => format!("{minutes} minutes"),
-    }
-}
-
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn each_attribution_says_whose_it_is_or_why_nobodys() {
-        let click_at: Timestamp = "2026-10-01T10:00:00Z".parse().unwrap();
-        let brought = |attribution: &str, days: i64| Brought {
-            attribution: attribution.to_owned(),
-            partner_id: (attribution == "click").then(PartnerId::new),
-            link_number: Some(7),
-            click_at: Some(click_at),
-            occurred_at: click_at + TimeDelta::days(days),
-            window_days: 30,
-        };
-        for (attribution, days, expected) in [
-            ("click", 3, "link 7 was clicked at 2026-10-01 10:00:00 UTC, 3 days before"),
-            ("outside_window", 31, "31 days before it happened, and a click counts for 30 days"),
-            ("before_click", -1, "after it had happened at 2026-09-30 10:00:00 UTC"),
-            ("no_click", 0, "without a click id"),
-            ("bad_click_id", 0, "none that this service signed"),
-            ("other_program", 0, "for another program"),
-            ("not_enrolled", 0, "takes no part"),
-            ("something_new", 0, "nobody's: something_new"),
-        ] {
-            let sentence = brought(attribution, days).sentence();
-            assert!(sentence.contains(expected), "{sentence}");
-        }
-    }
 
     #[test]
     fn rivals_are_numbered_as_people_count() {

@@ -41,8 +41,18 @@ struct InputsWire {
     event: String,
     occurred_at: Timestamp,
     partner_id: PartnerId,
-    #[serde(flatten)]
-    amounts: AmountsWire,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tax_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shipping_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discount_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refunded_minor: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rank: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,22 +80,6 @@ struct ClicksWire {
     day: NaiveDate,
     before: i64,
     n: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AmountsWire {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    currency: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    amount_minor: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tax_minor: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shipping_minor: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    discount_minor: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refunded_minor: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,7 +171,18 @@ pub fn to_wire(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -
 /// Reads what was stored; none for a form without inputs, and for one that this release does not
 /// know.
 pub fn from_wire(stored: &Value) -> Option<Stored> {
-    let wire = StoredWire::deserialize(stored).ok().filter(|wire| wire.v == VERSION)?;
+    read(StoredWire::deserialize(stored).ok()?)
+}
+
+/// Reads it from its text, without a tree in between: for many of them.
+pub fn from_text(stored: &str) -> Option<Stored> {
+    read(serde_json::from_str(stored).ok()?)
+}
+
+fn read(wire: StoredWire) -> Option<Stored> {
+    if wire.v != VERSION {
+        return None;
+    }
     let sums: Option<Vec<_>> = wire.sums.iter().map(CounterWire::sum).collect();
     let counts: Option<Vec<_>> = wire.counts.iter().map(CounterWire::count).collect();
     let inputs = Inputs { split: wire.split, ..wire.inputs.read()? };
@@ -245,14 +250,12 @@ impl InputsWire {
             event: facts.event.code().into(),
             occurred_at: around.occurred_at,
             partner_id: around.partner_id,
-            amounts: AmountsWire {
-                currency: facts.amount.map(|m| m.currency.code().into()),
-                amount_minor: minor(facts.amount),
-                tax_minor: minor(facts.tax),
-                shipping_minor: minor(facts.shipping),
-                discount_minor: minor(facts.discount),
-                refunded_minor: minor(*refunded),
-            },
+            currency: facts.amount.map(|m| m.currency.code().into()),
+            amount_minor: minor(facts.amount),
+            tax_minor: minor(facts.tax),
+            shipping_minor: minor(facts.shipping),
+            discount_minor: minor(facts.discount),
+            refunded_minor: minor(*refunded),
             rank: around.rank.clone(),
             group: around.group.clone(),
             placement: around.placement.clone(),
@@ -273,7 +276,7 @@ impl InputsWire {
     }
 
     fn read(self) -> Option<Inputs> {
-        let currency = match &self.amounts.currency {
+        let currency = match &self.currency {
             Some(code) => Some(code.parse::<Currency>().ok()?),
             None => None,
         };
@@ -284,10 +287,10 @@ impl InputsWire {
         };
         let facts = PriceFacts {
             event: EventKind::from_code(&self.event)?,
-            amount: money(self.amounts.amount_minor),
-            tax: money(self.amounts.tax_minor),
-            shipping: money(self.amounts.shipping_minor),
-            discount: money(self.amounts.discount_minor),
+            amount: money(self.amount_minor),
+            tax: money(self.tax_minor),
+            shipping: money(self.shipping_minor),
+            discount: money(self.discount_minor),
         };
         let around = Circumstances {
             occurred_at: self.occurred_at,
@@ -311,9 +314,14 @@ impl InputsWire {
             }),
             None => None,
         };
+<<<<<<< HEAD
         let refunded = money(self.amounts.refunded_minor);
         let clicks = self.clicks.map(|ClicksWire { day, before, n }| ClickCount { day, before, n });
         Some(Inputs { facts, around, split: None, refunded, rate, clicks })
+=======
+        let refunded = money(self.refunded_minor);
+        Some(Inputs { facts, around, split: None, refunded, rate })
+>>>>>>> main
     }
 }
 

@@ -20,7 +20,11 @@ use crate::commission::plan::{
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::Currency;
 
+<<<<<<< HEAD
 pub mod customer_store;
+=======
+pub mod reported;
+>>>>>>> main
 pub mod revalue;
 pub mod store;
 
@@ -135,7 +139,7 @@ pub struct PricingFacts {
 }
 
 /// What a shop says about a sale beside its amounts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// The hash of the customer's name.
     pub customer_hash: Option<[u8; 32]>,

@@ -1,12 +1,14 @@
 //! The day's report: one assessment per partner, in plain quantities.
 
-use super::halves;
+use super::finding::Finding;
+use super::history::History;
 use super::onset::onset;
+use super::series::MIN_AGE_DAYS;
 use super::severity::{self, Facts};
 use super::tail::interval;
 use super::{
-    ConversionFall, Day, Diagnosis, Fallen, FalseAlarms, MIN_AGE_DAYS, Network, Severity, State,
-    remedy,
+    ConversionFall, Day, Diagnosis, Fallen, FalseAlarms, Network, PartnerSeries, Severity, State,
+    cause, conversions, remedy,
 };
 
 /// Losses are foretold for four weeks.
@@ -45,7 +47,7 @@ pub enum Verdict {
     Listed(Box<Decline>),
 }
 
-/// Describes a listed decline. Rates are clicks per usual day.
+/// Describes a listed decline. Rates are clicks a day, as days have been in the last months.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decline {
     /// How urgent it is.
@@ -84,90 +86,139 @@ pub struct Estimate {
     pub high: f64,
 }
 
+/// What the detector knows of a partner at the end of a day, without the days themselves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Standing {
+    /// Strongest finding of the day.
+    pub(super) finding: Finding,
+    /// Standing state.
+    pub(super) state: State,
+}
+
+/// The days of one partner up to the day that is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) series: &'a PartnerSeries,
+    pub(super) history: &'a History,
+    /// Place of the partner in the history.
+    pub(super) place: usize,
+}
+
 impl Network {
-    /// Assesses every partner at the end of a day, from that day and earlier ones only.
-    ///
-    /// # Panics
-    /// If `day` is not below [`days`](Network::days).
-    pub fn assess(&self, day: Day) -> Vec<Assessment> {
-        let states = halves::map(self.partners(), |i| self.state(i, day));
-        let severities = self.severities(day, &states);
-        let assess = |(partner, state): (usize, State)| Assessment {
-            partner,
-            verdict: match self.without_verdict(partner, day) {
-                Some(verdict) => verdict,
-                None => severities[partner].map_or(Verdict::NotListed, |severity| {
-                    Verdict::Listed(Box::new(self.decline(partner, day, severity, &state)))
-                }),
-            },
-            days_since_last_click: state.last_click.map(|last| day - last),
-            state,
-            conversion_fall: self.conversion_fall(partner, day),
-        };
-        states.into_iter().enumerate().map(assess).collect()
-    }
-
-    fn without_verdict(&self, partner: usize, day: Day) -> Option<Verdict> {
-        let series = &self.partners[partner];
-        let until = (series.joined_on + MIN_AGE_DAYS).max(super::JUDGED_FROM);
-        if day < until {
-            return Some(Verdict::TooYoung { until });
-        }
-        series.is_away(day).then_some(Verdict::Away)
-    }
-
-    /// Partners without a verdict take no part in the day's list.
-    fn severities(&self, day: Day, states: &[State]) -> Vec<Option<Severity>> {
-        let judged: Vec<usize> =
-            (0..self.partners()).filter(|&i| self.without_verdict(i, day).is_none()).collect();
-        let facts: Vec<Facts> = judged
-            .iter()
-            .map(|&i| {
-                let fall = self.fall(i, day, &states[i]);
-                Facts {
-                    listing_strength: f64::from(self.finding(i, day).listing_strength),
-                    share_lost: 1.0 - fall.kept,
-                    next_loss: NEXT_DAYS * fall.rate * (1.0 - fall.kept),
-                    silent_since_onset: states[i].last_click.is_some_and(|last| last < fall.since),
-                    dormancy: states[i].dormancy,
-                }
-            })
+    /// Assesses every partner at the end of the last day, from that day and earlier ones only.
+    pub fn assess(&self) -> Vec<Assessment> {
+        let count = self.partners();
+        let views: Vec<View> = (0..count).map(|partner| self.view(partner)).collect();
+        let standings: Vec<Standing> = (0..count).map(|i| self.detector.standing(i)).collect();
+        let mut verdicts: Vec<Verdict> = views.iter().map(View::before_judging).collect();
+        let judged = |i: &usize| verdicts[*i] == Verdict::NotListed;
+        let n_judged = (0..count).filter(judged).count();
+        let candidates: Vec<usize> = (0..count)
+            .filter(judged)
+            .filter(|&i| severity::may_be_listed(f64::from(standings[i].finding.listing_strength)))
             .collect();
-        let mut severities = vec![None; self.partners()];
-        for (i, severity) in judged.into_iter().zip(severity::severities(&facts)) {
-            severities[i] = severity;
+        let pairs: Vec<(View, Standing)> =
+            candidates.iter().map(|&i| (views[i], standings[i])).collect();
+        for (i, found) in candidates.into_iter().zip(declines(&pairs, n_judged)) {
+            if let Some(decline) = found {
+                verdicts[i] = Verdict::Listed(Box::new(decline));
+            }
         }
-        severities
+        let assess = |(partner, verdict): (usize, Verdict)| {
+            let state = standings[partner].state;
+            Assessment {
+                partner,
+                verdict,
+                days_since_last_click: state.last_click.map(|last| self.last() - last),
+                state,
+                conversion_fall: views[partner].conversion_fall(),
+            }
+        };
+        verdicts.into_iter().enumerate().map(assess).collect()
+    }
+}
+
+/// Returns the declines of the day's list among the partners that may be on it; `n_judged` counts
+/// the others as well.
+pub(super) fn declines(
+    candidates: &[(View<'_>, Standing)],
+    n_judged: usize,
+) -> Vec<Option<Decline>> {
+    let facts: Vec<Facts> =
+        candidates.iter().map(|(view, standing)| view.facts(standing)).collect();
+    let listed = candidates.iter().zip(severity::severities(&facts, n_judged));
+    listed.map(|((view, standing), severity)| Some(view.decline(severity?, standing))).collect()
+}
+
+impl View<'_> {
+    /// The day that is judged.
+    pub(super) fn day(&self) -> Day {
+        self.history.days - 1
+    }
+
+    /// Says why there is no verdict on the day, or that there may be one.
+    pub(super) fn before_judging(&self) -> Verdict {
+        let until = (self.series.joined_on + MIN_AGE_DAYS).max(super::JUDGED_FROM);
+        if self.day() < until {
+            Verdict::TooYoung { until }
+        } else if self.series.is_away(self.day()) {
+            Verdict::Away
+        } else {
+            Verdict::NotListed
+        }
+    }
+
+    /// Returns a fall of conversions at unchanged clicks.
+    pub(super) fn conversion_fall(&self) -> Option<ConversionFall> {
+        conversions::fall(self.history, &self.series.conversions, self.place, self.day())
+    }
+
+    /// Returns the possible cause of a fall that began on `since`.
+    pub(super) fn diagnose(&self, since: Day) -> Diagnosis {
+        cause::diagnose(self.series, self.history, self.place, since, self.day())
+    }
+
+    fn facts(&self, standing: &Standing) -> Facts {
+        let (fall, state) = (self.fall(standing), &standing.state);
+        Facts {
+            listing_strength: f64::from(standing.finding.listing_strength),
+            share_lost: 1.0 - fall.kept,
+            next_loss: NEXT_DAYS * fall.rate * fall.usual * (1.0 - fall.kept),
+            silent_since_onset: state.last_click.is_some_and(|last| last < fall.since),
+            dormancy: state.dormancy,
+        }
     }
 
     /// Dates the fall behind the day's finding and measures it from its first day on.
-    fn fall(&self, partner: usize, day: Day, state: &State) -> Fall {
-        let finding = self.finding(partner, day);
+    fn fall(&self, standing: &Standing) -> Fall {
+        let (finding, day) = (standing.finding, self.day());
         let own_rate = f64::from(finding.rate);
         // The baseline may have sunk with the fall; the latched level has not.
-        let before = state
+        let before = standing
+            .state
             .fallen
             .filter(|fallen| fallen.since < finding.since() && fallen.rate >= own_rate)
             .unwrap_or(Fallen { rate: own_rate, since: finding.since() });
         let rate = before.rate;
         let kept = f64::from(finding.kept) * if rate > 0.0 { own_rate / rate } else { 1.0 };
-        let since = onset(&self.history, partner, (rate, kept), before.since, day);
-        let exposure = self.history.exposure.between(partner, since, day + 1);
-        let seen = self.history.clicks.between(partner, since, day + 1);
-        Fall { since, rate, kept, exposure, seen, uncertainty: f64::from(finding.uncertainty) }
+        let since = onset(self.history, self.place, (rate, kept), before.since, day);
+        let exposure = self.history.exposure.between(self.place, since, day + 1);
+        let seen = self.history.clicks.between(self.place, since, day + 1);
+        let (usual, uncertainty) = (self.history.usual(), f64::from(finding.uncertainty));
+        Fall { since, rate, kept, usual, exposure, seen, uncertainty }
     }
 
-    fn decline(&self, partner: usize, day: Day, severity: Severity, state: &State) -> Decline {
-        let fall = self.fall(partner, day, state);
-        let days = self.history.used.between(partner, fall.since, day + 1);
-        let diagnosis = self.diagnose(partner, fall.since, day);
+    pub(super) fn decline(&self, severity: Severity, standing: &Standing) -> Decline {
+        let fall = self.fall(standing);
+        let days = self.history.used.between(self.place, fall.since, self.day() + 1);
+        let diagnosis = self.diagnose(fall.since);
         Decline {
             severity,
             since: fall.since,
             expected_per_day: fall.expected(),
             observed_per_day: fall.observed(days),
             share_lost: 1.0 - fall.kept,
-            p_value: self.finding(partner, day).p_value(),
+            p_value: standing.finding.p_value(),
             false_alarms: severity::control(severity),
             lost_to_date: fall.lost_to_date(),
             lost_next_28_days: fall.lost_next(days),
@@ -182,6 +233,8 @@ struct Fall {
     since: Day,
     rate: f64,
     kept: f64,
+    /// Usual days in a day.
+    usual: f64,
     /// Usual days, and clicks seen, since then.
     exposure: f64,
     seen: f64,
@@ -193,16 +246,17 @@ impl Fall {
     /// Holds the chance of the count itself: observed below its low end is a surprise.
     fn expected(&self) -> Estimate {
         let chance = 1.0 / (self.rate * self.exposure).max(1e-9);
-        Estimate::around(self.rate, self.uncertainty + chance)
+        Estimate::around(self.rate * self.usual, self.uncertainty + chance)
     }
 
     fn observed(&self, days: f64) -> Estimate {
         let variance = 1.0 / (self.seen + 0.5) + DAILY_NOISE / days.max(1.0);
-        Estimate::around(self.rate * self.kept, variance)
+        Estimate::around(self.rate * self.usual * self.kept, variance)
     }
 
     fn lost_to_date(&self) -> Estimate {
-        self.expected().map(|per_day| (per_day * self.exposure - self.seen).max(0.0))
+        let days = self.exposure / self.usual;
+        self.expected().map(|per_day| (per_day * days - self.seen).max(0.0))
     }
 
     /// The intervals of both levels are independent: their half-widths add in squares.

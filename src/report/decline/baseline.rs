@@ -14,7 +14,9 @@ const MEDIAN_FROM_PER_DAY: f64 = 1.0;
 /// The same bound for the midmean, which keeps more of the weeks.
 const MIDMEAN_FROM_PER_DAY: f64 = 4.0 / 7.0;
 /// Lengths of the baseline in weeks: the shortest that holds enough clicks is the most current.
-const BASELINE_WEEKS: [usize; 3] = [8, 16, 26];
+const BASELINE_WEEKS: [usize; 3] = [8, 16, WEEKS_MAX];
+/// No level looks further back.
+pub(super) const WEEKS_MAX: usize = 26;
 /// 400 clicks are known to about 5 %.
 const ENOUGH_CLICKS: f64 = 400.0;
 /// Bounds of a partner's daily noise, and what is assumed of an unknown one.
@@ -27,7 +29,7 @@ pub(super) fn cap(mean: f64, noise: f64) -> f64 {
 }
 
 /// Holds one week of a partner: capped clicks and how many usual days it was exposed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Week {
     clicks: f64,
     exposure: f64,

@@ -1,7 +1,7 @@
 //! Conversions that fall while clicks hold: the partner still sends people, but the wrong ones.
 
 use super::history::History;
-use super::series::{Day, PartnerSeries};
+use super::series::Day;
 use super::tail::low_tail;
 use super::totals::Totals;
 
@@ -10,6 +10,9 @@ const WINDOWS: [usize; 4] = [7, 14, 28, 56];
 /// The conversion rate is learned from 24 weeks before the window.
 const REFERENCE_DAYS: usize = 168;
 const MIN_CONVERSIONS: f64 = 8.0;
+/// With fewer of them in so many days there is nothing to tell.
+pub(super) const MIN_COUNT: i64 = 8;
+pub(super) const REACH_DAYS: usize = 223;
 const MIN_EXPECTED: f64 = 3.0;
 const FALLEN_BELOW: f64 = 0.6;
 /// Relative variance of a conversion rate that has not changed.
@@ -29,35 +32,36 @@ pub struct ConversionFall {
     pub p_value: f64,
 }
 
-/// Totals conversions, cut on the days on which clicks are capped and by the same part.
-pub(super) fn totals(partners: &[PartnerSeries], history: &History) -> Totals {
-    let mut totals = Totals::new(history.days, partners.len());
-    for day in 0..history.days {
-        for (i, partner) in partners.iter().enumerate() {
-            let clicks = f64::from(partner.clicks[day]).max(1.0);
-            let kept = (history.clicks.on(i, day) / clicks).min(1.0);
-            totals.add(i, day, f64::from(partner.conversions[day]) * kept);
-        }
-    }
-    totals
-}
-
 /// Returns the clearest fall of conversions in the windows that end with `day`.
 pub(super) fn fall(
     history: &History,
-    conversions: &Totals,
+    conversions: &[u32],
     partner: usize,
     day: Day,
 ) -> Option<ConversionFall> {
+    let first = day.saturating_sub(REACH_DAYS);
+    // Hardly any partner has enough of them.
+    let n_conversions: f64 = conversions[first..=day].iter().map(|&n| f64::from(n)).sum();
+    if n_conversions < MIN_CONVERSIONS {
+        return None;
+    }
+    // Cut on the days on which clicks are cut, and by the same part.
+    let mut totals = Totals::<f64>::new(1, first);
+    for (today, &n) in (first..).zip(&conversions[first..=day]) {
+        let raw = history.raw.on(partner, today).max(1.0);
+        let kept = (history.clicks.on(partner, today) / raw).min(1.0);
+        totals.begin_day();
+        totals.add(0, today, f64::from(n) * kept);
+    }
     WINDOWS
         .iter()
         .filter_map(|days| {
             let since = (day + 1).checked_sub(*days)?;
             let from = since.saturating_sub(REFERENCE_DAYS);
-            let before = conversions.between(partner, from, since);
+            let before = totals.between(0, from, since);
             let rate = (before + 0.5) / (history.clicks.between(partner, from, since) + 1.0);
             let expected = rate * history.clicks.between(partner, since, day + 1);
-            let observed = conversions.between(partner, since, day + 1);
+            let observed = totals.between(0, since, day + 1);
             let tells = before >= MIN_CONVERSIONS && expected > MIN_EXPECTED;
             if !tells || observed >= FALLEN_BELOW * expected {
                 return None;

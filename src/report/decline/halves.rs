@@ -7,7 +7,16 @@ const WORTH_FROM: usize = 4_000;
 
 /// Returns `f` of every index below `count`, in order.
 pub(super) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    if count < WORTH_FROM {
+    map_from(WORTH_FROM, count, f)
+}
+
+/// The same, with two threads from so many on: for work that is heavier.
+pub(super) fn map_from<T: Send>(
+    worth_from: usize,
+    count: usize,
+    f: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    if count < worth_from {
         return (0..count).map(f).collect();
     }
     let (mut first, second) = both(

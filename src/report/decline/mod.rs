@@ -26,10 +26,13 @@ mod band;
 mod baseline;
 mod cause;
 mod conversions;
+mod detector;
 mod finding;
 mod halves;
 mod history;
 pub mod judgment;
+pub mod kept;
+pub mod learning;
 mod network;
 mod onset;
 pub mod picture;
@@ -60,24 +63,18 @@ pub use series::{CountrySeries, Day, Fault, PartnerSeries, UnevenSeries};
 pub use severity::{FalseAlarms, Severity};
 pub use state::{Fallen, State};
 
-use std::ops::Range;
-
-use finding::Finding;
-use history::History;
-use totals::Totals;
+use assess::View;
+use detector::Detector;
+use history::Today;
 
 /// Two months of everybody's days before anybody is judged.
 const JUDGED_FROM: Day = 60;
-/// A newcomer gets no verdict before its seventh week.
-const MIN_AGE_DAYS: usize = 42;
+
 /// Holds all partners of a program with everything learned from their days.
 #[derive(Debug)]
 pub struct Network {
     partners: Vec<PartnerSeries>,
-    history: History,
-    conversions: Totals,
-    /// Strongest finding, by day from [`JUDGED_FROM`] on, then by partner.
-    findings: Vec<Finding>,
+    detector: Detector,
 }
 
 /// Describes a fall of the whole network: look at the tracker and the offer, not at partners.
@@ -95,19 +92,33 @@ impl Network {
     /// # Errors
     /// [`UnevenSeries`] if a series is shorter or longer than `days`.
     pub fn new(days: usize, partners: Vec<PartnerSeries>) -> Result<Self, UnevenSeries> {
-        for (i, partner) in partners.iter().enumerate() {
-            partner.check(i, days)?;
-        }
-        let history = History::learn(&partners, days);
-        let conversions = conversions::totals(&partners, &history);
-        let mut network = Self { partners, history, conversions, findings: Vec::new() };
-        network.findings = network.find(days.saturating_sub(JUDGED_FROM));
+        let mut network = Self::begin(days, partners)?;
+        (0..days).for_each(|_| network.learn_day());
         Ok(network)
     }
 
-    /// Number of days learned; the last one is `days() - 1`.
+    /// Takes the series and learns nothing yet.
+    fn begin(days: usize, partners: Vec<PartnerSeries>) -> Result<Self, UnevenSeries> {
+        for (i, partner) in partners.iter().enumerate() {
+            partner.check(i, days)?;
+        }
+        let detector = Detector::of(&partners);
+        Ok(Self { partners, detector })
+    }
+
+    fn learn_day(&mut self) {
+        let today = Today::of(&self.partners, self.days());
+        self.detector.learn_day(today, None);
+    }
+
+    /// Number of days learned.
     pub fn days(&self) -> usize {
-        self.history.days
+        self.detector.history.days
+    }
+
+    /// The last day learned.
+    fn last(&self) -> Day {
+        self.days() - 1
     }
 
     /// Number of partners.
@@ -115,81 +126,14 @@ impl Network {
         self.partners.len()
     }
 
-    /// Returns what the network did on a day relative to a usual one: 1 is usual.
-    ///
-    /// # Panics
-    /// If `day` is not below [`days`](Self::days), as all methods that take a day.
-    pub fn factor(&self, day: Day) -> f64 {
-        self.history.factors[day]
+    /// Returns the network-wide incident that the last day belongs to, once it lasts three days.
+    pub fn incident(&self) -> Option<Incident> {
+        self.detector.incident()
     }
 
-    /// Returns a partner's clicks per usual day in the `days` that end with `day`; none while these
-    /// were no usual days at all.
-    pub fn rate(&self, partner: usize, day: Day, days: usize) -> Option<f64> {
-        let from = (day + 1).saturating_sub(days);
-        let exposure = self.history.exposure.between(partner, from, day + 1);
-        (exposure > 0.0).then(|| self.history.raw.between(partner, from, day + 1) / exposure)
-    }
-
-    /// Returns the strongest finding about a partner on a day.
-    fn finding(&self, partner: usize, day: Day) -> Finding {
-        match day.checked_sub(JUDGED_FROM) {
-            Some(row) => self.findings[row * self.partners.len() + partner],
-            None => Finding::NONE,
-        }
-    }
-
-    /// Returns the partner's state at the end of a day.
-    fn state(&self, partner: usize, day: Day) -> State {
-        let findings = |day| self.finding(partner, day);
-        let series = &self.partners[partner];
-        state::state(series, &self.history, partner, findings, (JUDGED_FROM.min(day), day))
-    }
-
-    /// Returns a fall of conversions at unchanged clicks, as seen at the end of a day.
-    fn conversion_fall(&self, partner: usize, day: Day) -> Option<ConversionFall> {
-        conversions::fall(&self.history, &self.conversions, partner, day)
-    }
-
-    /// Returns the possible cause of a fall that began on `since`, as seen at the end of `day`.
-    fn diagnose(&self, partner: usize, since: Day, day: Day) -> Diagnosis {
-        cause::diagnose(&self.partners[partner], &self.history, partner, since, day)
-    }
-
-    /// Returns the network-wide incident that a day belongs to, once it lasts three days.
-    pub fn incident(&self, day: Day) -> Option<Incident> {
-        let (n_days, factor) = network::low_stretch(&self.history.factors[..=day])?;
-        Some(Incident { since: day + 1 - n_days, factor })
-    }
-
-    /// Half of the windows are scanned beside the other half; the stronger finding is kept.
-    fn find(&self, judged_days: usize) -> Vec<Finding> {
-        let scan = |lengths: Range<usize>, has_silence: bool| {
-            let mut found = vec![Finding::NONE; judged_days * self.partners.len()];
-            let count = self.partners.len();
-            let mut keep = |partner: usize, day: Day, finding: Finding| {
-                let best = &mut found[(day - JUDGED_FROM) * count + partner];
-                let series = &self.partners[partner];
-                let has_verdict = day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day);
-                if has_verdict && finding.listing_strength > best.listing_strength {
-                    *best = finding;
-                }
-            };
-            windows::scan(&self.history, lengths, JUDGED_FROM, &mut keep);
-            if has_silence {
-                silence::scan(&self.partners, &self.history, JUDGED_FROM, &mut keep);
-            }
-            found
-        };
-        let half = windows::COUNT / 2;
-        let (mut found, others) =
-            halves::both(|| scan(0..half, false), || scan(half..windows::COUNT, true));
-        for (best, other) in found.iter_mut().zip(others) {
-            if other.listing_strength > best.listing_strength {
-                *best = other;
-            }
-        }
-        found
+    fn view(&self, partner: usize) -> View<'_> {
+        let (series, history) = (&self.partners[partner], &self.detector.history);
+        View { series, history, place: partner }
     }
 }
 

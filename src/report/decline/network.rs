@@ -92,16 +92,26 @@ const INCIDENT_DAYS: usize = 3;
 /// Days whose middle factor is what is usual.
 const USUAL_DAYS: usize = 112;
 
-/// Returns how many days at the end are low, and what they kept of what is usual.
+/// Returns what was the usual factor of the months that end with these factors.
 ///
-/// The factor is relative to a level that is learned slowly: after the first months of a program,
-/// when all partners began together, it may rest below 1 for long. So a fall is measured against
-/// the factor's own last months, or a resting factor would be an outage without end.
-pub(super) fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
+/// A level is learned from clicks divided by the factor, and the factor from clicks divided by the
+/// level: so it is in the end the mean of its own last eight weeks, and a scale once taken stays.
+/// When all partners of a program begin together, with more clicks than they will keep, it rests
+/// below 1 from then on. That changes no comparison, because level times factor is right; but what
+/// is *usual* is the factor's own last months, not 1.
+pub(super) fn usual(factors: &[f64]) -> f64 {
     let mut recent = factors[factors.len().saturating_sub(USUAL_DAYS)..].to_vec();
-    recent.sort_unstable_by(f64::total_cmp);
+    let half = recent.len() / 2;
+    if recent.is_empty() {
+        return 1.0;
+    }
+    *recent.select_nth_unstable_by(half, f64::total_cmp).1
+}
+
+/// Returns how many days at the end are low, and what they kept of what is usual.
+pub(super) fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
     // A good season that ends is no incident.
-    let usual = recent.get(recent.len() / 2)?.min(1.0);
+    let usual = usual(factors).min(1.0);
     let is_low = |factor: &f64| *factor < INCIDENT_BELOW * usual;
     let low: Vec<f64> = factors.iter().rev().copied().take_while(is_low).collect();
     let kept = low.iter().sum::<f64>() / low.len().max(1) as f64 / usual;

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, get};
 use serde::Deserialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::judgment::judge;
+use super::judgment::{Picture, judge_one};
 use super::picture::{Activity, chart, sparkline};
 use crate::account::http::{Caller, scope};
 use crate::app::App;
@@ -87,12 +87,11 @@ async fn draw(
     let picture = detached(async move {
         let params = find_params(&db, &asked, now).await?;
         let mut db = report::begin_reading(&db).await?;
-        // A partner is judged against its network, so the whole of it is read.
-        let judgment = judge(&mut db, &params).await?;
+        let found = judge_one(&mut db, &params, partner_id).await?;
         db.commit().await?;
-        let partner = judgment.partners.iter().find(|p| p.subject.partner_id == partner_id);
-        let partner = partner.ok_or_else(|| Problem::new(Code::NotFound))?;
-        Ok(svg(&Activity::of(&judgment, partner, days)))
+        let Picture { name, course, decline, first } =
+            found.ok_or_else(|| Problem::new(Code::NotFound))?;
+        Ok(svg(&Activity::of(&name, course.view(), decline.as_ref(), first, days)))
     })
     .await?;
     Ok(HttpResponse::Ok()

@@ -1,17 +1,19 @@
-//! What the detector is fed with, read from the settled sums: one series for each partner.
+//! What the detector is fed with, read from the settled sums: the clicks of all partners day by day,
+//! and whole series of the few that are told about.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
 
-use super::{CountrySeries, Day, PartnerSeries};
+use super::{CountrySeries, Day, PartnerSeries, kept};
 use crate::click::classify::Class;
-use crate::ids::PartnerId;
+use crate::ids::{PartnerId, ProgramId};
 use crate::partner::KINDS;
 use crate::report::Params;
 
-/// Days of history that are read: a year and the five weeks around the same season.
+/// Days that a partner's clicks are priced by, and in which its links are looked for.
 pub(super) const DAYS: u64 = 400;
 
 /// A partner of the program, with its series.
@@ -37,15 +39,20 @@ pub struct Subject {
     pub n_clicks: i64,
     /// Its links that bring people; read for listed partners alone.
     pub links: Links,
-    /// The series; empty once the detector has it.
+    /// The series; empty where nobody asked, and once the detector has it.
     pub series: PartnerSeries,
 }
 
-/// The series of all partners up to and including `last`.
-pub(super) struct Reading {
-    pub first: NaiveDate,
-    pub n_days: usize,
-    pub subjects: Vec<Subject>,
+impl Subject {
+    /// Returns what a click has earned the partner, minor units; one that never sold has none.
+    pub fn earned_per_click(&self) -> f64 {
+        self.earned_minor as f64 / self.n_clicks.max(1) as f64
+    }
+
+    /// Returns how many sales a click has brought.
+    pub fn sales_per_click(&self) -> f64 {
+        self.n_sales as f64 / self.n_clicks.max(1) as f64
+    }
 }
 
 /// Returns the date of a day of the series that begins on `first`.
@@ -56,27 +63,35 @@ pub(super) fn date(first: NaiveDate, day: Day) -> NaiveDate {
 /// Countries of a partner that are told apart, those with the most clicks.
 const COUNTRIES_MAX: usize = 3;
 
-/// Reads the series of every active partner that has ever had a click in the days read.
-pub(super) async fn read(
+/// Reads these partners with their series of `n_days` from `first` on.
+pub(super) async fn read_subjects(
     db: &mut PgConnection,
     params: &Params,
-    last: NaiveDate,
-) -> Result<Reading, sqlx::Error> {
-    let first = last.checked_sub_days(Days::new(DAYS - 1)).unwrap_or(NaiveDate::MIN);
-    let mut subjects = read_partners(db, params, first, last).await?;
+    (first, n_days): (NaiveDate, usize),
+    only: &[PartnerId],
+) -> Result<Vec<Subject>, sqlx::Error> {
+    let last = date(first, n_days - 1);
+    let mut subjects = read_partners(db, params, last, Some(only)).await?;
     let places: HashMap<PartnerId, usize> =
         subjects.iter().enumerate().map(|(n, s)| (s.partner_id, n)).collect();
-    for row in read_clicks(db, params, first, last).await? {
+    for subject in &mut subjects {
+        let series = &mut subject.series;
+        let PartnerSeries { clicks, conversions, links_created, logins, .. } = series;
+        for counts in [clicks, conversions, links_created, logins] {
+            counts.resize(n_days, 0);
+        }
+    }
+    for row in read_clicks(db, params, (first, last), only).await? {
         let Some(&place) = places.get(&row.partner_id) else { continue };
         let series = &mut subjects[place].series;
         row.add_to(&mut series.clicks);
         if !row.what.is_empty() {
-            let mut clicks = vec![0; DAYS as usize];
+            let mut clicks = vec![0; n_days];
             row.add_to(&mut clicks);
             series.countries.push(CountrySeries { name: row.what, clicks });
         }
     }
-    for row in read_activity(db, params, first, last).await? {
+    for row in read_activity(db, params, (first, last), only).await? {
         let Some(&place) = places.get(&row.partner_id) else { continue };
         let series = &mut subjects[place].series;
         row.add_to(match row.what.as_str() {
@@ -85,36 +100,33 @@ pub(super) async fn read(
             _ => &mut series.links_created,
         });
     }
-    let n_days = DAYS as usize;
-    let index = |day: NaiveDate| usize::try_from((day - first).num_days()).ok();
-    for absence in read_absences(db, params, first, last).await? {
-        let days = index(absence.from_on).unwrap_or(0)..=index(absence.to_on).unwrap_or(n_days - 1);
-        if let Some(place) = places.get(&absence.partner_id) {
-            subjects[*place].series.away.push(days);
+    for absence in read_absences(db, params, first, Some(only)).await? {
+        if let Some(&place) = places.get(&absence.partner_id) {
+            subjects[place].series.away.push(absence.days(first));
         }
     }
-    // A partner begins with its first click: before it there is nothing to judge.
-    subjects.retain_mut(|s| {
-        let begun = s.series.clicks.iter().position(|&n| n > 0);
-        s.series.joined_on = begun.unwrap_or(0);
-        s.n_clicks = total(&s.series.clicks);
+    for s in &mut subjects {
+        // A partner begins with its first click: before it there is nothing to judge.
+        s.series.joined_on = s.series.clicks.iter().position(|&n| n > 0).unwrap_or(0);
+        s.n_clicks = total(&s.series.clicks[n_days.saturating_sub(DAYS as usize)..]);
         s.series.countries.sort_by_key(|c| std::cmp::Reverse(total(&c.clicks)));
         s.series.countries.truncate(COUNTRIES_MAX);
-        begun.is_some()
-    });
-    Ok(Reading { first, n_days, subjects })
+    }
+    Ok(subjects)
 }
 
 fn total(counts: &[u32]) -> i64 {
     counts.iter().map(|&n| i64::from(n)).sum()
 }
 
-async fn read_partners(
+/// Reads the active partners, all or some, in the order of their ids.
+pub(super) async fn read_partners(
     db: &mut PgConnection,
     params: &Params,
-    first: NaiveDate,
     last: NaiveDate,
+    only: Option<&[PartnerId]>,
 ) -> Result<Vec<Subject>, sqlx::Error> {
+    let only = only.map(uuids);
     let rows = sqlx::query!(
         r#"select p.partner_id as "partner_id: PartnerId", p.name, p.kind, e.rank, e.owner,
                   e.next_contact_due,
@@ -127,36 +139,28 @@ async fn read_partners(
                       count(*) filter (where c.kind = 'earned') as n_sales
                from commissions c
                where c.program_id = $1 and c.currency = $2
+                 and ($6::uuid[] is null or c.partner_id = any ($6))
                  and c.state not in ('rejected', 'reversed')
                  and (c.occurred_at at time zone $3)::date between $4 and $5
                group by c.partner_id) s on s.partner_id = p.partner_id
            where e.program_id = $1 and e.status = 'active' and p.status = 'active'
+             and ($6::uuid[] is null or e.partner_id = any ($6))
            order by p.partner_id"#,
         params.program_id.0,
         params.currency.code(),
         params.window.time_zone.name(),
-        first,
+        last.checked_sub_days(Days::new(DAYS - 1)).unwrap_or(NaiveDate::MIN),
         last,
+        only.as_deref(),
     )
     .fetch_all(db)
     .await?;
-    let empty = || vec![0; DAYS as usize];
     Ok(rows
         .into_iter()
         .map(|r| Subject {
             partner_id: r.partner_id,
             name: r.name,
-            series: PartnerSeries {
-                kind: KINDS.iter().position(|k| *k == r.kind).map_or(0, |n| n as u8),
-                joined_on: 0,
-                clicks: empty(),
-                conversions: empty(),
-                links_created: empty(),
-                logins: empty(),
-                countries: Vec::new(),
-                away: Vec::new(),
-                faults: Vec::new(),
-            },
+            series: PartnerSeries { kind: kind_number(&r.kind), ..PartnerSeries::default() },
             kind: r.kind,
             rank: r.rank,
             owner: r.owner,
@@ -169,31 +173,235 @@ async fn read_partners(
         .collect())
 }
 
-struct AbsenceRow {
-    partner_id: PartnerId,
+/// Returns the number of a kind.
+fn kind_number(kind: &str) -> u8 {
+    KINDS.iter().position(|known| *known == kind).map_or(0, |n| n as u8)
+}
+
+fn uuids(ids: &[PartnerId]) -> Vec<uuid::Uuid> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+/// Reads everybody who takes part in the program, with the number of the kind, in the order of their
+/// ids.
+pub(super) async fn read_ids(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Vec<(PartnerId, u8)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select p.partner_id as "partner_id: PartnerId", p.kind
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = $1
+           order by p.partner_id"#,
+        program_id.0,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.partner_id, kind_number(&r.kind))).collect())
+}
+
+/// Reads who is active, in the order of their ids.
+pub(super) async fn read_active(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Vec<PartnerId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select e.partner_id as "partner_id: PartnerId"
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = $1 and e.status = 'active' and p.status = 'active'
+           order by e.partner_id"#,
+        program_id.0,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A declared absence.
+pub(super) struct AbsenceRow {
+    pub(super) partner_id: PartnerId,
     from_on: NaiveDate,
     to_on: NaiveDate,
 }
 
-/// Declared absences that lie in the days at least in part.
-async fn read_absences(
+impl AbsenceRow {
+    /// Returns its days in a series that begins on `first`.
+    pub(super) fn days(&self, first: NaiveDate) -> RangeInclusive<Day> {
+        let index = |day: NaiveDate| usize::try_from((day - first).num_days()).unwrap_or(0);
+        index(self.from_on)..=index(self.to_on)
+    }
+}
+
+/// Reads the absences, of all partners or some, that end on `first` or later.
+pub(super) async fn read_absences(
     db: &mut PgConnection,
     params: &Params,
     first: NaiveDate,
-    last: NaiveDate,
+    only: Option<&[PartnerId]>,
 ) -> Result<Vec<AbsenceRow>, sqlx::Error> {
+    let only = only.map(uuids);
     sqlx::query_as!(
         AbsenceRow,
         r#"select partner_id as "partner_id: PartnerId", from_on, to_on
            from absences
-           where program_id = $1 and to_on >= $2 and from_on <= $3
+           where program_id = $1 and to_on >= $2
+             and ($3::uuid[] is null or partner_id = any ($3))
            order by partner_id, from_on"#,
         params.program_id.0,
         first,
-        last,
+        only.as_deref(),
     )
     .fetch_all(db)
     .await
+}
+
+/// Clicks of a partner on some days, counted from the first of them.
+#[derive(Debug)]
+pub(super) struct DayClicks {
+    pub(super) partner_id: PartnerId,
+    days: Vec<i32>,
+    counts: Vec<i64>,
+}
+
+impl DayClicks {
+    /// Gives each day that is not empty, with its clicks.
+    pub(super) fn each(&self, mut take: impl FnMut(Day, u32)) {
+        for (&day, &n) in self.days.iter().zip(&self.counts) {
+            if let Ok(day) = usize::try_from(day) {
+                take(day, u32::try_from(n).unwrap_or(u32::MAX));
+            }
+        }
+    }
+}
+
+/// Reads the unique clicks of people on the days from `from` to before `until`.
+pub(super) async fn read_day_clicks(
+    db: &mut PgConnection,
+    params: &Params,
+    from: NaiveDate,
+    until: NaiveDate,
+) -> Result<Vec<DayClicks>, sqlx::Error> {
+    sqlx::query_as!(
+        DayClicks,
+        r#"select partner_id as "partner_id!: PartnerId",
+                  array_agg(day) as "days!", array_agg(n) as "counts!"
+           from (
+               select h.partner_id, (h.hour at time zone $2)::date - $3 as day,
+                      sum(h.n_unique)::bigint as n
+               from click_hours h
+               where h.program_id = $1 and h.class = $5
+                 and h.hour >= $3::date::timestamp at time zone $2
+                 and h.hour < $4::date::timestamp at time zone $2
+               group by 1, 2) counted
+           group by partner_id"#,
+        params.program_id.0,
+        params.window.time_zone.name(),
+        from,
+        until,
+        i16::from(Class::Human.code()),
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Reads the conversions by click of partners that have `at_least` so many on the days from `from`
+/// to `last`, counted from `from`.
+pub(super) async fn read_conversions(
+    db: &mut PgConnection,
+    params: &Params,
+    (from, last): (NaiveDate, NaiveDate),
+    at_least: i64,
+) -> Result<Vec<DayClicks>, sqlx::Error> {
+    sqlx::query_as!(
+        DayClicks,
+        r#"select partner_id as "partner_id!: PartnerId",
+                  array_agg(day) as "days!", array_agg(n) as "counts!"
+           from (
+               select v.partner_id, (v.occurred_at at time zone $2)::date - $3 as day,
+                      count(*) as n
+               from conversions v
+               where v.program_id = $1 and v.attribution = 'click' and not v.is_test
+                 and v.occurred_at >= $3::date::timestamp at time zone $2
+                 and v.occurred_at < ($4::date + 1)::timestamp at time zone $2
+                 and v.partner_id is not null
+               group by 1, 2) counted
+           group by partner_id
+           having sum(n) >= $5::bigint"#,
+        params.program_id.0,
+        params.window.time_zone.name(),
+        from,
+        last,
+        at_least,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Reads what was kept of a day, if it still holds.
+pub(super) async fn read_learned(
+    db: &mut PgConnection,
+    params: &Params,
+    day: NaiveDate,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select learned as "learned!"
+           from decline_learned
+           where program_id = $1 and day = $2 and time_zone = $3 and version = $4
+             and not has_changed and learned is not null"#,
+        params.program_id.0,
+        day,
+        params.window.time_zone.name(),
+        kept::VERSION,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Reads the newest head of states from `from` to `until` that still holds.
+pub(super) async fn read_head(
+    db: &mut PgConnection,
+    params: &Params,
+    (from, until): (NaiveDate, NaiveDate),
+) -> Result<Option<(NaiveDate, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select day, head as "head!"
+           from decline_learned
+           where program_id = $1 and day between $2 and $3 and time_zone = $4 and version = $5
+             and not has_changed and head is not null
+           order by day desc
+           limit 1"#,
+        params.program_id.0,
+        from,
+        until,
+        params.window.time_zone.name(),
+        kept::VERSION,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (row.day, row.head)))
+}
+
+/// Reads the block of states after that number.
+pub(super) async fn read_block(
+    db: &mut PgConnection,
+    params: &Params,
+    day: NaiveDate,
+    after: i32,
+) -> Result<Option<(i32, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select block, states
+         from decline_states
+         where program_id = $1 and day = $2 and block > $3
+         order by block
+         limit 1",
+        params.program_id.0,
+        day,
+        after,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (row.block, row.states)))
 }
 
 /// One kind of count of a partner on the days that are not empty, in one row: a hundredth of the
@@ -220,8 +428,8 @@ impl CountsRow {
 async fn read_clicks(
     db: &mut PgConnection,
     params: &Params,
-    first: NaiveDate,
-    last: NaiveDate,
+    (first, last): (NaiveDate, NaiveDate),
+    only: &[PartnerId],
 ) -> Result<Vec<CountsRow>, sqlx::Error> {
     sqlx::query_as!(
         CountsRow,
@@ -231,7 +439,7 @@ async fn read_clicks(
                select h.partner_id, h.country, (h.hour at time zone $2)::date - $3 as day,
                       sum(h.n_unique)::bigint as n
                from click_hours h
-               where h.program_id = $1 and h.class = $5
+               where h.program_id = $1 and h.partner_id = any ($6) and h.class = $5
                  and h.hour >= $3::date::timestamp at time zone $2
                  and h.hour < ($4::date + 1)::timestamp at time zone $2
                group by 1, 2, 3) counted
@@ -241,6 +449,7 @@ async fn read_clicks(
         first,
         last,
         i16::from(Class::Human.code()),
+        &uuids(only),
     )
     .fetch_all(db)
     .await
@@ -250,8 +459,8 @@ async fn read_clicks(
 async fn read_activity(
     db: &mut PgConnection,
     params: &Params,
-    first: NaiveDate,
-    last: NaiveDate,
+    (first, last): (NaiveDate, NaiveDate),
+    only: &[PartnerId],
 ) -> Result<Vec<CountsRow>, sqlx::Error> {
     sqlx::query_as!(
         CountsRow,
@@ -261,23 +470,25 @@ async fn read_activity(
                select v.partner_id, (v.occurred_at at time zone $2)::date as day,
                       'conversions' as what, count(*) as n
                from conversions v
-               where v.program_id = $1 and v.attribution = 'click' and not v.is_test
+               where v.program_id = $1 and v.partner_id = any ($5)
+                 and v.attribution = 'click' and not v.is_test
                group by 1, 2
                union all
                select l.partner_id, (l.created_at at time zone $2)::date, 'links', count(*)
                from links l
-               where l.program_id = $1
+               where l.program_id = $1 and l.partner_id = any ($5)
                group by 1, 2
                union all
                select g.partner_id, g.day, 'logins', g.n_logins
                from partner_logins g
-               where g.program_id = $1) counted
-           where partner_id is not null and day between $3 and $4
+               where g.program_id = $1 and g.partner_id = any ($5)) counted
+           where day between $3 and $4
            group by partner_id, what"#,
         params.program_id.0,
         params.window.time_zone.name(),
         first,
         last,
+        &uuids(only),
     )
     .fetch_all(db)
     .await
@@ -303,7 +514,6 @@ pub(super) async fn read_links(
     last: NaiveDate,
 ) -> Result<HashMap<PartnerId, Links>, sqlx::Error> {
     let back = |days: u64| last.checked_sub_days(Days::new(days - 1)).unwrap_or(NaiveDate::MIN);
-    let ids: Vec<uuid::Uuid> = partners.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"select partner_id as "partner_id!: PartnerId",
                   count(*) filter (where last_click >= $4::date) as "live!",
@@ -318,7 +528,7 @@ pub(super) async fn read_links(
                group by 1, 2) links
            group by partner_id"#,
         params.program_id.0,
-        &ids,
+        &uuids(partners),
         params.window.time_zone.name(),
         back(LINK_DAYS),
         back(DAYS),

@@ -8,8 +8,9 @@
 //!
 //! Unlike the falls, no benchmark with planted rises measures this.
 
+use super::detector::Detector;
 use super::tail::{Expectation, mixed_high_tail};
-use super::{Day, Estimate, MIN_AGE_DAYS, Network};
+use super::{Day, Estimate, Network, halves};
 
 /// Window lengths in days.
 const WINDOWS: [usize; 6] = [7, 14, 21, 28, 42, 56];
@@ -30,7 +31,7 @@ const LOOKS: f64 = 6.0;
 /// This share of a day's list may be false.
 const FALSE_SHARE: f64 = 0.01;
 
-/// Describes a rise. Rates are clicks per usual day.
+/// Describes a rise. Rates are clicks a day, as days have been in the last months.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rise {
     /// Index of the partner in the list given to [`Network::new`].
@@ -47,31 +48,35 @@ pub struct Rise {
     pub p_value: f64,
 }
 
+/// Returns the rises of a day's list, the surest first; `n_judged` partners could be on it.
+pub(super) fn listed(mut rises: Vec<Rise>, n_judged: usize) -> Vec<Rise> {
+    rises.sort_unstable_by(|a, b| a.p_value.total_cmp(&b.p_value));
+    let passes = |(rank, rise): (usize, &Rise)| {
+        rise.p_value <= FALSE_SHARE * (rank + 1) as f64 / n_judged as f64
+    };
+    let listed = rises.iter().enumerate().rposition(passes).map_or(0, |last| last + 1);
+    rises.truncate(listed);
+    rises
+}
+
 impl Network {
-    /// Returns the partners that rise at the end of a day, the surest first.
-    ///
-    /// # Panics
-    /// If `day` is not below [`days`](Network::days).
-    pub fn rising(&self, day: Day) -> Vec<Rise> {
-        let judged: Vec<usize> =
-            (0..self.partners()).filter(|&partner| self.can_rise(partner, day)).collect();
-        let mut rises: Vec<Rise> =
-            judged.iter().filter_map(|&partner| self.clearest_rise(partner, day)).collect();
-        rises.sort_unstable_by(|a, b| a.p_value.total_cmp(&b.p_value));
-        let passes = |(rank, rise): (usize, &Rise)| {
-            rise.p_value <= FALSE_SHARE * (rank + 1) as f64 / judged.len() as f64
-        };
-        let listed = rises.iter().enumerate().rposition(passes).map_or(0, |last| last + 1);
-        rises.truncate(listed);
-        rises
+    /// Returns the partners that rise at the end of the last day, the surest first.
+    pub fn rising(&self) -> Vec<Rise> {
+        let judged = (0..self.partners()).filter(|&partner| self.detector.can_judge(partner));
+        listed(self.detector.rises(), judged.count())
+    }
+}
+
+impl Detector {
+    /// Returns the rises that may be on the list of the last day.
+    pub(super) fn rises(&self) -> Vec<Rise> {
+        let clearest = |partner| self.can_judge(partner).then(|| self.clearest_rise(partner))?;
+        let rises = halves::map(self.count(), clearest).into_iter().flatten();
+        rises.filter(|rise| rise.p_value <= FALSE_SHARE).collect()
     }
 
-    fn can_rise(&self, partner: usize, day: Day) -> bool {
-        let series = &self.partners[partner];
-        day >= series.joined_on + MIN_AGE_DAYS && !series.is_away(day)
-    }
-
-    fn clearest_rise(&self, partner: usize, day: Day) -> Option<Rise> {
+    fn clearest_rise(&self, partner: usize) -> Option<Rise> {
+        let day = self.last();
         let rises = WINDOWS.iter().filter_map(|&days| self.rise(partner, day, days));
         let mut best = rises.min_by(|a, b| a.p_value.total_cmp(&b.p_value))?;
         best.p_value = (LOOKS * best.p_value).min(1.0);
@@ -96,17 +101,19 @@ impl Network {
         {
             return None;
         }
-        let noise = history.noises[since / 7][partner];
-        let disturbance = history.disturbance.between(partner, since, day + 1) / exposure;
+        let noise = history.noise_before(partner, since);
+        let disturbance = history.disturbance(partner, since, day + 1) / exposure;
         // Both means rest on noisy days, and partners feel a holiday differently.
         let variance = 1.0 / (usual + 0.5) + noise / known + noise / used + 0.09 * disturbance;
         let expectation = Expectation { mean: expected, known: variance, own: WANDER };
-        let observed = seen / exposure;
+        let (usual_days, observed) = (history.usual(), seen / exposure);
         Some(Rise {
             partner,
             since,
-            expected_per_day: Estimate::around(rate, 1.0 / (usual + 0.5) + noise / known),
-            observed_per_day: Estimate::around(observed, 1.0 / (seen + 0.5) + noise / used),
+            expected_per_day: Estimate::around(rate, 1.0 / (usual + 0.5) + noise / known)
+                .times(usual_days),
+            observed_per_day: Estimate::around(observed, 1.0 / (seen + 0.5) + noise / used)
+                .times(usual_days),
             gained: seen - expected,
             p_value: mixed_high_tail(seen, expectation),
         })

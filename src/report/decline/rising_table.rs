@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::Rise;
-use super::judgment::{Judged, Judgment, judge};
+use super::judgment::{Rising, find_rising};
+use super::query::Subject;
 use super::table::{picture, three, whole};
 use crate::money::Money;
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
@@ -58,40 +59,29 @@ impl Report for ActivityRising {
         db: &'a mut PgConnection,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(async move {
-            let judgment = judge(db, params).await?;
-            Ok(table(&judgment, params))
-        })
+        Box::pin(async move { Ok(table(find_rising(db, params).await?, params)) })
     }
 }
 
-fn table(judgment: &Judgment, params: &Params) -> Table {
-    let rises = judgment.network.rising(judgment.last());
-    let mut listed: Vec<(&Judged, Rise)> = rises
-        .into_iter()
-        .filter_map(|rise| {
-            let found = judgment.partners.iter().find(|p| p.assessment.partner == rise.partner);
-            found.map(|partner| (partner, rise))
-        })
-        .collect();
-    listed.sort_by_key(|(partner, rise)| std::cmp::Reverse(ahead_minor(partner, rise)));
+fn table(mut rising: Rising, params: &Params) -> Table {
+    rising.listed.sort_by_key(|(subject, rise)| std::cmp::Reverse(ahead_minor(subject, rise)));
+    let count = |n: usize| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let summary = vec![
-        ("day", Cell::Date(judgment.day)),
-        ("partners", Cell::Int(i64::try_from(judgment.partners.len()).unwrap_or(i64::MAX))),
-        ("listed", Cell::Int(i64::try_from(listed.len()).unwrap_or(i64::MAX))),
+        ("day", Cell::Date(rising.day)),
+        ("partners", count(rising.n_partners)),
+        ("listed", count(rising.listed.len())),
     ];
-    let rows = listed.iter().map(|(p, rise)| row(p, rise, judgment, params)).collect();
-    Table { rows, summary }
+    let rows = rising.listed.iter().map(|(subject, rise)| row(subject, rise, &rising, params));
+    Table { rows: rows.collect(), summary }
 }
 
 /// What the gain will have earned in four weeks, if it lasts and each click earns as before.
-fn ahead_minor(partner: &Judged, rise: &Rise) -> i64 {
+fn ahead_minor(subject: &Subject, rise: &Rise) -> i64 {
     let per_day = rise.observed_per_day.value - rise.expected_per_day.value;
-    whole(per_day * AHEAD_DAYS * partner.earned_per_click())
+    whole(per_day * AHEAD_DAYS * subject.earned_per_click())
 }
 
-fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> Vec<Cell> {
-    let subject = &partner.subject;
+fn row(subject: &Subject, rise: &Rise, rising: &Rising, params: &Params) -> Vec<Cell> {
     let gained = rise.observed_per_day.value / rise.expected_per_day.value - 1.0;
     let mut cells = vec![
         Cell::text(subject.partner_id),
@@ -99,7 +89,7 @@ fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> V
         Cell::text(&subject.kind),
         Cell::text(&subject.rank),
         Cell::or_empty(subject.owner.as_ref(), Cell::text),
-        Cell::Date(judgment.date(rise.since)),
+        Cell::Date(rising.date(rise.since)),
     ];
     cells.extend(three(rise.expected_per_day.times(AHEAD_DAYS)));
     cells.extend(three(rise.observed_per_day.times(AHEAD_DAYS)));
@@ -107,7 +97,7 @@ fn row(partner: &Judged, rise: &Rise, judgment: &Judgment, params: &Params) -> V
         Cell::Int(whole(gained * 100.0)),
         Cell::Text(format!("{:.1e}", rise.p_value)),
         Cell::Int(whole(rise.gained)),
-        Cell::Money(Money::new(ahead_minor(partner, rise), params.currency)),
+        Cell::Money(Money::new(ahead_minor(subject, rise), params.currency)),
         Cell::text(params.currency),
         picture(subject, "activity", params),
         picture(subject, "sparkline", params),

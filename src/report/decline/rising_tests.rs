@@ -1,9 +1,9 @@
 //! Rises made by hand in the town of the detector's tests.
 
-use super::super::tests::{NOBODY, SUBJECT, Town};
+use super::super::tests::{NOBODY, Replay, SUBJECT, Town};
 use super::*;
 
-fn rising(network: &Network, day: Day) -> Vec<usize> {
+fn rising(network: &Replay, day: Day) -> Vec<usize> {
     network.rising(day).iter().map(|rise| rise.partner).collect()
 }
 

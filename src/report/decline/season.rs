@@ -5,8 +5,6 @@
 //! rest on Sundays, on which webmasters are busiest. The week of a kind is drawn towards the week of
 //! the whole network likewise. Old weeks fade, because a week changes when its audience does.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::series::Day;
 
 const WEEK: usize = 7;
@@ -20,6 +18,16 @@ const KIND_PRIOR_CLICKS: f64 = 600.0;
 const LEARNED_FROM: Day = 28;
 /// One weekday in 50 of the mean, or 6 times it: beyond lies accident.
 const WEIGHTS: (f64, f64) = (0.02, 6.0);
+
+/// Kinds that are told apart; further ones are taken for the last.
+pub(super) const KINDS_MAX: usize = 4;
+
+/// Weight of a weekday for each kind.
+pub(super) type KindWeights = [f64; KINDS_MAX];
+
+fn place(kind: u8) -> usize {
+    usize::from(kind).min(KINDS_MAX - 1)
+}
 
 /// Learns the weekday weights of all partners.
 #[derive(Debug)]
@@ -37,15 +45,15 @@ struct Sums {
 }
 
 impl Sums {
-    fn of<'a>(weeks: impl Iterator<Item = &'a Self>) -> Self {
-        let mut all = Self::default();
-        for week in weeks {
-            for q in 0..WEEK {
-                all.clicks[q] += week.clicks[q];
-                all.days[q] += week.days[q];
-            }
+    fn add(&mut self, other: &Self) {
+        for q in 0..WEEK {
+            self.clicks[q] += other.clicks[q];
+            self.days[q] += other.days[q];
         }
-        all
+    }
+
+    fn has_days(&self) -> bool {
+        self.days.iter().any(|&days| days > 0.0)
     }
 
     fn mean(&self) -> f64 {
@@ -77,33 +85,47 @@ impl Season {
         Self { weeks: vec![Sums::default(); kinds.len()], kinds }
     }
 
-    /// Returns each partner's weight of this day's weekday, from the days before it.
-    pub(super) fn weights(&self, day: Day) -> Vec<f64> {
+    /// Returns each partner's weight of this day's weekday, from the days before it; `usual` is that
+    /// of the kinds.
+    pub(super) fn weights(&self, day: Day, usual: &KindWeights) -> Vec<f64> {
         if day < LEARNED_FROM {
             return vec![1.0; self.weeks.len()];
         }
-        let weekday = day % WEEK;
-        let of_kinds = self.weights_of_kinds(weekday);
         let partners = self.weeks.iter().zip(&self.kinds);
         partners
-            .map(|(own, kind)| {
-                let usual = of_kinds.get(kind).copied().unwrap_or(1.0);
-                own.weight(weekday, usual, PRIOR_CLICKS)
-            })
+            .map(|(own, kind)| own.weight(day % WEEK, usual[place(*kind)], PRIOR_CLICKS))
             .collect()
     }
 
-    fn weights_of_kinds(&self, weekday: usize) -> BTreeMap<u8, f64> {
-        let network = Sums::of(self.weeks.iter()).relative_rate(weekday);
-        let kinds: BTreeSet<u8> = self.kinds.iter().copied().collect();
-        // A single kind is the network.
-        let is_one = kinds.len() == 1;
-        let weight = |kind: u8| {
-            let weeks = self.weeks.iter().zip(&self.kinds);
-            let sums = Sums::of(weeks.filter(|(_, k)| **k == kind).map(|(week, _)| week));
-            sums.weight(weekday, network, KIND_PRIOR_CLICKS)
-        };
-        kinds.into_iter().map(|k| (k, if is_one { network } else { weight(k) })).collect()
+    /// Returns the weight of this day's weekday for each kind.
+    pub(super) fn usual_weights(&self, day: Day) -> KindWeights {
+        if day < LEARNED_FROM {
+            return [1.0; KINDS_MAX];
+        }
+        let mut kinds: [Sums; KINDS_MAX] = Default::default();
+        for (own, kind) in self.weeks.iter().zip(&self.kinds) {
+            kinds[place(*kind)].add(own);
+        }
+        let mut all = Sums::default();
+        kinds.iter().for_each(|kind| all.add(kind));
+        let network = all.relative_rate(day % WEEK);
+        // A single kind is the network. One whose partners have not begun is none.
+        let is_one = kinds.iter().filter(|kind| kind.has_days()).count() <= 1;
+        kinds.map(|kind| {
+            if is_one { network } else { kind.weight(day % WEEK, network, KIND_PRIOR_CLICKS) }
+        })
+    }
+
+    /// Returns the fading sums of a partner.
+    pub(super) fn sums(&self, partner: usize) -> Vec<f64> {
+        let own = &self.weeks[partner];
+        own.clicks.iter().chain(&own.days).copied().collect()
+    }
+
+    /// Returns them in the same order, to be set.
+    pub(super) fn sums_mut(&mut self, partner: usize) -> impl Iterator<Item = &mut f64> {
+        let own = &mut self.weeks[partner];
+        own.clicks.iter_mut().chain(&mut own.days)
     }
 
     /// Lets every partner's past fade by one day.
@@ -138,6 +160,10 @@ mod tests {
         season
     }
 
+    fn weights(season: &Season, day: Day) -> Vec<f64> {
+        season.weights(day, &season.usual_weights(day))
+    }
+
     #[test]
     fn large_partner_keeps_its_own_week_and_small_one_gets_the_network_s() {
         // Partner 0 rests on day 6 of the week, partner 1 (a hundred times smaller) does not.
@@ -153,7 +179,7 @@ mod tests {
             },
             2,
         );
-        let weights = season.weights(62);
+        let weights = weights(&season, 62);
         assert!(weights[0] < 0.15, "{weights:?}");
         assert!((0.2..0.7).contains(&weights[1]), "{weights:?}");
     }
@@ -171,7 +197,7 @@ mod tests {
                 season.learn(partner, day, if rests { 0.0 } else { size });
             }
         }
-        let weights = season.weights(62);
+        let weights = weights(&season, 62);
         assert!(weights[2] > 0.9 && weights[3] < 0.3, "{weights:?}");
         assert!(weights[0] > 0.9 && weights[1] < 0.1, "{weights:?}");
     }
@@ -179,14 +205,14 @@ mod tests {
     #[test]
     fn no_weekday_is_known_in_the_first_four_weeks() {
         let season = taught(|_, day| day as f64, 1);
-        assert_eq!(season.weights(27), [1.0]);
-        assert_ne!(season.weights(28), [1.0]);
+        assert_eq!(weights(&season, 27), [1.0]);
+        assert_ne!(weights(&season, 28), [1.0]);
     }
 
     #[test]
     fn partner_without_clicks_has_the_network_s_week() {
         let season = taught(|p, day| if p == 1 { 0.0 } else { (day % 7) as f64 }, 2);
-        let weights = season.weights(59);
+        let weights = weights(&season, 59);
         assert!((weights[1] - 1.0).abs() < 1e-9 && weights[1].is_finite(), "{weights:?}");
     }
 }

@@ -47,15 +47,28 @@ pub(super) struct Facts {
     pub(super) dormancy: f64,
 }
 
+/// Returns whether a partner of this listing strength may be on any day's list: the others only
+/// count.
+pub(super) fn may_be_listed(listing_strength: f64) -> bool {
+    is_watched(listing_strength) || LOOKS * 10_f64.powf(-listing_strength) <= FALSE_SHARE
+}
+
 /// Returns whether a listing strength is worth watching by itself.
 pub(super) fn is_watched(listing_strength: f64) -> bool {
     listing_strength >= WATCH_STRENGTH
 }
 
-/// Returns the severity of each partner of the day's list, `None` for those not listed.
-pub(super) fn severities(day: &[Facts]) -> Vec<Option<Severity>> {
+/// Returns the listing strength from which partners are on the day's list; of the `n_judged` ones
+/// at least the strengths of those that may be listed are given.
+pub(super) fn listed_from(strengths: &[f64], n_judged: usize) -> f64 {
+    WATCH_STRENGTH.min(warning_strength(strengths, n_judged))
+}
+
+/// Returns the severity of each of these partners, `None` for those not listed. Of the `n_judged`
+/// partners at least those that may be listed are given.
+pub(super) fn severities(day: &[Facts], n_judged: usize) -> Vec<Option<Severity>> {
     let strengths: Vec<f64> = day.iter().map(|facts| facts.listing_strength).collect();
-    let warned_from = warning_strength(&strengths);
+    let warned_from = warning_strength(&strengths, n_judged);
     let is_warned = |strength: f64| strength > 0.0 && strength >= warned_from;
     let is_listed = |strength: f64| is_watched(strength) || is_warned(strength);
 
@@ -93,10 +106,10 @@ pub(super) fn control(severity: Severity) -> FalseAlarms {
 }
 
 /// Returns the strength from which the Benjamini-Hochberg list takes a partner.
-fn warning_strength(strengths: &[f64]) -> f64 {
+fn warning_strength(strengths: &[f64], n_judged: usize) -> f64 {
     let mut sorted = strengths.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    let partners = sorted.len() as f64;
+    let partners = n_judged as f64;
     let passes = |(rank, strength): (usize, &f64)| {
         let p_value = (LOOKS * 10_f64.powf(-strength)).min(1.0);
         (p_value <= FALSE_SHARE * (rank + 1) as f64 / partners).then_some(*strength)
@@ -119,16 +132,27 @@ mod tests {
         day[1] = facts(6.0, 0.8, 10.0);
         day[2] = facts(3.4, 0.8, 10.0);
         day[3] = Facts { silent_since_onset: true, dormancy: 0.96, ..facts(6.0, 1.0, 10.0) };
-        let found = severities(&day);
+        let found = severities(&day, day.len());
         use Severity::{Critical, Silent, Warning, Watch};
         assert_eq!(found[..4], [Some(Warning), Some(Critical), Some(Watch), Some(Silent)]);
         assert!(found[4..].iter().all(Option::is_none));
     }
 
     #[test]
+    fn who_is_left_out_could_not_be_listed_in_the_largest_company() {
+        let all_fell = vec![9.0; 1_000];
+        for tenths in 0..60 {
+            let strength = f64::from(tenths) / 10.0;
+            let day = [&all_fell[..], &[strength]].concat();
+            let is_listed = is_watched(strength) || warning_strength(&day, 1_001) <= strength;
+            assert!(may_be_listed(strength) || !is_listed, "{strength}");
+        }
+    }
+
+    #[test]
     fn costliest_tenth_of_the_list_is_critical() {
         let day: Vec<Facts> = (0..20).map(|i| facts(8.0, 0.5, f64::from(i))).collect();
-        let critical: Vec<usize> = severities(&day)
+        let critical: Vec<usize> = severities(&day, day.len())
             .iter()
             .enumerate()
             .filter_map(|(i, severity)| (*severity == Some(Severity::Critical)).then_some(i))
@@ -139,10 +163,11 @@ mod tests {
     #[test]
     fn benjamini_hochberg_takes_more_when_many_fell() {
         let alone = [5.2, 0.0, 0.0, 0.0];
-        assert_eq!(warning_strength(&alone), 5.2);
+        assert_eq!(warning_strength(&alone, 4), 5.2);
         let weak = [3.2, 0.0, 0.0, 0.0];
-        assert_eq!(warning_strength(&weak), f64::INFINITY);
+        assert_eq!(warning_strength(&weak, 4), f64::INFINITY);
+        assert_eq!(warning_strength(&alone[..1], 4), 5.2, "the others only count");
         let with_others = [3.2, 9.0, 9.0, 9.0];
-        assert_eq!(warning_strength(&with_others), 3.2);
+        assert_eq!(warning_strength(&with_others, 4), 3.2);
     }
 }

@@ -7,9 +7,8 @@
 use super::finding::Finding;
 use super::history::History;
 use super::price::Evidence;
-use super::series::{Day, PartnerSeries};
+use super::series::Day;
 use super::tail::silence_tail;
-use super::totals::Totals;
 
 /// Half a year before the last click.
 const REFERENCE_DAYS: usize = 182;
@@ -20,76 +19,89 @@ const KNOWN_FROM: Day = 28;
 const MIN_ACTIVE: f64 = 3.5;
 /// Partners seen on more of their days are not sparse: the windows judge them better.
 const SPARSE_BELOW: f64 = 0.6;
-const MIN_SILENCE: f64 = 7.0;
+/// Shorter silences say nothing.
+const MIN_SILENCE_DAYS: usize = 7;
 
-/// Offers the findings of silent partners on all days from `from` on to `keep`.
-pub(super) fn scan(
-    partners: &[PartnerSeries],
-    history: &History,
-    from: Day,
-    mut keep: impl FnMut(usize, Day, Finding),
-) {
-    let active = active_days(partners, history);
-    for partner in 0..partners.len() {
-        let mut last = None;
-        for day in 0..history.days {
-            if active.on(partner, day) > 0.0 {
-                last = Some(day);
-            }
-            if let Some(last) = last.filter(|&last| day >= from && last > KNOWN_FROM)
-                && let Some(finding) = judge(history, &active, partner, last, day)
-            {
-                keep(partner, day, finding);
-            }
+/// The silence of one partner since its last click on a used day.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Silence {
+    pub(super) last: Option<Day>,
+    /// Used days since then, and their exposure.
+    pub(super) used: f64,
+    pub(super) exposure: f64,
+    /// What was usual before, once the silence is worth judging.
+    pub(super) reference: Option<Reference>,
+}
+
+/// The days before the last click.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Reference {
+    pub(super) days: f64,
+    pub(super) with_click: f64,
+    pub(super) clicks: f64,
+    pub(super) exposure: f64,
+}
+
+impl Silence {
+    /// Takes in a day that the history has just learned.
+    pub(super) fn pass_day(&mut self, history: &History, partner: usize, day: Day) {
+        if history.raw.on(partner, day) > 0.0 {
+            *self = Self { last: Some(day), ..Self::default() };
+            return;
         }
+        let Some(last) = self.last.filter(|&last| last > KNOWN_FROM) else { return };
+        self.used += history.used.on(partner, day);
+        self.exposure += history.exposure.on(partner, day);
+        if day == last + MIN_SILENCE_DAYS {
+            self.reference = Some(Reference::before(history, partner, last));
+        }
+    }
+
+    /// Returns what the silence says at the end of the last day passed.
+    pub(super) fn judge(&self) -> Option<Finding> {
+        let (last, before) = (self.last?, self.reference?);
+        let (a, b) = (before.with_click + 0.5, before.days - before.with_click + 0.5);
+        let is_sparse = a >= MIN_ACTIVE && a / (a + b) < SPARSE_BELOW;
+        if !is_sparse || before.days < MIN_REFERENCE_DAYS || self.used < MIN_SILENCE_DAYS as f64 {
+            return None;
+        }
+        let rate = before.clicks / before.exposure.max(1e-9);
+        let expected = rate * self.exposure;
+        let p_value = silence_tail(a, b, self.used);
+        Some(Finding::new(Evidence::Silence, p_value, rate, 0.0, expected, 1.0 / a, last + 1))
     }
 }
 
-fn active_days(partners: &[PartnerSeries], history: &History) -> Totals {
-    let mut active = Totals::new(history.days, partners.len());
-    for day in 0..history.days {
-        for (i, partner) in partners.iter().enumerate() {
-            let seen = partner.clicks[day] > 0 && history.exposure.on(i, day) > 0.0;
-            active.add(i, day, f64::from(u8::from(seen)));
+impl Reference {
+    fn before(history: &History, partner: usize, last: Day) -> Self {
+        let from = last.saturating_sub(REFERENCE_DAYS);
+        let with_click = (from..last).filter(|&day| history.raw.on(partner, day) > 0.0).count();
+        Self {
+            days: history.used.between(partner, from, last),
+            with_click: with_click as f64,
+            clicks: history.clicks.between(partner, from, last),
+            exposure: history.exposure.between(partner, from, last),
         }
     }
-    active
-}
-
-fn judge(
-    history: &History,
-    active: &Totals,
-    partner: usize,
-    last: Day,
-    day: Day,
-) -> Option<Finding> {
-    let from = last.saturating_sub(REFERENCE_DAYS);
-    let days = history.used.between(partner, from, last);
-    let with_click = active.between(partner, from, last);
-    let silence = history.used.between(partner, last + 1, day + 1);
-    let (a, b) = (with_click + 0.5, days - with_click + 0.5);
-    let is_sparse = a >= MIN_ACTIVE && a / (a + b) < SPARSE_BELOW;
-    if !is_sparse || days < MIN_REFERENCE_DAYS || silence < MIN_SILENCE {
-        return None;
-    }
-    let clicks = history.clicks.between(partner, from, last);
-    let rate = clicks / history.exposure.between(partner, from, last).max(1e-9);
-    let expected = rate * history.exposure.between(partner, last + 1, day + 1);
-    let p_value = silence_tail(a, b, silence);
-    Some(Finding::new(Evidence::Silence, p_value, rate, 0.0, expected, 1.0 / a, last + 1))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::series::PartnerSeries;
     use super::*;
 
     /// Every fourth day two clicks, the last of them on day 196.
     fn findings(clicks: impl Fn(Day) -> u32) -> Vec<(Day, Finding)> {
         let clicks = (0..260).map(|day| if day < 200 { clicks(day) } else { 0 }).collect();
         let partners = [PartnerSeries { clicks, ..PartnerSeries::default() }];
-        let history = History::learn(&partners, 260);
+        let mut history = History::of(&partners);
+        let mut silence = Silence::default();
         let mut found = Vec::new();
-        scan(&partners, &history, 60, |_, day, finding| found.push((day, finding)));
+        for day in 0..260 {
+            history.learn_series(&partners);
+            silence.pass_day(&history, 0, day);
+            found.extend(silence.judge().filter(|_| day >= 60).map(|finding| (day, finding)));
+        }
         found
     }
 

@@ -5,7 +5,7 @@
 
 use super::finding::Finding;
 use super::history::History;
-use super::series::{Day, PartnerSeries};
+use super::series::Day;
 
 /// Findings at p <= 10^-2.5 latch: looser than a listing, because it only ranks.
 const LATCH_STRENGTH: f64 = 2.5;
@@ -50,32 +50,38 @@ impl State {
     pub fn standing_loss(&self) -> f64 {
         self.fallen.map_or(0.0, |fallen| 28.0 * (fallen.rate - self.rate_now).max(0.0))
     }
+
+    /// Tells a partner's state at the end of the last day of its history.
+    pub(super) fn at(
+        history: &History,
+        partner: usize,
+        fallen: Option<Fallen>,
+        rest: &Rest,
+    ) -> Self {
+        let day = history.days - 1;
+        let (rate_now, _) = present(history, partner, fallen, day);
+        let silent = rest.silence(fallen, day);
+        let dormancy = fallen.map_or(silent, |fall| silent.max(nearly_gone(rate_now, fall.rate)));
+        Self { fallen, rate_now, last_click: rest.last, dormancy }
+    }
 }
 
-/// Replays one partner's findings from day `from` to `day` and returns its state.
-pub(super) fn state(
-    series: &PartnerSeries,
+/// Latches a fall that a day shows, and lets go of one that is over.
+pub(super) fn relatch(
+    fallen: Option<Fallen>,
     history: &History,
     partner: usize,
-    findings: impl Fn(Day) -> Finding,
-    (from, day): (Day, Day),
-) -> State {
-    let mut fallen: Option<Fallen> = None;
-    for today in from..=day {
-        let finding = findings(today);
-        if fallen.is_none() && f64::from(finding.strength) >= LATCH_STRENGTH {
-            fallen = Some(Fallen { rate: f64::from(finding.rate), since: finding.since() });
-        }
-        fallen = fallen.filter(|fall| {
-            let (rate, exposure) = present(history, partner, Some(*fall), today);
-            exposure <= MIN_RECOVERY_EXPOSURE || rate <= RECOVERED_ABOVE * fall.rate
-        });
-    }
-    let (rate_now, _) = present(history, partner, fallen, day);
-    let last_click = series.clicks[..=day].iter().rposition(|&clicks| clicks > 0);
-    let silent = last_click.map_or(0.0, |last| silence(history, partner, fallen, last, day));
-    let dormancy = fallen.map_or(silent, |fall| silent.max(nearly_gone(rate_now, fall.rate)));
-    State { fallen, rate_now, last_click, dormancy }
+    finding: Finding,
+    day: Day,
+) -> Option<Fallen> {
+    let shown = || {
+        let is_strong = f64::from(finding.strength) >= LATCH_STRENGTH;
+        is_strong.then(|| Fallen { rate: f64::from(finding.rate), since: finding.since() })
+    };
+    fallen.or_else(shown).filter(|fall| {
+        let (rate, exposure) = present(history, partner, Some(*fall), day);
+        exposure <= MIN_RECOVERY_EXPOSURE || rate <= RECOVERED_ABOVE * fall.rate
+    })
 }
 
 /// Returns clicks per usual day of the present stretch, and its usual days.
@@ -86,20 +92,44 @@ fn present(history: &History, partner: usize, fallen: Option<Fallen>, day: Day) 
     (history.raw.between(partner, from, day + 1) / exposure.max(1e-9), exposure)
 }
 
-/// Weighs the chance to have stopped against the chance of so long a silence in a living partner.
-fn silence(history: &History, partner: usize, fallen: Option<Fallen>, last: Day, day: Day) -> f64 {
-    let from = (last + 1).saturating_sub(RATE_DAYS);
-    let exposure = history.exposure.between(partner, from, last + 1);
-    if exposure <= 0.0 {
-        return 0.0;
+/// The days since a partner's last click, on whatever day that was.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Rest {
+    pub(super) last: Option<Day>,
+    /// Clicks and exposure of the days that end with the last click.
+    pub(super) clicks: f64,
+    pub(super) usual: f64,
+    /// Exposure since then.
+    pub(super) exposure: f64,
+}
+
+impl Rest {
+    /// Takes in a day that the history has just learned.
+    pub(super) fn pass_day(&mut self, history: &History, partner: usize, day: Day, count: u32) {
+        if count > 0 {
+            *self = Self { last: Some(day), ..Self::default() };
+            return;
+        }
+        let Some(last) = self.last else { return };
+        if day == last + 1 {
+            let from = day.saturating_sub(RATE_DAYS);
+            self.clicks = history.clicks.between(partner, from, day);
+            self.usual = history.exposure.between(partner, from, day);
+        }
+        self.exposure += history.exposure.on(partner, day);
     }
-    let clicks = history.clicks.between(partner, from, last + 1) + 0.5;
-    let rate = (clicks / exposure).max(fallen.map_or(0.0, |fall| fall.rate));
-    let expected = rate * history.exposure.between(partner, last + 1, day + 1);
-    let size = 1.0 / (1.0 / clicks + CLUMPING);
-    let alive = (1.0 + expected / size).powf(-size);
-    let stopped = STOPS_PER_DAY * (day - last) as f64;
-    stopped / (stopped + alive)
+
+    /// Weighs the chance to have stopped against the chance of so long a silence in a living
+    /// partner.
+    fn silence(&self, fallen: Option<Fallen>, day: Day) -> f64 {
+        let Some(last) = self.last.filter(|_| self.usual > 0.0) else { return 0.0 };
+        let clicks = self.clicks + 0.5;
+        let rate = (clicks / self.usual).max(fallen.map_or(0.0, |fall| fall.rate));
+        let size = 1.0 / (1.0 / clicks + CLUMPING);
+        let alive = (1.0 + rate * self.exposure / size).powf(-size);
+        let stopped = STOPS_PER_DAY * (day - last) as f64;
+        stopped / (stopped + alive)
+    }
 }
 
 fn nearly_gone(rate_now: f64, rate_before: f64) -> f64 {

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::judgment::{Judged, Judgment, judge};
 use super::picture::page;
 use super::query::Subject;
-use super::{Cause, Decline, Estimate, FalseAlarms, Severity, Verdict};
+use super::{Cause, Decline, Estimate, FalseAlarms, Severity};
 use crate::money::Money;
 use crate::program::store as program_store;
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
@@ -117,24 +117,23 @@ pub(super) fn by_stake(judgment: &Judgment) -> Vec<(&Judged, &Decline)> {
 
 /// Returns the commission of the next 28 days that is at stake, minor units.
 fn at_stake(partner: &Judged, decline: &Decline) -> i64 {
-    whole(decline.lost_next_28_days.value * partner.earned_per_click())
+    whole(decline.lost_next_28_days.value * partner.subject.earned_per_click())
 }
 
 fn table(judgment: &Judgment, params: &Params) -> Table {
     let listed = by_stake(judgment);
     let rows = listed.iter().map(|(p, decline)| row(p, decline, judgment, params)).collect();
-    let count = |wanted: fn(&Verdict) -> bool| {
-        let n = judgment.partners.iter().filter(|p| wanted(&p.assessment.verdict)).count();
-        Cell::Int(i64::try_from(n).unwrap_or(i64::MAX))
-    };
+    let count = |n: usize| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let source = if judgment.is_kept { "the daily run" } else { "learned for this report" };
     let at_stake = listed.iter().map(|(p, decline)| at_stake(p, decline)).sum();
     let summary = vec![
         ("day", Cell::Date(judgment.day)),
-        ("partners", count(|_| true)),
-        ("listed", count(|v| matches!(v, Verdict::Listed(_)))),
-        ("too_young", count(|v| matches!(v, Verdict::TooYoung { .. }))),
+        ("partners", count(judgment.n_partners)),
+        ("listed", count(listed.len())),
+        ("too_young", count(judgment.n_too_young)),
         ("lost_commission_next_28d", Cell::Money(Money::new(at_stake, params.currency))),
         ("incident", Cell::or_empty(incident(judgment), Cell::Text)),
+        ("source", Cell::text(source)),
     ];
     Table { rows, summary }
 }
@@ -169,10 +168,11 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         Cell::Text(false_alarms(decline.false_alarms)),
     ]);
     cells.extend(lost.into_iter().flat_map(three));
-    cells
-        .extend(lost.into_iter().flat_map(|clicks| three(clicks.times(partner.sales_per_click()))));
+    cells.extend(
+        lost.into_iter().flat_map(|clicks| three(clicks.times(partner.subject.sales_per_click()))),
+    );
     for clicks in lost {
-        let Estimate { value, low, high } = clicks.times(partner.earned_per_click());
+        let Estimate { value, low, high } = clicks.times(partner.subject.earned_per_click());
         let money = |minor: f64| Cell::Money(Money::new(whole(minor), params.currency));
         cells.extend([value, low, high].map(money));
     }

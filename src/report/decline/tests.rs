@@ -67,8 +67,50 @@ impl Town {
         self
     }
 
-    pub(super) fn network(self) -> Network {
-        Network::new(self.days, self.partners).unwrap()
+    pub(super) fn network(self) -> Replay {
+        Replay::of(self.days, self.partners)
+    }
+}
+
+/// What was said at the end of each day, and the network at the end of the last one.
+pub(super) struct Replay {
+    network: Network,
+    said: Vec<(Vec<Assessment>, Vec<Rise>, Option<Incident>)>,
+}
+
+impl Replay {
+    fn of(days: usize, partners: Vec<PartnerSeries>) -> Self {
+        let mut network = Network::begin(days, partners).unwrap();
+        let mut next = || {
+            network.learn_day();
+            (network.assess(), network.rising(), network.incident())
+        };
+        let said = (0..days).map(|_| next()).collect();
+        Self { network, said }
+    }
+
+    fn assess(&self, day: Day) -> Vec<Assessment> {
+        self.said[day].0.clone()
+    }
+
+    pub(super) fn rising(&self, day: Day) -> &[Rise] {
+        &self.said[day].1
+    }
+
+    fn incident(&self, day: Day) -> Option<Incident> {
+        self.said[day].2
+    }
+
+    fn state(&self, partner: usize, day: Day) -> State {
+        self.said[day].0[partner].state
+    }
+
+    fn factor(&self, day: Day) -> f64 {
+        self.network.detector.history.common[day].factor
+    }
+
+    fn diagnose(&self, since: Day) -> Diagnosis {
+        self.network.view(SUBJECT).diagnose(since)
     }
 }
 
@@ -83,12 +125,12 @@ fn is_listed(assessment: &Assessment) -> bool {
     matches!(assessment.verdict, Verdict::Listed(_))
 }
 
-fn listed(network: &Network, day: Day) -> Vec<usize> {
+fn listed(network: &Replay, day: Day) -> Vec<usize> {
     network.assess(day).iter().filter(|a| is_listed(a)).map(|a| a.partner).collect()
 }
 
 /// Partners listed above `watch`, which by design errs once in a hundred partner-months.
-fn warned(network: &Network, day: Day) -> Vec<usize> {
+fn warned(network: &Replay, day: Day) -> Vec<usize> {
     let is_warned = |assessment: &&Assessment| match &assessment.verdict {
         Verdict::Listed(decline) => decline.severity > Severity::Watch,
         Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed => false,
@@ -96,7 +138,7 @@ fn warned(network: &Network, day: Day) -> Vec<usize> {
     network.assess(day).iter().filter(is_warned).map(|a| a.partner).collect()
 }
 
-fn decline(network: &Network, day: Day) -> Decline {
+fn decline(network: &Replay, day: Day) -> Decline {
     match network.assess(day).swap_remove(SUBJECT).verdict {
         Verdict::Listed(decline) => *decline,
         verdict @ (Verdict::TooYoung { .. } | Verdict::Away | Verdict::NotListed) => {
@@ -256,7 +298,7 @@ fn assessment_of_a_day_ignores_later_days() {
             }
         }
         let known_then = Network::new(day + 1, partners).unwrap();
-        assert_eq!(known_then.assess(day), network.assess(day));
+        assert_eq!(known_then.assess(), network.assess(day));
     }
 }
 
@@ -269,7 +311,7 @@ fn conversions_may_fall_while_clicks_hold() {
     let fall = assessment.conversion_fall.unwrap();
     assert!(fall.since >= 160 && fall.observed < 0.6 * fall.expected, "{fall:?}");
     let steady = (1..60).flat_map(|partner| (90..220).map(move |day| (partner, day)));
-    assert!(steady.into_iter().all(|(i, day)| network.conversion_fall(i, day).is_none()));
+    assert!(steady.into_iter().all(|(i, day)| network.said[day].0[i].conversion_fall.is_none()));
 }
 
 #[test]
@@ -300,7 +342,7 @@ fn causes_are_told_by_their_traces() {
         (fallen().with(broken), Cause::Technical),
     ];
     for (town, cause) in cases {
-        let diagnosis = town.network().diagnose(SUBJECT, 140, 169);
+        let diagnosis = town.network().diagnose(140);
         assert_eq!(diagnosis.cause, cause, "{diagnosis:?}");
         assert!(!diagnosis.evidence.is_empty(), "{diagnosis:?}");
     }
@@ -316,9 +358,44 @@ fn evidence_names_the_country() {
             }
         })
         .network();
-    let diagnosis = network.diagnose(SUBJECT, 140, 169);
+    let diagnosis = network.diagnose(140);
     assert!(diagnosis.evidence[0].starts_with("DE -100 %, other countries "), "{diagnosis:?}");
     assert_eq!(decline(&network, 169).remedy, remedy(Cause::LocalMarket));
+}
+
+#[test]
+fn a_partner_alone_is_judged_as_among_the_others() {
+    let town = Town::steady(220, 60, 10.0).everybody(130..133, 0.2).subject(150..220, 0.3);
+    let network = town.network().network;
+    let common = &network.detector.history.common;
+    for partner in [SUBJECT, 7] {
+        let alone = history::History::alone(&network.partners[partner], common);
+        let (view, beside) =
+            (network.view(partner), View { history: &alone, place: 0, ..network.view(partner) });
+        let standing = network.detector.standing(partner);
+        assert_eq!(
+            assess::declines(&[(view, standing)], 60),
+            assess::declines(&[(beside, standing)], 60)
+        );
+        let days = 0..220;
+        assert!(days.into_iter().all(|day| view.expected(day, None) == beside.expected(day, None)));
+    }
+}
+
+#[test]
+fn a_high_start_of_everybody_leaves_a_low_factor_and_true_figures() {
+    // A launch: 18 clicks a day for five weeks, 10 ever after; a weaker day is no outage.
+    let network = Town::steady(300, 60, 10.0)
+        .everybody(0..36, 1.8)
+        .everybody([250], 0.6)
+        .subject(280..300, 0.0)
+        .network();
+    assert!(network.factor(240) < 0.85, "{}", network.factor(240));
+    assert_eq!(network.network.detector.history.used.on(SUBJECT, 250), 1.0);
+    let found = decline(&network, 299);
+    assert!((found.expected_per_day.value - 10.0).abs() < 1.5, "{found:?}");
+    assert!((found.lost_to_date.value - 200.0).abs() < 30.0, "{found:?}");
+    assert!((found.lost_next_28_days.value - 280.0).abs() < 40.0, "{found:?}");
 }
 
 #[test]
@@ -330,7 +407,7 @@ fn uneven_series_are_refused_by_name() {
 
 #[test]
 fn empty_and_silent_networks_are_assessed() {
-    assert!(Network::new(100, Vec::new()).unwrap().assess(99).is_empty());
+    assert!(Network::new(100, Vec::new()).unwrap().assess().is_empty());
     let silent = Town::steady(100, 3, 1.0).everybody(0..100, 0.0).network();
     assert_eq!(listed(&silent, 99), NOBODY);
     assert_eq!(silent.assess(99)[0].days_since_last_click, None);

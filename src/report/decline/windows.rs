@@ -3,16 +3,13 @@
 //! Each window length keeps its own score of how well such forecasts held for this partner in the
 //! past (`own` error); only days long enough ago to be clear of the present fall count.
 
-use std::collections::VecDeque;
-use std::ops::Range;
-
+use super::JUDGED_FROM;
 use super::finding::Finding;
 use super::history::History;
 use super::network::weighted_median;
 use super::price::Evidence;
 use super::series::Day;
 use super::tail::{Expectation, mixed_low_tail};
-use super::totals::Totals;
 
 /// Window lengths in days, short for a sudden stop and long for a slow fade.
 const WINDOWS: [usize; 14] = [2, 3, 5, 7, 10, 14, 21, 28, 35, 42, 56, 70, 84, 112];
@@ -46,23 +43,9 @@ const HOLIDAY_VARIANCE: f64 = 0.09;
 
 /// Number of window lengths.
 pub(super) const COUNT: usize = WINDOWS.len();
-
-/// Offers the findings of the windows of some lengths that end on a day from `from` on to `keep`.
-///
-/// Each length learns by itself, so lengths may be scanned side by side.
-pub(super) fn scan(
-    history: &History,
-    lengths: Range<usize>,
-    from: Day,
-    mut keep: impl FnMut(usize, Day, Finding),
-) {
-    for &length in &WINDOWS[lengths] {
-        let mut window = Window::new(length, history.used.before(0).len());
-        for day in from..history.days {
-            window.move_to(history, day, day - from, &mut keep);
-        }
-    }
-}
+/// A forecast of the longest window that is old enough to learn from began so many days ago; its
+/// baseline is known, no earlier day is needed.
+pub(super) const REACH_DAYS: usize = 2 * 112 + ERROR_GUARD;
 
 /// Compares one window with its baseline.
 #[derive(Debug, Clone, Copy)]
@@ -89,97 +72,97 @@ impl Forecast {
 }
 
 /// Weighted excess of a past forecast and its weight.
-type Lesson = (f64, f64);
+pub(super) type Lesson = (f64, f64);
 
-struct Window {
+/// One length, with what was learned of how well its forecasts hold. Each learns by itself, so
+/// lengths may be looked at side by side.
+#[derive(Debug)]
+pub(super) struct Window {
     length: usize,
-    /// Typical error of the network's forecasts over this length.
-    typical: f64,
+    /// Typical error of the network's forecasts over this length ...
+    pub(super) typical: f64,
+    /// ... and what it was at the beginning of each judged day.
+    pub(super) typicals: Vec<f64>,
     /// Fading sums of the lessons that are old enough, by partner.
-    learned: Vec<Lesson>,
-    /// Lessons by day, waiting to be old enough.
-    waiting: VecDeque<Vec<Lesson>>,
+    pub(super) learned: Vec<Lesson>,
 }
 
 impl Window {
-    fn new(length: usize, partners: usize) -> Self {
-        let learned = vec![(0.0, 0.0); partners];
-        Self { length, typical: START_ERROR, learned, waiting: VecDeque::new() }
+    /// Returns the window at this place of the lengths.
+    pub(super) fn new(place: usize, partners: usize) -> Self {
+        Self {
+            length: WINDOWS[place],
+            typical: START_ERROR,
+            typicals: Vec::new(),
+            learned: vec![(0.0, 0.0); partners],
+        }
     }
 
-    fn move_to(
+    /// Offers the findings of the window that ends with `day`, and learns from the one that is old
+    /// enough by now.
+    pub(super) fn look(
         &mut self,
         history: &History,
         day: Day,
-        step: usize,
-        keep: &mut impl FnMut(usize, Day, Finding),
+        keep: &mut impl FnMut(usize, Finding),
     ) {
-        let forecasts = self.forecasts(history, day);
-        self.learn(&forecasts, step);
-        for (partner, forecast) in forecasts.into_iter().enumerate() {
-            if let Some(finding) =
-                forecast.and_then(|forecast| self.judge(history, partner, day, forecast))
+        self.typicals.push(self.typical);
+        self.learn(history, day);
+        for partner in 0..self.learned.len() {
+            let forecast = self.forecast(history, partner, day);
+            if let Some(forecast) = forecast
+                && let Some(finding) = self.judge(history, partner, day, forecast)
             {
-                keep(partner, day, finding);
+                keep(partner, finding);
             }
         }
     }
 
-    /// Returns each partner's forecast for the window that ends with `day`, if it has a basis.
-    fn forecasts(&self, history: &History, day: Day) -> Vec<Option<Forecast>> {
+    /// Returns a partner's forecast for the window that ends with `day`, if it has a basis.
+    fn forecast(&self, history: &History, partner: usize, day: Day) -> Option<Forecast> {
         let length = self.length as f64;
-        let Some(from) = (day + 1).checked_sub(self.length).filter(|&d| d >= BASELINE_FROM) else {
-            return vec![None; self.learned.len()];
-        };
+        let from = (day + 1).checked_sub(self.length).filter(|&d| d >= BASELINE_FROM)?;
+        let baseline = history.baselines_before(from)[partner];
         let min_weeks = (length / 10.5).clamp(3.0, 6.0);
-        let baselines = history.baselines_before(from).iter().enumerate();
-        baselines
-            .map(|(partner, baseline)| {
-                let sum = |totals: &Totals| totals.between(partner, from, day + 1);
-                if baseline.weeks < min_weeks || sum(&history.used) < 0.6 * length {
-                    return None;
-                }
-                // A silent baseline still promises half a click in all its weeks.
-                let rate = baseline.rate.max(0.5 / (7.0 * baseline.weeks));
-                let exposure = sum(&history.exposure);
-                (exposure > 0.0).then(|| Forecast {
-                    rate,
-                    baseline_error: 1.0 / (0.8 * baseline.clicks + 0.5),
-                    exposure,
-                    expected: rate * exposure,
-                    seen: sum(&history.clicks),
-                })
-            })
-            .collect()
+        if baseline.weeks < min_weeks || history.used.between(partner, from, day + 1) < 0.6 * length
+        {
+            return None;
+        }
+        // A silent baseline still promises half a click in all its weeks.
+        let rate = baseline.rate.max(0.5 / (7.0 * baseline.weeks));
+        let exposure = history.exposure.between(partner, from, day + 1);
+        (exposure > 0.0).then(|| Forecast {
+            rate,
+            baseline_error: 1.0 / (0.8 * baseline.clicks + 0.5),
+            exposure,
+            expected: rate * exposure,
+            seen: history.clicks.between(partner, from, day + 1),
+        })
     }
 
-    fn learn(&mut self, forecasts: &[Option<Forecast>], step: usize) {
-        let lesson = |forecast: &Option<Forecast>| match forecast {
-            Some(f) if f.expected > 0.3 => {
-                let weight =
-                    (self.typical / (self.typical + f.chance())).powi(2) / self.length as f64;
-                (weight * f.excess(), weight)
-            }
-            Some(_) | None => (0.0, 0.0),
-        };
-        self.waiting.push_back(forecasts.iter().map(lesson).collect());
-        let kept = 0.5_f64.powf(1.0 / ERROR_HALF_LIFE);
-        for (excess, weight) in &mut self.learned {
-            *excess *= kept;
-            *weight *= kept;
-        }
+    fn learn(&mut self, history: &History, day: Day) {
         let age = self.length + ERROR_GUARD;
-        if self.waiting.len() > age {
-            for ((excess, weight), new) in
-                self.learned.iter_mut().zip(self.waiting.pop_front().unwrap_or_default())
-            {
-                *excess += new.0;
-                *weight += new.1;
-            }
+        let due = day.checked_sub(age).filter(|&due| due >= JUDGED_FROM);
+        let kept = 0.5_f64.powf(1.0 / ERROR_HALF_LIFE);
+        for partner in 0..self.learned.len() {
+            let new = due.and_then(|due| self.lesson(history, partner, due));
+            let (excess, weight) = new.unwrap_or_default();
+            let learned = &mut self.learned[partner];
+            *learned = (kept * learned.0 + excess, kept * learned.1 + weight);
         }
+        let step = day - JUDGED_FROM;
         if step.is_multiple_of(7) && step >= age + 7 {
             self.learn_typical();
         }
+    }
+
+    /// Returns what the forecast for the window that ended with `day` teaches, weighted by what was
+    /// typical then.
+    fn lesson(&self, history: &History, partner: usize, day: Day) -> Option<Lesson> {
+        let forecast = self.forecast(history, partner, day).filter(|f| f.expected > 0.3)?;
+        let typical = self.typicals[day - JUDGED_FROM];
+        let weight = (typical / (typical + forecast.chance())).powi(2) / self.length as f64;
+        Some((weight * forecast.excess(), weight))
     }
 
     fn learn_typical(&mut self) {
@@ -214,12 +197,18 @@ impl Window {
             return None;
         }
         let own = self.own_error(partner);
-        let disturbance = history.disturbance.between(partner, from, day + 1) / exposure;
+        let is_low = |known: f64| {
+            let deviation = (expected + expected * expected * (known + own)).sqrt();
+            expected - seen > MIN_DEVIATIONS * deviation
+        };
+        // Most partners are not, also without holidays.
+        if !is_low(baseline_error) || !self.is_low_now(history, partner, day, rate) {
+            return None;
+        }
+        let disturbance = history.disturbance(partner, from, day + 1) / exposure;
         let holiday = HOLIDAY_VARIANCE * disturbance / (self.length.min(5) as f64).sqrt();
         let known = baseline_error + holiday;
-        let deviation = (expected + expected * expected * (known + own)).sqrt();
-        let is_low = expected - seen > MIN_DEVIATIONS * deviation;
-        if !is_low || !self.is_low_now(history, partner, day, rate) {
+        if !is_low(known) {
             return None;
         }
         let p_value = mixed_low_tail(seen, Expectation { mean: expected, known, own });

@@ -1,22 +1,32 @@
-//! A conversion that earned nothing earns after all: a claim for it was accepted, or its customer
-//! turned out to have bought before.
+//! What is earned late: by a claim that was accepted, because a customer turned out to be somebody's,
+//! or to have bought before.
 
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
 use crate::commission::refund::left;
 use crate::commission::state::Action;
 use crate::commission::{Commission, CommissionKind, CommissionState, Hand, NoStep, Step};
-use crate::ids::{ConversionId, PartnerNo};
+use crate::ids::{ClaimId, ConversionId, PartnerNo};
+use crate::settlement::attribution::attribute;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::{Decision, Message, Share};
 
+/// Why something is earned late, as its commission tells.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// A claim was accepted.
+    Claim(ClaimId),
+    /// This conversion bound the customer and came after it.
+    Bound(ConversionId),
+}
+
 /// What an order is granted.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The claim, as its commission tells; none where no claim led to it.
-    pub claim: Option<String>,
+    /// Why; none where it was its partner's all the time.
+    pub ground: Option<Ground>,
     /// The order.
     pub conversion_id: ConversionId,
     /// Who earns.
@@ -27,33 +37,67 @@ pub struct Grant {
     pub by: Hand,
 }
 
-/// Decides what a granted claim does, or says why nothing is earned.
+impl Ground {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Claim(_) => "claim",
+            Self::Bound(_) => "bound_by",
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Claim(id) => format!("claim {id}"),
+            Self::Bound(id) => format!("the customer was bound by {id}, which came later"),
+        }
+    }
+}
+
+/// Decides what is earned late, or says why nothing is.
 ///
 /// It goes the way of every conversion: the plan of its time, the rules of suspicion, the refunds so
 /// far. An order that somebody has earned already earns nothing.
 pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<Decision>, String> {
-    let conversion = facts.conversions.values().find(|c| c.conversion_id == grant.conversion_id);
-    let conversion = conversion.ok_or("the order is not there")?;
+    let conversion = facts.conversions.get(&facts.order_key(message));
+    let conversion = conversion
+        .filter(|c| c.conversion_id == grant.conversion_id)
+        .ok_or("the order is not there")?;
     let program = facts.programs.get(&message.program_id).ok_or("the program is not there")?;
     if conversion.commissions.iter().any(is_earned) {
         return Err("a partner has earned by it".to_owned());
     }
-    let click = grant.click.map(|click| (click.partner, click.link, click.at));
-    let suspicion = Suspicion { facts, message, click };
-    let shares = [Share::whole(grant.partner)];
+    let attribution;
+    let (shares, click, path) = match &grant.ground {
+        Some(_) => {
+            let click = grant.click.map(|click| (click.partner, click.link, click.at));
+            (vec![Share::whole(grant.partner)], click, None)
+        }
+        // It was its partners' all the time: it goes to whom it goes by the policy of its time.
+        None => {
+            let is_enrolled = |partner| facts.earners.contains_key(&(message.program_id, partner));
+            let policy = &program.policies.at(message.report.occurred_at).policy;
+            let asked = facts.known.asked(message.program_id, &message.report, policy);
+            attribution = attribute(&asked, program, &facts.click_keys, is_enrolled);
+            (attribution.shares(), attribution.click(), attribution.path.as_ref())
+        }
+    };
+    if shares.is_empty() {
+        return Err("it is attributed to nobody".to_owned());
+    }
+    let suspicion = Suspicion { facts, message, click, path };
     let (mut decisions, mut left) = (Vec::new(), None);
     for mut opened in earn(&suspicion, program, &shares, grant.conversion_id)? {
         let flags = opened.raised();
         let told = opened.step.by.note.take().filter(|_| !flags.is_empty());
-        let said = [grant.claim.clone(), grant.by.note.clone(), told];
+        let said = [grant.ground.as_ref().map(Ground::sentence), grant.by.note.clone(), told];
         let note = said.into_iter().flatten().collect::<Vec<_>>().join(". ");
         let note = Some(note).filter(|note| !note.is_empty());
         opened.step.by = Hand { note, ..grant.by.clone() };
-        if let Some(claim) = &grant.claim {
-            opened.step.after.calculation["claim"] = claim.clone().into();
+        if let Some(ground) = &grant.ground {
+            opened.step.after.calculation[ground.name()] = ground.sentence().into();
         }
         let (refunded, rest) =
-            refunded(program, conversion, &opened.step.after, left.as_ref(), &grant.by)?;
+            refunded(program, conversion, &opened.step.after, left.as_ref(), grant)?;
         left = rest.or(left);
         decisions.push(Decision::Commission(Box::new(opened.step)));
         decisions.extend(refunded.map(|step| Decision::Commission(Box::new(step))));
@@ -74,7 +118,7 @@ fn refunded(
     conversion: &ConversionFacts,
     opened: &Commission,
     of: Option<&Calculation>,
-    by: &Hand,
+    grant: &Grant,
 ) -> Result<(Option<Step>, Option<Calculation>), String> {
     let (target, rest) = if opened.kind == CommissionKind::Recruiter {
         (of.and_then(|of| of.recruiter).map_or(opened.amount, |part| part.amount), None)
@@ -93,15 +137,14 @@ fn refunded(
         return Ok((None, rest));
     }
     let mut step = opened
-        .amend(Action::Amend, target, difference, by.clone())
+        .amend(Action::Amend, target, difference, grant.by.clone())
         .map_err(|e: NoStep| e.to_string())?;
     let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
     if let (Some(rest), Some(version)) = (&rest, version) {
-        let mut calculation = wire::to_wire(rest, version.id, &version.terms);
-        if let Some(claim) = opened.calculation.get("claim") {
-            calculation["claim"] = claim.clone();
+        step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
+        if let Some(ground) = &grant.ground {
+            step.after.calculation[ground.name()] = ground.sentence().into();
         }
-        step.after.calculation = calculation;
     }
     Ok((Some(step), rest))
 }

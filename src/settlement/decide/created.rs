@@ -1,12 +1,13 @@
 //! `conversion.created`: a new conversion and to whom it is attributed.
 
 use crate::ids::ConversionId;
-use crate::settlement::attribution::{Attribution, attribute};
+use crate::settlement::attribution::attribute;
+use crate::settlement::attribution::bond::bond;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::decide::{price_facts, verdict};
 use crate::settlement::facts::Facts;
-use crate::settlement::{Decision, Message, NewConversion, OrderKey, Share, Verdict};
+use crate::settlement::{Decision, Message, NewConversion, OrderKey, Verdict};
 
 /// Decides what a new conversion does.
 pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
@@ -24,27 +25,22 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         let reason = Some("the program is not there".to_owned());
         return vec![verdict(Verdict::Rejected, reason, None, false)];
     };
+    let policy = &program.policies.at(message.report.occurred_at).policy;
     let attribution = attribute(
-        message.report.click_id.as_deref(),
-        message.report.occurred_at,
+        &facts.known.asked(message.program_id, &message.report, policy),
         program,
         &facts.click_keys,
         |partner| facts.earners.contains_key(&(message.program_id, partner)),
     );
     let conversion_id = ConversionId::new();
-    let suspicion = Suspicion { facts, message, click: attribution.click() };
-    let earned = match attribution {
-        Attribution::Click { partner, .. } => {
-            earn(&suspicion, program, &[Share::whole(partner)], conversion_id)
-        }
-        Attribution::NoClick
-        | Attribution::BadClickId
-        | Attribution::OutsideWindow { .. }
-        | Attribution::BeforeClick { .. }
-        | Attribution::OtherProgram
-        | Attribution::NotEnrolled { .. } => {
-            Err(format!("it is attributed to nobody: {}", attribution.as_str()))
-        }
+    let bond = bond(policy, &message.report, &attribution, conversion_id)
+        .filter(|bond| facts.is_in_good_standing(message.program_id, bond.owner.partner));
+    let path = attribution.path.as_ref();
+    let suspicion = Suspicion { facts, message, click: attribution.click(), path };
+    let shares = attribution.shares();
+    let earned = match shares.as_slice() {
+        [] => Err(format!("it is attributed to nobody: {}", attribution.as_str())),
+        shares => earn(&suspicion, program, shares, conversion_id),
     };
     let no_commission = earned.as_ref().err().cloned();
     let base = price_facts(&message.report).and_then(|p| p.base().ok().flatten());
@@ -56,6 +52,7 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
         base,
         no_commission: no_commission.clone(),
     }))];
+    decisions.extend(bond.map(Decision::Bind));
     for opened in earned.into_iter().flatten() {
         let flags = opened.raised();
         decisions.push(Decision::Commission(Box::new(opened.step)));

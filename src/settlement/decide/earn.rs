@@ -1,17 +1,13 @@
 //! What the partners of a conversion earn: the plan of its time, applied to each one's share.
 
-use std::sync::Arc;
-
 use crate::commission::hold::{self, PostbackApproval};
-use crate::commission::plan::{Inputs, PriceFacts, Split, version_at, wire};
-use crate::commission::pricing::Told;
+use crate::commission::plan::{Inputs, Split, version_at, wire};
+use crate::commission::pricing::reported::told;
 use crate::commission::state::Reason;
 use crate::commission::{
     Calculation, Commission, CommissionKind, CommissionState, Hand, PlanVersion,
 };
-use crate::conversion::Report;
 use crate::ids::{CommissionId, ConversionId, PartnerId};
-use crate::money::Currency;
 use crate::settlement::decide::flags::{Opened, Suspicion};
 use crate::settlement::decide::{hand, price_facts};
 use crate::settlement::facts::{Facts, ProgramFacts};
@@ -110,29 +106,8 @@ fn inputs(
     let priced = price_facts(report).ok_or("no plan pays for this event")?;
     let at = report.occurred_at;
     let around = facts.pricing.around(message.program_id, partner_id, at, &told(report));
-    let pay_in = version.terms.common.pay_in;
-    let rate = pay_in.zip(paid_in(&priced, version)).and_then(|(pay_in, from)| {
-        facts.pricing.rate(message.program_id, from, pay_in.currency, at)
-    });
+    let rate = facts.pricing.rate_by(message.program_id, &version.terms, &priced, at);
     Ok(Inputs { split, rate, ..Inputs::new(priced, around) })
-}
-
-/// Returns the currency that a commission is reckoned in: that of the sale, or of a flat rule.
-fn paid_in(priced: &PriceFacts, version: &PlanVersion) -> Option<Currency> {
-    let flat = || version.terms.rules.iter().find_map(|rule| rule.currency);
-    priced.amount.map(|amount| amount.currency).or_else(flat)
-}
-
-/// Returns what a shop says of a sale beside its amounts.
-fn told(report: &Report) -> Told {
-    let text = |name: &str| report.metadata.get(name).and_then(|v| v.as_str()).map(Arc::from);
-    Told {
-        customer_hash: report.customer_hash,
-        is_new_customer: report.metadata.get("new_customer").and_then(|v| v.as_bool()),
-        category: text("category"),
-        country: text("country"),
-        placement: text("placement"),
-    }
 }
 
 fn row(

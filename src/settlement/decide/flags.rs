@@ -8,6 +8,7 @@ use crate::fraud::{self, Flag, RaisedFlag};
 use crate::ids::{LinkNo, PartnerNo};
 use crate::settlement::Message;
 use crate::settlement::facts::Facts;
+use crate::settlement::path::Path;
 
 /// A conversion on its way to its commissions, with what may look wrong about it.
 #[derive(Clone, Copy)]
@@ -16,6 +17,8 @@ pub(super) struct Suspicion<'a> {
     pub(super) message: &'a Message,
     /// The click that led to it.
     pub(super) click: Option<(PartnerNo, LinkNo, Timestamp)>,
+    /// All clicks that led to it, where the shop named more than the last.
+    pub(super) path: Option<&'a Path>,
 }
 
 /// A commission that was opened, and what looks wrong about it.
@@ -65,12 +68,22 @@ impl Suspicion<'_> {
 
     fn opening(&self, row: &Commission, partner: PartnerNo) -> Opening {
         let report = &self.message.report;
-        let click_at = self.click.filter(|click| click.0 == partner).map(|click| click.2);
-        let click_id = report
-            .click_id
-            .as_deref()
-            .and_then(|text| ClickId::verify(&self.facts.click_keys, text).ok())
-            .filter(|click| click.partner == partner && Some(click.at) == click_at);
+        let (click_at, click_id) = match self.path {
+            // Each partner of a path answers for its own last click.
+            Some(path) => {
+                let click = path.last_of(partner);
+                (click.map(|click| click.at), click)
+            }
+            None => {
+                let click = self.click.filter(|click| click.0 == partner);
+                let click_at = click.map(|click| click.2);
+                let text = report.click_id.as_deref();
+                let click_id = text
+                    .and_then(|text| ClickId::verify(&self.facts.click_keys, text).ok())
+                    .filter(|click| click.partner == partner && Some(click.at) == click_at);
+                (click_at, click_id)
+            }
+        };
         Opening {
             program_id: row.program_id,
             partner_id: row.partner_id,

@@ -39,7 +39,11 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
     let effect = match message.report.message_type {
         MessageType::Approved => act(facts, message, conversion, Action::Approve),
         MessageType::Rejected => {
-            act(facts, message, conversion, Action::Reject(reason_of(message)))
+            let effect = act(facts, message, conversion, Action::Reject(reason_of(message)));
+            effect.map(|mut decisions| {
+                decisions.push(Decision::Void(conversion.conversion_id));
+                decisions
+            })
         }
         MessageType::Refunded => refund(facts, message, conversion),
         MessageType::Updated | MessageType::Created => update(facts, message, conversion),

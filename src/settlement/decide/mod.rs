@@ -1,23 +1,26 @@
 //! What a message does: facts in, decisions out. Pure: no database, no clock of its own.
 //!
 //! A message is decided once: its receipt is looked for first, so reading the stream twice
-//! changes nothing. Then `created` settles a new conversion and admits what waited for it, and
-//! `later` applies approvals, rejections, updates and refunds to one that is there.
+//! changes nothing. Then `created` settles a new conversion and admits what waited for it, `later`
+//! applies approvals, rejections, updates and refunds to one that is there, and `reopened` makes
+//! somebody's what a customer had done before it was known whose it is.
 
 mod claimed;
 mod created;
 mod earn;
 mod flags;
 mod later;
+mod reopened;
 
-pub use self::claimed::{Grant, claimed};
+pub use self::claimed::{Grant, Ground, claimed};
+pub use crate::commission::pricing::reported::price_facts;
 
 use std::sync::Arc;
 
-use crate::commission::plan::EventKind;
-use crate::commission::{Hand, PriceFacts};
-use crate::conversion::{MessageType, Report};
+use crate::commission::Hand;
+use crate::conversion::MessageType;
 use crate::ids::ConversionId;
+use crate::settlement::attribution::bond::Bond;
 use crate::settlement::facts::Facts;
 use crate::settlement::{Decided, Decision, Message, Verdict};
 
@@ -57,6 +60,9 @@ fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) 
             Decision::Record(_)
             | Decision::Refund { .. }
             | Decision::Restate { .. }
+            | Decision::Bind(_)
+            | Decision::Reattribute { .. }
+            | Decision::Void(_)
             | Decision::Commission(_)
             | Decision::Flag(_)
             | Decision::Verdict { .. }
@@ -66,6 +72,7 @@ fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) 
         .collect();
     // Whatever the order of arrival, they are applied in the order of their making.
     admitted.sort_by(|a, b| (a.sent_at, &a.message_id).cmp(&(b.sent_at, &b.message_id)));
+    let bond = decisions.iter().find_map(|decision| bond_of(decision).copied());
     for decision in decisions {
         facts.absorb(&message, &decision);
         decided.push(Decided { message: Arc::clone(&message), decision });
@@ -76,6 +83,37 @@ fn decide(facts: &mut Facts, message: Arc<Message>, decided: &mut Vec<Decided>) 
             facts.absorb(&waiting, &decision);
             decided.push(Decided { message: Arc::clone(&waiting), decision });
         }
+    }
+    // Last, because what waited may have rejected what binds.
+    if let Some(bond) = bond {
+        reopen(facts, &message, &bond, decided);
+    }
+}
+
+/// Makes somebody's what a bond, which `message` made, comes late for.
+pub fn reopen(facts: &mut Facts, message: &Message, bond: &Bond, decided: &mut Vec<Decided>) {
+    for (nobodys, decisions) in reopened::decide(facts, message, bond) {
+        for decision in decisions {
+            facts.absorb(&nobodys, &decision);
+            decided.push(Decided { message: Arc::clone(&nobodys), decision });
+        }
+    }
+}
+
+/// Returns the bond that a decision makes.
+pub fn bond_of(decision: &Decision) -> Option<&Bond> {
+    match decision {
+        Decision::Bind(bond) => Some(bond),
+        Decision::Record(_)
+        | Decision::Refund { .. }
+        | Decision::Restate { .. }
+        | Decision::Reattribute { .. }
+        | Decision::Void(_)
+        | Decision::Commission(_)
+        | Decision::Flag(_)
+        | Decision::Verdict { .. }
+        | Decision::Wait(_)
+        | Decision::Admit(_) => None,
     }
 }
 
@@ -88,6 +126,7 @@ fn verdict(
     Decision::Verdict { verdict, reason, conversion_id, is_id_taken }
 }
 
+<<<<<<< HEAD
 /// Returns what a report is priced from; none for an event that no plan can name.
 pub fn price_facts(report: &Report) -> Option<PriceFacts> {
     Some(PriceFacts {
@@ -100,6 +139,8 @@ pub fn price_facts(report: &Report) -> Option<PriceFacts> {
     })
 }
 
+=======
+>>>>>>> main
 fn hand(facts: &Facts, message: &Message) -> Hand {
     Hand {
         actor: format!("source:{}", message.source_id),
@@ -109,5 +150,7 @@ fn hand(facts: &Facts, message: &Message) -> Hand {
     }
 }
 
+#[cfg(test)]
+mod ownership_tests;
 #[cfg(test)]
 mod tests;

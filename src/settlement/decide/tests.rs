@@ -14,12 +14,15 @@ use crate::commission::plan::{PlanTerms, PlanVersion};
 use crate::commission::pricing::PricingFacts;
 use crate::commission::state::{Action, Standing};
 use crate::commission::{Commission, CommissionState};
+use crate::conversion::Report;
 use crate::fraud::Policy;
 use crate::fraud::facts::FraudFacts;
 use crate::ids::{
     LinkNo, PartnerId, PartnerNo, PlanVersionId, ProgramId, ProgramNo, ReceiptId, SourceId,
 };
 use crate::money::Money;
+use crate::program::attribution::Policies;
+use crate::settlement::attribution::known::Known;
 use crate::settlement::decide::earn::earn;
 use crate::settlement::decide::flags::Suspicion;
 use crate::settlement::facts::{ConversionFacts, ProgramFacts};
@@ -70,7 +73,11 @@ impl Shop {
             effective_from: Timestamp::UNIX_EPOCH,
             terms: PlanTerms::try_from(&document).unwrap(),
         };
-        let program = ProgramFacts { number: ProgramNo(1), window_days: 30, plans: vec![version] };
+        let program = ProgramFacts {
+            number: ProgramNo(1),
+            policies: Policies::default(),
+            plans: vec![version],
+        };
         let earner = Earner { partner_id: self.partner_id, is_in_good_standing: true };
         Facts {
             now: now(),
@@ -84,6 +91,7 @@ impl Shop {
             waiting: HashMap::new(),
             pricing: PricingFacts::default(),
             fraud: FraudFacts::new(Key([5; 32])),
+            known: Known::default(),
         }
     }
 
@@ -312,7 +320,7 @@ fn shared(weights: &[u32], said: &[Said]) -> (Vec<i64>, i64) {
             new.conversion_id = conversion_id;
         }
     }
-    let of = Suspicion { facts: &facts, message: &first, click: None };
+    let of = Suspicion { facts: &facts, message: &first, click: None, path: None };
     let opened = earn(&of, &facts.programs[&shop.program_id], &shares, conversion_id).unwrap();
     decisions.extend(opened.into_iter().map(|o| Decision::Commission(Box::new(o.step))));
     let mut owed = 0;

@@ -29,7 +29,8 @@ impl Language {
         }
     }
 
-    fn pick<T>(self, en: T, ru: T) -> T {
+    /// Returns the one of two texts that is in this language.
+    pub fn pick<T>(self, en: T, ru: T) -> T {
         match self {
             Self::En => en,
             Self::Ru => ru,
@@ -111,7 +112,7 @@ fn rounded(mode: Rounding, lang: Language) -> String {
     )
 }
 
-fn noun(event: Option<EventKind>, lang: Language) -> &'static str {
+pub(super) fn noun(event: Option<EventKind>, lang: Language) -> &'static str {
     let (en, ru) = match event {
         None => ("any event", "любое событие"),
         Some(EventKind::Sale) => ("sale", "продажа"),
@@ -122,6 +123,13 @@ fn noun(event: Option<EventKind>, lang: Language) -> &'static str {
         Some(EventKind::Click) => ("click", "клик"),
     };
     lang.pick(en, ru)
+}
+
+impl EventKind {
+    /// Returns its name for people.
+    pub fn words(self, lang: Language) -> &'static str {
+        noun(Some(self), lang)
+    }
 }
 
 /// Says whom and what a rule is for.
@@ -297,7 +305,8 @@ fn whose(per: Owner, lang: Language) -> &'static str {
     }
 }
 
-fn a_period(period: Period, lang: Language) -> &'static str {
+/// Returns `a month` and so on.
+pub(super) fn a_period(period: Period, lang: Language) -> &'static str {
     let (en, ru) = match period {
         Period::Day => ("a day", "в день"),
         Period::Week => ("a week", "в неделю"),

@@ -330,4 +330,4 @@ fn item<'a>(
 #[cfg(test)]
 mod docs_tests;
 #[cfg(test)]
-mod tests;
+pub(in crate::commission) mod tests;

@@ -20,17 +20,18 @@ fn eur(minor: i64) -> Money {
     Money::new(minor, "EUR".parse().unwrap())
 }
 
-fn start() -> Timestamp {
+pub(in crate::commission) fn start() -> Timestamp {
     "2026-11-01T00:00:00Z".parse().unwrap()
 }
 
-fn terms(json: &serde_json::Value) -> PlanTerms {
+pub(in crate::commission) fn terms(json: &serde_json::Value) -> PlanTerms {
     let document: PlanDocument = serde_json::from_value(json.clone()).unwrap();
     PlanTerms::try_from(&document).unwrap()
 }
 
 /// A sale: when, whose, how much, how much of it goes back, and whether it is approved meanwhile.
 #[derive(Clone, Debug)]
+<<<<<<< HEAD
 struct Sale {
     hour: i64,
     partner: u128,
@@ -50,10 +51,26 @@ pub(super) struct Book {
     earned: Vec<Earned>,
     n_refunds: usize,
     program_id: ProgramId,
+=======
+pub(in crate::commission) struct Sale {
+    pub(in crate::commission) hour: i64,
+    pub(in crate::commission) partner: u128,
+    pub(in crate::commission) minor: i64,
+    pub(in crate::commission) back: i64,
+    pub(in crate::commission) is_approved: bool,
+}
+
+/// Opens and reckons as settlement and the timer do, without a database.
+pub(in crate::commission) struct Book {
+    pub(in crate::commission) version: PlanVersion,
+    facts: PricingFacts,
+    pub(in crate::commission) earned: Vec<Earned>,
+    pub(in crate::commission) program_id: ProgramId,
+>>>>>>> main
 }
 
 impl Book {
-    pub(super) fn new(plan: &serde_json::Value) -> Self {
+    pub(in crate::commission) fn new(plan: &serde_json::Value) -> Self {
         let terms = terms(plan);
         let version = PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms };
         let (facts, program_id) = (PricingFacts::default(), ProgramId(Uuid::from_u128(1)));
@@ -61,7 +78,7 @@ impl Book {
     }
 
     /// Returns the currency that the plan pays in.
-    pub(super) fn pay_in(&self) -> Option<Currency> {
+    pub(in crate::commission) fn pay_in(&self) -> Option<Currency> {
         self.version.terms.common.pay_in.map(|pay_in| pay_in.currency)
     }
 
@@ -75,7 +92,11 @@ impl Book {
     }
 
     /// Settles a conversion; true when periods must be reckoned again.
-    pub(super) fn settle_inputs(&mut self, name: &str, inputs: &Inputs) -> (Calculation, bool) {
+    pub(in crate::commission) fn settle_inputs(
+        &mut self,
+        name: &str,
+        inputs: &Inputs,
+    ) -> (Calculation, bool) {
         let at = inputs.around.occurred_at;
         let calculation = self.facts.price(self.program_id, &self.version.terms, inputs).unwrap();
         let counted = self.facts.counted(self.program_id, &calculation);
@@ -131,8 +152,13 @@ impl Book {
     }
 
     /// Takes back a part, as settlement does.
+<<<<<<< HEAD
     pub(super) fn refund(&mut self, name: &str, minor: Money) {
         let Some(earned) = self.earned.iter_mut().find(|e| e.name == name) else { return };
+=======
+    pub(in crate::commission) fn refund(&mut self, name: &str, minor: Money) {
+        let earned = self.earned.iter_mut().find(|e| e.name == name).unwrap();
+>>>>>>> main
         let stored = wire::from_wire(arithmetic(earned)).unwrap();
         let inputs = Inputs { refunded: None, ..stored.inputs };
         let read = |counter| wire::read_sum(&stored.sums, counter);
@@ -175,8 +201,13 @@ impl Book {
     }
 
     /// Reckons everything again and takes over what comes of it.
+<<<<<<< HEAD
     pub(super) fn revalue(&mut self) {
         let versions = Vec::from_iter([self.version.clone()].into_iter().chain(self.later.clone()));
+=======
+    pub(in crate::commission) fn revalue(&mut self) {
+        let versions = [self.version.clone()];
+>>>>>>> main
         let terms = Terms {
             program_id: self.program_id,
             versions: &versions,
@@ -193,11 +224,17 @@ impl Book {
     }
 
     /// Returns what a conversion came to.
-    pub(super) fn net_of(&self, name: &str) -> Money {
+    pub(in crate::commission) fn net_of(&self, name: &str) -> Money {
         net(self.earned.iter().find(|e| e.name == name).unwrap())
     }
 
-    fn nets(&self) -> BTreeMap<String, i64> {
+    /// Returns what its sums have come to.
+    pub(in crate::commission) fn sums(&self) -> HashMap<SumKey, SumState> {
+        self.facts.sums.clone()
+    }
+
+    /// Returns what each conversion came to.
+    pub(in crate::commission) fn nets(&self) -> BTreeMap<String, i64> {
         self.earned.iter().map(|e| (e.name.clone(), net(e).minor)).collect()
     }
 }
@@ -223,7 +260,12 @@ fn net(earned: &Earned) -> Money {
 }
 
 /// Settles in an order, refunds and approves at any time, reckons again wherever it is marked.
-fn run(plan: &serde_json::Value, sales: &[Sale], order: &[usize], all_at_end: bool) -> Book {
+pub(in crate::commission) fn run(
+    plan: &serde_json::Value,
+    sales: &[Sale],
+    order: &[usize],
+    all_at_end: bool,
+) -> Book {
     let mut book = Book::new(plan);
     for &n in order {
         let sale = &sales[n];
@@ -253,7 +295,7 @@ fn run(plan: &serde_json::Value, sales: &[Sale], order: &[usize], all_at_end: bo
     book
 }
 
-fn any_plan() -> impl Strategy<Value = serde_json::Value> {
+pub(in crate::commission) fn any_plan() -> impl Strategy<Value = serde_json::Value> {
     let tiers = prop_oneof![
         Just(None),
         (prop::bool::ANY, prop::bool::ANY, prop::sample::select(vec!["day", "month"])).prop_map(
@@ -300,7 +342,7 @@ fn any_plan() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-fn any_sales() -> impl Strategy<Value = (Vec<Sale>, Vec<usize>)> {
+pub(in crate::commission) fn any_sales() -> impl Strategy<Value = (Vec<Sale>, Vec<usize>)> {
     let sale = (
         0i64..72,
         1u128..3,
@@ -324,7 +366,10 @@ fn any_sales() -> impl Strategy<Value = (Vec<Sale>, Vec<usize>)> {
 }
 
 /// Reckons by the letter: every sale in the order of time, with nothing but additions.
-fn by_hand(plan: &serde_json::Value, sales: &[Sale]) -> BTreeMap<String, i64> {
+pub(in crate::commission) fn by_hand(
+    plan: &serde_json::Value,
+    sales: &[Sale],
+) -> BTreeMap<String, i64> {
     let mut in_time: Vec<usize> = (0..sales.len()).collect();
     in_time.sort_by_key(|&n| (sales[n].hour, format!("\n{n}")));
     let clean: Vec<Sale> = sales.iter().map(|s| Sale { is_approved: false, ..s.clone() }).collect();

@@ -1,4 +1,4 @@
-//! Customers that stay a partner's for a while. Attribution does not look at them yet.
+//! Customers that stay a partner's for a while: the step `customer` of attribution looks at them.
 
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpResponse, get, post};
@@ -108,16 +108,16 @@ async fn protect_customer(
         }
         let until = now + TimeDelta::days(days.into());
         let protection = Protection { customer_hash, partner_id, since: now, until };
-        if !rows::protect(db, program_id, &protection).await? {
-            return Err(Problem::new(Code::InvalidTransition)
-                .detail("The customer is another partner's; wait until that has ended."));
-        }
+        let since = rows::protect(db, program_id, &protection).await?.ok_or_else(|| {
+            Problem::new(Code::InvalidTransition)
+                .detail("The customer is another partner's; wait until that has ended.")
+        })?;
         let entry = Entry::by(&caller, "customer.protect", partner_id)
             .program(program_id)
             .details(json!({"until": until}))
             .request(&caller.request_id);
         audit_store::record(db, entry, now).await?;
-        Ok(ProtectionBody::from(protection))
+        Ok(ProtectionBody::from(Protection { since, ..protection }))
     })
     .await?;
     Ok(HttpResponse::Created().json(answer))

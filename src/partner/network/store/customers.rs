@@ -38,28 +38,33 @@ pub async fn find(
     .await
 }
 
-/// Gives a customer to a partner; false when another one's protection still holds.
+/// Gives a customer to a partner and returns since when it has it; none when another one's
+/// protection still holds.
 pub async fn protect(
     db: &mut PgConnection,
     program_id: ProgramId,
     p: &Protection,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    sqlx::query_scalar!(
         "insert into protected_customers (program_id, customer_hash, partner_id, since, until)
          values ($1, $2, $3, $4, $5)
          on conflict on constraint protected_customers_pkey do update
-         set partner_id = excluded.partner_id, since = excluded.since, until = excluded.until
+         set partner_id = excluded.partner_id, until = excluded.until,
+             -- Protected again before its end, it has been the partner's all the time.
+             since = case when protected_customers.partner_id = excluded.partner_id
+                           and protected_customers.until > excluded.since
+                          then protected_customers.since else excluded.since end
          where protected_customers.partner_id = excluded.partner_id
-            or protected_customers.until <= excluded.since",
+            or protected_customers.until <= excluded.since
+         returning since",
         program_id.0,
         p.customer_hash,
         p.partner_id.0,
         p.since,
         p.until,
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(db)
+    .await
 }
 
 /// Lists the customers that a partner protects at a time.

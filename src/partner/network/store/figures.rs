@@ -34,8 +34,9 @@ pub async fn read_figures(
                       case when v.amount_minor <= v.refunded_minor then 1 else 0 end, 0,
                       case when v.currency = $2 then v.amount_minor - v.refunded_minor else 0 end
                from conversions v, ends
-               where v.program_id = $1 and v.event = 'sale' and v.attribution = 'click'
-                 and not v.is_test and v.occurred_at >= from_at and v.occurred_at < to_at
+               where v.program_id = $1 and v.event = 'sale'
+                 and v.attribution in ('click', 'coupon', 'customer') and not v.is_test
+                 and v.occurred_at >= from_at and v.occurred_at < to_at
                union all
                select c.partner_id, 0, 0, 0, c.amount_minor, 0
                from commissions c

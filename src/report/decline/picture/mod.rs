@@ -9,8 +9,9 @@ pub mod sparkline;
 
 use chrono::NaiveDate;
 
-use super::judgment::{Judged, Judgment};
-use super::{Day, Estimate};
+use super::assess::View;
+use super::query;
+use super::{Day, Decline, Estimate};
 
 /// What a picture shows of one partner.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,21 +49,26 @@ pub struct FallSince {
 }
 
 impl Activity {
-    /// Returns the last `days` days of a partner up to the day that is judged.
-    pub fn of(judgment: &Judgment, partner: &Judged, days: usize) -> Self {
-        let (network, index) = (&judgment.network, partner.assessment.partner);
-        let decline = partner.decline();
+    /// Returns the last `days` days of a partner up to the day that is judged; `first` is the date
+    /// of its first day.
+    pub(super) fn of(
+        name: &str,
+        view: View<'_>,
+        decline: Option<&Decline>,
+        first: NaiveDate,
+        days: usize,
+    ) -> Self {
         let point = |day: Day| Point {
-            date: judgment.date(day),
-            observed: network.observed(index, day),
-            expected: network.expected(index, day, decline),
+            date: query::date(first, day),
+            observed: view.observed(day),
+            expected: view.expected(day, decline),
         };
-        let until = network.days();
+        let until = view.day() + 1;
         Self {
-            name: partner.subject.name.clone(),
+            name: name.to_owned(),
             points: (until.saturating_sub(days)..until).map(point).collect(),
             fall: decline.map(|decline| FallSince {
-                since: judgment.date(decline.since),
+                since: query::date(first, decline.since),
                 expected: decline.expected_per_day.value,
                 observed: decline.observed_per_day.value,
                 share_lost: decline.share_lost,

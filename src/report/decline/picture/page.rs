@@ -1,7 +1,7 @@
 //! `activity-decline` as a page for people: printed for a meeting, read without a login to anything.
 
 use super::super::judgment::{Judged, Judgment};
-use super::super::{Decline, Estimate, Severity, Verdict};
+use super::super::{Decline, Estimate, Severity};
 use super::{Activity, escape, sparkline, thousands};
 use crate::money::Money;
 use crate::report::Params;
@@ -64,16 +64,12 @@ const FOOTER: &str = "<footer class=\"soft\">Solid line: unique clicks of the la
     asked. Ranges hold 95 %.</footer>";
 
 fn counted(judgment: &Judgment, params: &Params, program: &str, listed: usize) -> String {
-    let young = judgment
-        .partners
-        .iter()
-        .filter(|p| matches!(p.assessment.verdict, Verdict::TooYoung { .. }))
-        .count();
     format!(
-        "{program}, end of {} ({}): {listed} of {} partners listed, {young} too young to judge.",
+        "{program}, end of {} ({}): {listed} of {} partners listed, {} too young to judge.",
         judgment.day,
         params.window.time_zone.name(),
-        judgment.partners.len(),
+        judgment.n_partners,
+        judgment.n_too_young,
     )
 }
 
@@ -92,13 +88,18 @@ fn row(partner: &Judged, decline: &Decline, judgment: &Judgment, params: &Params
         (None, None) => String::new(),
     };
     let links = subject.links;
+    let first = judgment.date(0);
+    let sparkline = partner.course.as_ref().map_or_else(String::new, |course| {
+        let (name, view) = (&subject.name, course.view());
+        sparkline::svg(&Activity::of(name, view, Some(decline), first, sparkline::DAYS))
+    });
     format!(
         "<tr><td>{}</td><td><div class=\"name\">{}</div><div class=\"soft\">{} {}{looked_after}\
          <br>links: {} live, {} dead</div></td><td><span class=\"sev {severity}\">{severity}</span>\
          <div class=\"soft\">{}</div></td><td class=\"day\">{}</td><td class=\"n\">{days}</td>\
          <td class=\"n\">{:.0} %</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
          <td class=\"why\">{}</td></tr>",
-        sparkline::svg(&Activity::of(judgment, partner, sparkline::DAYS)),
+        sparkline,
         escape(&subject.name),
         escape(&subject.kind),
         escape(&subject.rank),
@@ -121,8 +122,8 @@ fn loss(clicks: Estimate, partner: &Judged, params: &Params) -> String {
     };
     let money = |minor: f64| Money::new(table::whole(minor), params.currency).to_decimal_string();
     [
-        of(params.currency.code(), &money, clicks.times(partner.earned_per_click())),
-        of("sales", &thousands, clicks.times(partner.sales_per_click())),
+        of(params.currency.code(), &money, clicks.times(partner.subject.earned_per_click())),
+        of("sales", &thousands, clicks.times(partner.subject.sales_per_click())),
         of("clicks", &thousands, clicks),
     ]
     .concat()

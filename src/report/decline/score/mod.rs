@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::severity::is_watched;
-use super::{Cause, CountrySeries, Day, Network, PartnerSeries, UnevenSeries};
+use super::{Cause, ConversionFall, CountrySeries, Day, Network, PartnerSeries, UnevenSeries};
 
 /// The benchmark monitors from this day on.
 const MONITORED_FROM: Day = 90;
@@ -91,11 +91,12 @@ pub enum ScoreError {
 /// [`ScoreError`] names the file and, for a bad row, line and column.
 pub fn run(series_dir: &Path, out: &Path, states: Option<&Path>) -> Result<Summary, ScoreError> {
     let (days, ids, partners) = read(series_dir)?;
-    let network = Network::new(days, partners)?;
+    let mut network = Network::begin(days, partners)?;
+    let mut found = Vec::new();
     let (click_flags, conversion_flags) =
-        write(out, |csv| write_flags(csv, &network, &ids)).map_err(|e| e.of(out))?;
+        write(out, |csv| replay(csv, &mut network, &ids, &mut found)).map_err(|e| e.of(out))?;
     if let Some(path) = states {
-        write(path, |csv| write_states(csv, &network, &ids)).map_err(|e| e.of(path))?;
+        write(path, |csv| write_states(csv, &found)).map_err(|e| e.of(path))?;
     }
     Ok(Summary { partners: ids.len(), days, click_flags, conversion_flags })
 }
@@ -267,10 +268,15 @@ fn write<T>(
     Ok(done)
 }
 
-fn write_flags(
+/// One row of the states.
+type StateRow = [String; 4];
+
+/// Learns day by day, writes the flags of each day and gathers the states.
+fn replay(
     csv: &mut Csv,
-    network: &Network,
+    network: &mut Network,
     ids: &[u32],
+    states: &mut Vec<StateRow>,
 ) -> Result<(usize, usize), csv::Error> {
     csv.write_record([
         "partner_id",
@@ -285,37 +291,30 @@ fn write_flags(
         "since",
     ])?;
     let (mut clicks, mut conversions) = (0, 0);
-    for day in MONITORED_FROM..network.days() {
+    for day in 0..network.partners.first().map_or(0, |partner| partner.clicks.len()) {
+        network.learn_day();
+        if day < MONITORED_FROM {
+            continue;
+        }
         for (partner, id) in ids.iter().enumerate() {
-            if let Some(row) = click_flag(network, partner, *id, day) {
+            if let Some(row) = click_flag(network, partner, *id) {
                 csv.write_record(row)?;
                 clicks += 1;
             }
-            if let Some(fall) = network.conversion_fall(partner, day) {
-                let p_value = format!("{:.3e}", fall.p_value);
-                let since = fall.since.to_string();
-                let (id, day) = (id.to_string(), day.to_string());
-                csv.write_record([
-                    &id,
-                    &day,
-                    "",
-                    &p_value,
-                    "0",
-                    "0",
-                    "0",
-                    "conversions",
-                    "content",
-                    &since,
-                ])?;
+            if let Some(fall) = network.view(partner).conversion_fall() {
+                csv.write_record(conversion_flag(&fall, *id, day))?;
                 conversions += 1;
             }
+        }
+        if STATE_DAYS.contains(&day) {
+            states.extend(ids.iter().enumerate().map(|(place, id)| state(network, place, *id)));
         }
     }
     Ok((clicks, conversions))
 }
 
-fn click_flag(network: &Network, partner: usize, id: u32, day: Day) -> Option<[String; 10]> {
-    let finding = network.finding(partner, day);
+fn click_flag(network: &Network, partner: usize, id: u32) -> Option<[String; 10]> {
+    let finding = network.detector.standing(partner).finding;
     let strength = f64::from(finding.listing_strength);
     if strength < ROWS_FROM {
         return None;
@@ -324,13 +323,13 @@ fn click_flag(network: &Network, partner: usize, id: u32, day: Day) -> Option<[S
     let lost = rate * finding.share_lost();
     // A guess at the cause is made where a report would show one.
     let cause = if is_watched(strength) {
-        benchmark_name(network.diagnose(partner, finding.since(), day).cause)
+        benchmark_name(network.view(partner).diagnose(finding.since()).cause)
     } else {
         ""
     };
     Some([
         id.to_string(),
-        day.to_string(),
+        network.last().to_string(),
         format!("{:.3}", finding.share_lost()),
         format!("{:.3e}", 10_f64.powf(-strength)),
         format!("{rate:.4}"),
@@ -342,20 +341,35 @@ fn click_flag(network: &Network, partner: usize, id: u32, day: Day) -> Option<[S
     ])
 }
 
-fn write_states(csv: &mut Csv, network: &Network, ids: &[u32]) -> Result<(), csv::Error> {
+fn conversion_flag(fall: &ConversionFall, id: u32, day: Day) -> [String; 10] {
+    let zero = || "0".to_owned();
+    [
+        id.to_string(),
+        day.to_string(),
+        String::new(),
+        format!("{:.3e}", fall.p_value),
+        zero(),
+        zero(),
+        zero(),
+        "conversions".into(),
+        "content".into(),
+        fall.since.to_string(),
+    ]
+}
+
+fn state(network: &Network, partner: usize, id: u32) -> StateRow {
+    let state = network.detector.standing(partner).state;
+    [
+        id.to_string(),
+        network.last().to_string(),
+        format!("{:.5}", state.dormancy),
+        format!("{:.4}", state.standing_loss()),
+    ]
+}
+
+fn write_states(csv: &mut Csv, states: &[StateRow]) -> Result<(), csv::Error> {
     csv.write_record(["partner_id", "day", "p_dormant", "expected_lost_clicks"])?;
-    for day in STATE_DAYS.into_iter().filter(|&day| day < network.days()) {
-        for (partner, id) in ids.iter().enumerate() {
-            let state = network.state(partner, day);
-            csv.write_record([
-                id.to_string(),
-                day.to_string(),
-                format!("{:.5}", state.dormancy),
-                format!("{:.4}", state.standing_loss()),
-            ])?;
-        }
-    }
-    Ok(())
+    states.iter().try_for_each(|row| csv.write_record(row))
 }
 
 /// The benchmark's spelling; it plants no technical causes.
