@@ -2,22 +2,14 @@
 -- of its click and the statement in which it became payable.
 -- $1 program, $2 currency, $3 $4 after this time and id, $5 to, $6 rows at most
 select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
-<<<<<<< HEAD
        c.conversion_id as "conversion_id: ConversionId", v.order_id as "order_id?",
        coalesce(v.event, 'click') as "event!", c.occurred_at,
-       v.click_at as "click_at?", c.created_at, c.approved_at, c.hold_until,
-       c.partner_id as "partner_id: PartnerId", p.name as partner_name, g.slug as program,
-       l.link_id as "link_id?: LinkId", v.link_number as "link_number?", k.sub1 as "sub1?", k.sub2 as "sub2?",
-       k.sub3 as "sub3?", k.sub4 as "sub4?", k.sub5 as "sub5?", v.base_minor as "base_minor?",
-       v.currency as "base_currency?", c.calculation,
-=======
-       c.conversion_id as "conversion_id: ConversionId", v.order_id, v.event, c.occurred_at,
        w.click_at as "click_at?", c.created_at, c.approved_at, c.hold_until,
        c.partner_id as "partner_id: PartnerId", p.name as partner_name, g.slug as program,
        l.link_id as "link_id?: LinkId", w.link_number as "link_number?",
        k.sub1 as "sub1?", k.sub2 as "sub2?", k.sub3 as "sub3?", k.sub4 as "sub4?",
-       k.sub5 as "sub5?", v.base_minor, v.currency as base_currency, c.calculation,
->>>>>>> main
+       k.sub5 as "sub5?", v.base_minor as "base_minor?", v.currency as "base_currency?",
+       c.calculation,
        c.plan_version_id as "plan_version_id: PlanVersionId", c.amount_minor, c.reason,
        c.corrects_id as "corrects_id: CommissionId", c.payout_id as "payout_id: PayoutId",
        n.number as "statement_no?"

@@ -35,17 +35,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// Why a conversion earned what it did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExplanationBody {
-<<<<<<< HEAD
     /// The conversion, with its attribution; null for clicks.
     pub conversion: Option<ConversionBody>,
-    /// For how many days a click of the program counts, as it is set now.
-    pub attribution_window_days: i32,
-=======
-    /// The conversion, with its attribution.
-    pub conversion: ConversionBody,
     /// For how many days a click of the program counted when it happened.
     pub attribution_window_days: i64,
->>>>>>> main
     /// What became of its message: `settled` and so on; null when it came without one.
     pub message_status: Option<String>,
     /// What settlement said when nothing was earned.
@@ -178,9 +171,6 @@ async fn explain(
     commissions: Vec<Commission>,
 ) -> Result<ExplanationBody, Problem> {
     let program_id = row.program_id;
-<<<<<<< HEAD
-    let window_days = window_days(db, program_id).await?;
-=======
     let policies = program::attribution::store::load_one(db, program_id).await?;
     let policy = &policies.at(row.occurred_at).policy;
     let limits = Limits {
@@ -188,7 +178,6 @@ async fn explain(
         window_days: policy.window.num_days(),
         min_seconds: policy.min.num_seconds(),
     };
->>>>>>> main
     let message = conversion::store::find_receipt(db, row.receipt_id).await?;
     let (message_status, reason) = message.map(|m| (m.status, m.reason)).unzip();
     let mut sentences = row.attributed().sentences(&limits);
@@ -213,11 +202,6 @@ async fn explain(
     })
 }
 
-async fn window_days(db: &mut PgConnection, program_id: ProgramId) -> Result<i32, Problem> {
-    let program = program::store::find_program(db, program_id).await?;
-    Ok(program.map_or(0, |program| program.attribution_window_days))
-}
-
 async fn explain_all(
     db: &mut PgConnection,
     program_id: ProgramId,
@@ -238,12 +222,15 @@ async fn explain_clicks(
     commission: Commission,
 ) -> Result<ExplanationBody, Problem> {
     let program_id = commission.program_id;
+    let policies = program::attribution::store::load_one(db, program_id).await?;
+    let policy = &policies.at(commission.occurred_at).policy;
     let said = "Clicks of people are paid by the day, each visitor of a link once; robots are not.";
     Ok(ExplanationBody {
         conversion: None,
-        attribution_window_days: window_days(db, program_id).await?,
+        attribution_window_days: policy.window.num_days(),
         message_status: None,
         nothing_because: None,
+        path: None,
         commissions: explain_all(db, program_id, vec![commission]).await?,
         sentences: vec![said.to_owned()],
     })

@@ -314,14 +314,9 @@ impl InputsWire {
             }),
             None => None,
         };
-<<<<<<< HEAD
-        let refunded = money(self.amounts.refunded_minor);
+        let refunded = money(self.refunded_minor);
         let clicks = self.clicks.map(|ClicksWire { day, before, n }| ClickCount { day, before, n });
         Some(Inputs { facts, around, split: None, refunded, rate, clicks })
-=======
-        let refunded = money(self.refunded_minor);
-        Some(Inputs { facts, around, split: None, refunded, rate })
->>>>>>> main
     }
 }
 

@@ -56,7 +56,7 @@ pub async fn mark_customers(
 }
 
 /// Loads when these customers first bought, as far as it is known.
-pub(super) async fn load_customers(
+pub async fn load_customers(
     db: &mut PgConnection,
     customers: &[&(ProgramId, [u8; 32])],
 ) -> Result<HashMap<(ProgramId, [u8; 32]), Timestamp>, sqlx::Error> {

@@ -20,11 +20,8 @@ use crate::commission::plan::{
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::Currency;
 
-<<<<<<< HEAD
 pub mod customer_store;
-=======
 pub mod reported;
->>>>>>> main
 pub mod revalue;
 pub mod store;
 

@@ -126,21 +126,6 @@ fn verdict(
     Decision::Verdict { verdict, reason, conversion_id, is_id_taken }
 }
 
-<<<<<<< HEAD
-/// Returns what a report is priced from; none for an event that no plan can name.
-pub fn price_facts(report: &Report) -> Option<PriceFacts> {
-    Some(PriceFacts {
-        // Clicks are counted, not reported.
-        event: EventKind::from_code(&report.event).filter(|kind| *kind != EventKind::Click)?,
-        amount: report.amount,
-        tax: report.tax,
-        shipping: report.shipping,
-        discount: report.discount,
-    })
-}
-
-=======
->>>>>>> main
 fn hand(facts: &Facts, message: &Message) -> Hand {
     Hand {
         actor: format!("source:{}", message.source_id),

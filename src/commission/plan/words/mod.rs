@@ -11,10 +11,7 @@ use super::calculation::nano_text;
 use super::calculation::{Calculation, Limit};
 use super::counter::Owner;
 use super::{Part, RecruiterMode};
-<<<<<<< HEAD
 use crate::commission::kind::{ClickCount, Clicks};
-=======
->>>>>>> main
 use crate::money::{Money, Rounding};
 
 impl Calculation {
@@ -26,20 +23,8 @@ impl Calculation {
     /// Returns the arithmetic as one sentence.
     pub fn sentence_in(&self, lang: Language) -> String {
         let steps: Vec<String> = [
-<<<<<<< HEAD
-            self.taken_off(),
-            self.paid_back(),
-            self.rate_in_words(),
-            self.flat_in_words(),
-            self.limit.map(|limit| match limit {
-                Limit::RaisedToMin(min) => format!("raised to the minimum of {min}"),
-                Limit::CutToMax(max) => format!("cut to the maximum of {max}"),
-=======
             self.taken_off(lang),
-            self.inputs.refunded.map(|back| {
-                lang.pick(format!("of which {back} were paid back"), format!("возвращено {back}"))
->>>>>>> main
-            }),
+            self.paid_back(lang),
             self.rate_in_words(lang),
             self.flat_in_words(lang),
             self.limit.map(|limit| limit_in_words(limit, lang)),
@@ -63,20 +48,6 @@ impl Calculation {
             [] => vec![rate.to_string()],
             slices => slices.iter().map(|s| format!("{} {of} {}", s.rate, s.base)).collect(),
         };
-<<<<<<< HEAD
-        let mode = self.common.rounding.code();
-        Some(format!("{} is {part} (rounded {mode})", of.join(" and ")))
-    }
-
-    fn flat_in_words(&self) -> Option<String> {
-        let flat = self.flat?;
-        if let Some((price, count)) = self.rule.kind.clicks().zip(self.inputs.clicks) {
-            return Some(clicks_in_words(price, count, flat, self.common.rounding));
-        }
-        Some(match self.percent {
-            Some(_) => format!("plus a flat {flat}"),
-            None => format!("a flat {flat} for each {}", self.inputs.facts.event.code()),
-=======
         let mode = self.common.rounding;
         Some(match lang {
             Language::En => {
@@ -90,12 +61,14 @@ impl Calculation {
                 };
                 format!("{} — {part} (округление: {mode})", slices.join(" и "))
             }
->>>>>>> main
         })
     }
 
     fn flat_in_words(&self, lang: Language) -> Option<String> {
         let flat = self.flat?;
+        if let Some((price, count)) = self.rule.kind.clicks().zip(self.inputs.clicks) {
+            return Some(clicks_in_words(price, count, (flat, self.common.rounding), lang));
+        }
         let event = self.inputs.facts.event;
         Some(match (self.percent, lang) {
             (Some(_), _) => lang.pick(format!("plus a flat {flat}"), format!("плюс {flat}")),
@@ -167,9 +140,12 @@ impl Calculation {
         }
     }
 
-    fn paid_back(&self) -> Option<String> {
+    fn paid_back(&self, lang: Language) -> Option<String> {
         let (back, amount) = self.inputs.refunded.zip(self.inputs.facts.amount)?;
-        Some(format!("{back} of {amount} were paid back"))
+        Some(lang.pick(
+            format!("{back} of {amount} were paid back"),
+            format!("возвращено {back} из {amount}"),
+        ))
     }
 
     /// Says how the amount became the base, if anything was taken off and the base counts.
@@ -196,28 +172,33 @@ impl Calculation {
     }
 }
 
-<<<<<<< HEAD
-fn clicks_in_words(price: Clicks, count: ClickCount, earned: Money, mode: Rounding) -> String {
-    let ClickCount { day, before, n } = count;
+fn clicks_in_words(
+    price: Clicks,
+    ClickCount { day, before, n }: ClickCount,
+    (earned, mode): (Money, Rounding),
+    lang: Language,
+) -> String {
+    let (amount, per, mode) = (price.amount, price.per, mode.code());
     let more = match before {
         0 => String::new(),
-        before => format!(" more, after {before} that were paid before"),
+        before => lang.pick(
+            format!(" more, after {before} that were paid before"),
+            format!(" сверх {before} оплаченных раньше"),
+        ),
     };
-    let each = match price.per {
-        1 => format!("{} each", price.amount),
-        per => format!("{} for {per} (rounded {})", price.amount, mode.code()),
+    let each = match per {
+        1 => lang.pick(format!("{amount} each"), format!("{amount} за каждый")),
+        per => lang.pick(
+            format!("{amount} for {per} (rounded {mode})"),
+            format!("{amount} за {per} (округление: {mode})"),
+        ),
     };
-    format!("{n} clicks of {day}{more}, {each}, is {earned}")
+    lang.pick(
+        format!("{n} clicks of {day}{more}, {each}, is {earned}"),
+        format!("кликов за {day}: {n}{more}, {each} — {earned}"),
+    )
 }
 
-/// Returns `a month` and so on.
-pub(super) fn a_period(period: Period) -> &'static str {
-    match period {
-        Period::Day => "a day",
-        Period::Week => "a week",
-        Period::Month => "a month",
-        Period::AllTime => "in all",
-=======
 fn limit_in_words(limit: Limit, lang: Language) -> String {
     match limit {
         Limit::RaisedToMin(min) => lang
@@ -225,6 +206,5 @@ fn limit_in_words(limit: Limit, lang: Language) -> String {
         Limit::CutToMax(max) => {
             lang.pick(format!("cut to the maximum of {max}"), format!("снижено до максимума {max}"))
         }
->>>>>>> main
     }
 }

@@ -31,42 +31,25 @@ pub(in crate::commission) fn terms(json: &serde_json::Value) -> PlanTerms {
 
 /// A sale: when, whose, how much, how much of it goes back, and whether it is approved meanwhile.
 #[derive(Clone, Debug)]
-<<<<<<< HEAD
-struct Sale {
-    hour: i64,
-    partner: u128,
-    minor: i64,
-    back: i64,
-    /// In how many refunds it goes back.
-    n_backs: i64,
-    is_approved: bool,
-}
-
-/// Opens and reckons as settlement and the timer do, without a database.
-pub(super) struct Book {
-    version: PlanVersion,
-    /// An edition that takes effect after everything told.
-    later: Option<PlanVersion>,
-    facts: PricingFacts,
-    earned: Vec<Earned>,
-    n_refunds: usize,
-    program_id: ProgramId,
-=======
 pub(in crate::commission) struct Sale {
     pub(in crate::commission) hour: i64,
     pub(in crate::commission) partner: u128,
     pub(in crate::commission) minor: i64,
     pub(in crate::commission) back: i64,
+    /// In how many refunds it goes back.
+    pub(in crate::commission) n_backs: i64,
     pub(in crate::commission) is_approved: bool,
 }
 
 /// Opens and reckons as settlement and the timer do, without a database.
 pub(in crate::commission) struct Book {
     pub(in crate::commission) version: PlanVersion,
+    /// An edition that takes effect after everything told.
+    later: Option<PlanVersion>,
     facts: PricingFacts,
     pub(in crate::commission) earned: Vec<Earned>,
+    n_refunds: usize,
     pub(in crate::commission) program_id: ProgramId,
->>>>>>> main
 }
 
 impl Book {
@@ -152,13 +135,8 @@ impl Book {
     }
 
     /// Takes back a part, as settlement does.
-<<<<<<< HEAD
-    pub(super) fn refund(&mut self, name: &str, minor: Money) {
-        let Some(earned) = self.earned.iter_mut().find(|e| e.name == name) else { return };
-=======
     pub(in crate::commission) fn refund(&mut self, name: &str, minor: Money) {
-        let earned = self.earned.iter_mut().find(|e| e.name == name).unwrap();
->>>>>>> main
+        let Some(earned) = self.earned.iter_mut().find(|e| e.name == name) else { return };
         let stored = wire::from_wire(arithmetic(earned)).unwrap();
         let inputs = Inputs { refunded: None, ..stored.inputs };
         let read = |counter| wire::read_sum(&stored.sums, counter);
@@ -201,13 +179,8 @@ impl Book {
     }
 
     /// Reckons everything again and takes over what comes of it.
-<<<<<<< HEAD
-    pub(super) fn revalue(&mut self) {
-        let versions = Vec::from_iter([self.version.clone()].into_iter().chain(self.later.clone()));
-=======
     pub(in crate::commission) fn revalue(&mut self) {
-        let versions = [self.version.clone()];
->>>>>>> main
+        let versions = Vec::from_iter([self.version.clone()].into_iter().chain(self.later.clone()));
         let terms = Terms {
             program_id: self.program_id,
             versions: &versions,
