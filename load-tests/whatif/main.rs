@@ -80,7 +80,7 @@ fn plans() -> [(&'static str, Option<Value>); 3] {
              "tiers": {"period": "month", "mode": mode, "steps": [
                 {"from_amount": "2000.00", "percent_bps": 1800},
                 {"from_amount": "8000.00", "percent_bps": 2200}]},
-             "caps": [{"period": "week", "amount": "900.00", "then_percent_bps": 1000}]},
+             "caps": [{"period": "week", "amount": "900.00"}]},
             {"event": "sale", "kind": "percent", "percent_bps": 2500, "currency": "EUR",
              "countries": ["DE"]}],
             "caps": [{"period": "day", "per": "program", "amount": "60000.00",

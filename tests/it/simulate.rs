@@ -48,7 +48,7 @@ fn rich_plan() -> Value {
         {"event": "sale", "kind": "percent", "percent_bps": 1000, "currency": "EUR",
          "tiers": {"period": "month", "mode": "retroactive",
             "steps": [{"from_count": 4, "percent_bps": 1500}, {"from_count": 9, "percent_bps": 2000}]},
-         "caps": [{"period": "week", "amount": "150.00", "then_percent_bps": 500}]},
+         "caps": [{"period": "week", "amount": "150.00"}]},
         {"event": "sale", "kind": "percent", "percent_bps": 800},
         {"event": "sale", "kind": "percent", "percent_bps": 2500, "customer": "new"},
         {"event": "lead", "kind": "flat", "flat": "2.50", "currency": "EUR"}],
