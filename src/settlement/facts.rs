@@ -178,8 +178,9 @@ impl Facts {
                 }
                 let is_over =
                     matches!(after.state, CommissionState::Rejected | CommissionState::Reversed);
-                if is_over && after.kind == CommissionKind::Earned {
-                    self.void(message, after.conversion_id);
+                let is_earned = after.kind == CommissionKind::Earned;
+                if let Some(id) = of.filter(|_| is_over && is_earned) {
+                    self.void(message, id);
                 }
             }
             // Flags are for people; nothing is decided by them again.
