@@ -20,7 +20,7 @@ use crate::audit::hourly;
 use crate::audit::store::kept;
 use crate::click::visitor::Salt;
 use crate::clock::Timestamp;
-use crate::commission::timer;
+use crate::commission::{clicks, timer};
 use crate::config::Role;
 use crate::incident::daily;
 use crate::intake::imports;
@@ -305,11 +305,14 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let (mut trouble, mut revaluing, mut closing, mut giving_up) =
         (Trouble::default(), Trouble::default(), Trouble::default(), Trouble::default());
     let bounds = app.waiting_room();
+    let mut accruing = Trouble::default();
     while !pause(&mut stopping, TIMERS_PAUSE).await {
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
         let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
         revaluing.note("reckoning periods again", revalued);
+        let accrued = clicks::accrual::accrue_due(&app.background_db, app.clock.now()).await;
+        accruing.note("paying for clicks", accrued);
         let keys = (&app.config.click_keys, &app.customer_key);
         let closed = claim::due::close_due(&app.background_db, keys, app.clock.now()).await;
         closing.note("closing due claims", closed);

@@ -12,6 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::commission::plan::EventKind;
 use crate::commission::store::{self, ApplyError, Filter, HistoryRow, OrderFacts};
 use crate::commission::{Commission, CommissionKind, CommissionState};
 use crate::fraud::http::FlagBody;
@@ -53,18 +54,18 @@ pub struct CommissionBody {
     /// The program that pays.
     #[schema(value_type = String)]
     pub program_id: ProgramId,
-    /// `earned`, `clawback` or `adjustment`.
+    /// `earned`, `clawback`, `adjustment`, `true_up`, `recruiter` or `clicks`.
     pub kind: String,
-    /// What it is paid for: `sale`, `lead` and so on.
+    /// What it is paid for: `sale`, `lead` and so on; `click` for the clicks of a day.
     pub event: Option<String>,
     /// Where it stands.
     pub status: String,
     /// Who is paid.
     #[schema(value_type = String)]
     pub partner_id: PartnerId,
-    /// The conversion.
-    #[schema(value_type = String)]
-    pub conversion_id: ConversionId,
+    /// The conversion; null for clicks.
+    #[schema(value_type = Option<String>)]
+    pub conversion_id: Option<ConversionId>,
     /// The shop's own name of the order.
     pub order_id: Option<String>,
     /// The commission that a clawback or an adjustment corrects.
@@ -165,6 +166,8 @@ impl CommissionBody {
         order: Option<&OrderFacts>,
         flags: Option<Vec<FlagRow>>,
     ) -> Result<Self, Problem> {
+        let is_clicks = c.kind == CommissionKind::Clicks;
+        let clicks = is_clicks.then(|| EventKind::Click.code().to_owned());
         let base = order.and_then(|o| o.base.as_ref()).map(|(minor, currency)| {
             let currency = currency.parse().map_err(Problem::internal)?;
             let amount = Money::new(*minor, currency).to_decimal_string();
@@ -174,7 +177,7 @@ impl CommissionBody {
             id: c.commission_id,
             program_id: c.program_id,
             kind: c.kind.code().to_owned(),
-            event: order.map(|o| o.event.clone()),
+            event: order.map(|o| o.event.clone()).or(clicks),
             status: c.state.code().to_owned(),
             partner_id: c.partner_id,
             conversion_id: c.conversion_id,
@@ -216,8 +219,8 @@ pub(super) async fn show(
     commission: Commission,
 ) -> Result<CommissionBody, Problem> {
     let (program_id, id) = (commission.program_id, commission.commission_id);
-    let conversions = [commission.conversion_id];
-    let orders = store::load_orders(db, program_id, &conversions).await?;
+    let conversions = commission.conversion_id;
+    let orders = store::load_orders(db, program_id, conversions.as_slice()).await?;
     let mut clawed_back = Money::zero(commission.amount.currency);
     for row in store::load_following(db, program_id, &[id]).await? {
         if row.kind == CommissionKind::Clawback && row.corrects_id == Some(id) {
@@ -225,7 +228,7 @@ pub(super) async fn show(
         }
     }
     let history = store::load_history(db, program_id, id).await?;
-    let order = orders.get(&commission.conversion_id);
+    let order = conversions.and_then(|id| orders.get(&id));
     let mut flags = fraud::store::load_flags(db, program_id, &[id]).await?;
     let mut body = CommissionBody::new(commission, order, flags.remove(&id))?;
     body.clawed_back = Some(clawed_back.to_decimal_string());
@@ -270,12 +273,14 @@ async fn list_commissions(
         };
         let rows = store::load(&mut db, filter, i64::from(limit) + 1).await?;
         let page = Page::new(rows, limit, |row| row.commission_id);
-        let conversions: Vec<ConversionId> = page.data.iter().map(|c| c.conversion_id).collect();
+        let conversions: Vec<ConversionId> =
+            page.data.iter().filter_map(|c| c.conversion_id).collect();
         let orders = store::load_orders(&mut db, program_id, &conversions).await?;
         let ids: Vec<CommissionId> = page.data.iter().map(|c| c.commission_id).collect();
         let mut flags = fraud::store::load_flags(&mut db, program_id, &ids).await?;
         let show = |c: Commission| {
-            let (order, flags) = (orders.get(&c.conversion_id), flags.remove(&c.commission_id));
+            let order = c.conversion_id.and_then(|id| orders.get(&id));
+            let flags = flags.remove(&c.commission_id);
             CommissionBody::new(c, order, flags)
         };
         let data = page.data.into_iter().map(show).collect::<Result<Vec<_>, Problem>>()?;

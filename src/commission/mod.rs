@@ -4,8 +4,9 @@
 //! arithmetic; [`state`] is the only place that says which state may follow which and what the
 //! ledger posts; [`hold`] says when; [`refund`] turns the refunds and updates of an order into
 //! differences. Once approved, an amount is frozen: what happens later is a row of its own, a
-//! clawback or an adjustment.
+//! clawback or an adjustment. What [`clicks`] earn is paid by the day.
 
+pub mod clicks;
 pub mod closing;
 pub mod decision;
 pub mod explain;

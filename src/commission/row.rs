@@ -32,8 +32,8 @@ pub struct Commission {
     pub state: CommissionState,
     /// Who is paid.
     pub partner_id: PartnerId,
-    /// What it is paid for.
-    pub conversion_id: ConversionId,
+    /// What it is paid for; none for clicks.
+    pub conversion_id: Option<ConversionId>,
     /// The commission that a clawback or an adjustment corrects.
     pub corrects_id: Option<CommissionId>,
     /// The refund or message behind a correction; empty for what was earned.
@@ -167,17 +167,17 @@ impl Commission {
     pub fn open(self, by: Hand) -> Result<Step, NoStep> {
         // What was earned takes effect when it happened, however late it is told.
         let effective_at = match self.kind {
-            CommissionKind::Earned | CommissionKind::Recruiter => self.occurred_at.min(by.at),
+            CommissionKind::Earned | CommissionKind::Recruiter | CommissionKind::Clicks => {
+                self.occurred_at.min(by.at)
+            }
             CommissionKind::Clawback | CommissionKind::Adjustment | CommissionKind::TrueUp => by.at,
         };
         let of = self.posting_ref(effective_at);
         let posting = match (self.kind, self.state) {
-            (CommissionKind::Earned | CommissionKind::Recruiter, CommissionState::Rejected) => None,
+            (kind, CommissionState::Rejected) if kind.is_earned() => None,
             // A part of very little, or one that a cap left nothing of, moves no money.
-            (CommissionKind::Earned | CommissionKind::Recruiter, _) if self.amount.is_zero() => {
-                None
-            }
-            (CommissionKind::Earned | CommissionKind::Recruiter, _) => {
+            (kind, _) if kind.is_earned() && self.amount.is_zero() => None,
+            (CommissionKind::Earned | CommissionKind::Recruiter | CommissionKind::Clicks, _) => {
                 Some(Posting::accrue(of, self.amount)?)
             }
             (CommissionKind::Clawback, _) => {
@@ -258,7 +258,8 @@ impl Commission {
             CommissionKind::TrueUp
             | CommissionKind::Adjustment
             | CommissionKind::Earned
-            | CommissionKind::Recruiter => Action::Adjust,
+            | CommissionKind::Recruiter
+            | CommissionKind::Clicks => Action::Adjust,
         };
         transition(&self.facts(Standing::Good, true, by.at), action)?;
         let row = Self {

@@ -112,7 +112,8 @@ async fn reckon(
     let since = (floor - chrono::Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc();
     let earned =
         pricing::store::load_earned(db, program_id, partner, since, terms.ask_customers()).await?;
-    let done = terms.revalue(&earned, floor).map_err(|error| {
+    let clicks = pricing::store::load_clicks(db, program_id, partner, since).await?;
+    let done = terms.revalue(&earned, &clicks, floor).map_err(|error| {
         tracing::error!("periods of {program_id} cannot be reckoned again: {error}");
         ApplyError::Stale
     })?;

@@ -115,7 +115,7 @@ struct Line {
     commission_id: CommissionId,
     kind: String,
     state: String,
-    conversion_id: ConversionId,
+    conversion_id: Option<ConversionId>,
     order_id: Option<String>,
     event: String,
     occurred_at: Timestamp,
@@ -209,7 +209,7 @@ fn row(l: Line, click: SubIds, currency: Currency) -> Result<Vec<Cell>, ReportEr
     let [sub1, sub2, sub3, sub4, sub5] = click;
     let base = match (l.base_minor, &l.base_currency) {
         (Some(minor), Some(code)) => {
-            let bad = |_| ReportError::BadFigure(format!("{} is in {code:?}", l.conversion_id));
+            let bad = |_| ReportError::BadFigure(format!("{} is in {code:?}", l.commission_id));
             Cell::Money(Money::new(minor, code.parse().map_err(bad)?))
         }
         (_, _) => Cell::Empty,
@@ -226,7 +226,7 @@ fn row(l: Line, click: SubIds, currency: Currency) -> Result<Vec<Cell>, ReportEr
         Cell::text(l.commission_id),
         Cell::Text(l.kind),
         Cell::Text(l.state),
-        Cell::text(l.conversion_id),
+        Cell::or_empty(l.conversion_id, Cell::text),
         Cell::or_empty(l.order_id, Cell::Text),
         Cell::Text(l.event),
         Cell::Time(l.occurred_at),

@@ -2,11 +2,13 @@
 -- in which it became payable.
 -- $1 program, $2 currency, $3 $4 after this time and id, $5 to, $6 rows at most
 select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
-       c.conversion_id as "conversion_id: ConversionId", v.order_id, v.event, c.occurred_at,
-       w.click_at as "click_at?", v.partner_id as "click_partner_id: PartnerId", c.created_at,
+       c.conversion_id as "conversion_id: ConversionId", v.order_id as "order_id?",
+       coalesce(v.event, 'click') as "event!", c.occurred_at,
+       w.click_at as "click_at?", v.partner_id as "click_partner_id?: PartnerId", c.created_at,
        c.approved_at, c.hold_until, c.partner_id as "partner_id: PartnerId",
        p.name as partner_name, g.slug as program, l.link_id as "link_id?: LinkId",
-       w.link_number as "link_number?", v.base_minor, v.currency as base_currency, c.calculation,
+       w.link_number as "link_number?", v.base_minor as "base_minor?",
+       v.currency as "base_currency?", c.calculation,
        c.plan_version_id as "plan_version_id: PlanVersionId", c.amount_minor, c.reason,
        c.corrects_id as "corrects_id: CommissionId", c.payout_id as "payout_id: PayoutId",
        n.number as "statement_no?"
@@ -17,7 +19,7 @@ from (
       and (created_at, commission_id) > ($3, $4) and created_at < $5
     order by created_at, commission_id
     limit $6) c
-join conversions v on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+left join conversions v on v.program_id = c.program_id and v.conversion_id = c.conversion_id
 join partners p on p.partner_id = c.partner_id
 join programs g on g.program_id = c.program_id
 -- Of a shared conversion the click that is kept with it is one partner's alone.

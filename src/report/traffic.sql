@@ -26,6 +26,14 @@ with parts as (
     where v.program_id = $1 and not v.is_test and c.currency = $2
       and c.state not in ('rejected', 'reversed')
       and v.occurred_at >= $4 and v.occurred_at < $5
+    union all
+    -- Clicks are paid by the day, not by the link.
+    select (c.occurred_at at time zone $3)::date, c.partner_id, null, 0, 0, 0, 0, 0, 0, 0,
+           c.amount_minor
+    from commissions c
+    where c.program_id = $1 and c.conversion_id is null and c.currency = $2
+      and c.state not in ('rejected', 'reversed')
+      and c.occurred_at >= $4 and c.occurred_at < $5
 ), summed as (
     select day, partner_id, link_number, sum(n_clicks)::bigint as n_clicks,
            sum(n_unique)::bigint as n_unique, sum(n_bots)::bigint as n_bots,

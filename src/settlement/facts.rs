@@ -186,14 +186,16 @@ impl Facts {
                     self.fraud.count(after.program_id, after.partner_id, after.occurred_at);
                 }
                 self.pricing.absorb(&step.counted, after.occurred_at);
-                if let Some(c) = self.conversion_mut(message, step.after.conversion_id) {
+                let of = step.after.conversion_id;
+                if let Some(c) = of.and_then(|id| self.conversion_mut(message, id)) {
                     c.commissions.retain(|old| old.commission_id != step.after.commission_id);
                     c.commissions.push(step.after.clone());
                 }
                 let is_over =
                     matches!(after.state, CommissionState::Rejected | CommissionState::Reversed);
-                if is_over && after.kind == CommissionKind::Earned {
-                    self.void(message, after.conversion_id);
+                let is_earned = after.kind == CommissionKind::Earned;
+                if let Some(id) = of.filter(|_| is_over && is_earned) {
+                    self.void(message, id);
                 }
             }
             // Flags are for people; nothing is decided by them again.

@@ -405,7 +405,9 @@ async fn load_conversions(
     let mut commissions: HashMap<ConversionId, Vec<Commission>> = HashMap::new();
     let filter = Filter { conversions: Some(&ids), ..Filter::default() };
     for commission in commission::store::load(db, filter, i64::MAX).await? {
-        commissions.entry(commission.conversion_id).or_default().push(commission);
+        if let Some(id) = commission.conversion_id {
+            commissions.entry(id).or_default().push(commission);
+        }
     }
     rows.into_iter()
         .map(|r| {

@@ -118,7 +118,7 @@ pub async fn meet_again(
     if moved.is_empty() {
         return Ok(());
     }
-    pricing::store::mark_customers(db, moved).await?;
+    pricing::customer_store::mark_customers(db, moved).await?;
     for unpaid in facts_store::load_unpaid(db, moved).await? {
         let click = unpaid.click_id.as_deref().map(|text| ClickId::verify(keys.0, text));
         let note = Some("its customer had bought before".to_owned());

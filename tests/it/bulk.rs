@@ -52,6 +52,11 @@ async fn each_of_many_is_changed_or_says_why_not() {
     let states = ["earned approved", "earned approved", "earned on_hold"];
     assert_eq!(app.figures(STATES).await, states);
 
+    // The same for one alone.
+    let alone = format!("/v1/commissions/{}/reject", id(2).as_str().unwrap());
+    let stale = json!({"reason": "fraud", "version": 1});
+    let problem = app.post(&app.manager_key, &alone, stale).await;
+    assert_eq!(problem.expect_problem(412, "precondition-failed")["version"], 2);
     let asked = bulk("reject", &[json!({"id": id(0)}), json!({"id": id(2)})]);
     let answer = app.post(&app.manager_key, path, asked).await.expect(200);
     assert_eq!(answer["results"][0]["code"], "invalid-transition");

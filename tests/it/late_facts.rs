@@ -152,3 +152,28 @@ async fn whoever_had_recruited_the_partner_when_it_sold_is_paid() {
         join partners p on p.partner_id = m.partner_id where m.kind = 'recruiter' order by c.dedup_ref";
     assert_eq!(app.figures(paid).await, ["S-1 First 200", "S-2 Second 200"]);
 }
+
+#[actix_web::test]
+async fn what_a_partner_was_when_it_sold_prices_the_sale() {
+    let app = TestApp::start().await;
+    let plan = json!({"v": 1, "rules": [
+        {"event": "sale", "kind": "percent", "percent_bps": 2000},
+        {"event": "sale", "kind": "percent", "percent_bps": 2500, "groups": ["gold"]}]});
+    let scene = app.scene_with(plan).await;
+    let click_id = app.click_id(&scene.link).await;
+    let path =
+        format!("/v1/programs/{}/partners/{}/terms-group", scene.program_id, scene.partner_id);
+    let mut times = vec![app.clock.now()];
+    for group in [json!("gold"), Value::Null] {
+        app.clock.advance(TimeDelta::hours(1));
+        app.call(&app.admin_key, "PUT", &path, json!({"group": group})).await.expect(200);
+        times.push(app.clock.now());
+    }
+    app.clock.advance(TimeDelta::hours(1));
+    for (n, at) in times.iter().enumerate().rev() {
+        let at = (*at + TimeDelta::minutes(30)).to_rfc3339();
+        let data = json!({"event": "sale", "occurred_at": at, "click_id": click_id});
+        tell(&app, &scene, &format!("S-{n}"), data).await;
+    }
+    assert_eq!(app.figures(NET).await, ["S-0: 2000", "S-1: 2500", "S-2: 2000"]);
+}

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::decide;
-use super::http::{NOTE_MAX, Verb, no_step};
+use super::http::{NOTE_MAX, Verb, check_version, no_step};
 use crate::account::Caller as Identity;
 use crate::account::audit_store::{self, Entry};
 use crate::account::http::{Caller, scope};
@@ -212,10 +212,7 @@ impl Bulk {
         if rows.taken_along.contains(&of.commission_id) {
             return Ok((of.clone(), Vec::new()));
         }
-        if item.version.is_some_and(|version| version != of.revision) {
-            return Err(Problem::new(Code::PreconditionFailed)
-                .detail("The commission was changed meanwhile. Read it again, then decide."));
-        }
+        check_version(of, item.version)?;
         let whose = (of.program_id, of.partner_id);
         let standing = rows.standings.get(&whose).copied().unwrap_or(Standing::Blocked);
         let following = rows.following(of.commission_id);

@@ -13,7 +13,7 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::commission::http::{CommissionBody, show};
 use crate::commission::state::{Action, ActionCode, IllegalTransition, Reason, Standing};
-use crate::commission::{Hand, NoStep, store};
+use crate::commission::{Commission, Hand, NoStep, store};
 use crate::db::DbTx;
 use crate::ids::CommissionId;
 use crate::partner;
@@ -42,6 +42,8 @@ pub struct DecisionBody {
     pub reason: Option<String>,
     /// What to remember about it; kept in the history.
     pub note: Option<String>,
+    /// Decide only if it still has this `version`; as it stands if left out.
+    pub version: Option<i32>,
 }
 
 /// What a person can do with a commission; each is a route.
@@ -102,6 +104,16 @@ impl Verb {
             Self::Reverse => "commission.reverse",
         }
     }
+}
+
+/// Refuses a decision about a commission that was changed since it was read.
+pub(super) fn check_version(of: &Commission, version: Option<i32>) -> Result<(), Problem> {
+    if version.is_none_or(|version| version == of.revision) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::PreconditionFailed)
+        .detail("The commission was changed meanwhile. Read it again, then decide.")
+        .with("version", of.revision))
 }
 
 /// Says why a step cannot be taken.
@@ -242,7 +254,7 @@ async fn decide(
             .await?
             .filter(|p| reach.as_ref().is_none_or(|reached| reached.contains(p)))
             .ok_or_else(|| Problem::new(Code::NotFound))?;
-        take(db, id, action, hand, entry.program(program_id)).await
+        take(db, id, (action, decision.version), hand, entry.program(program_id)).await
     })
     .await
 }
@@ -251,12 +263,13 @@ async fn decide(
 async fn take(
     db: &mut DbTx,
     id: CommissionId,
-    action: Action,
+    (action, version): (Action, Option<i32>),
     hand: Hand,
     entry: Entry,
 ) -> Result<Answer, Problem> {
     let found = store::find_commission(db, id).await?;
     let commission = found.ok_or_else(|| Problem::new(Code::NotFound))?;
+    check_version(&commission, version)?;
     let is_good =
         partner::store::is_in_good_standing(db, commission.program_id, commission.partner_id);
     let standing = if is_good.await? { Standing::Good } else { Standing::Blocked };

@@ -75,7 +75,7 @@ mod tests {
             kind,
             state: CommissionState::Approved,
             partner_id: PartnerId::new(),
-            conversion_id: ConversionId::new(),
+            conversion_id: Some(ConversionId::new()),
             corrects_id: of,
             cause: String::new(),
             amount: Money::new(minor, "EUR".parse().unwrap()),

@@ -19,7 +19,7 @@ use crate::conversion::candidate::Limits;
 use crate::conversion::http::ConversionBody;
 use crate::conversion::path::Path as ClickPath;
 use crate::conversion::store::ConversionRow;
-use crate::ids::{CommissionId, ConversionId, PlanVersionId};
+use crate::ids::{CommissionId, ConversionId, PlanVersionId, ProgramId};
 use crate::program;
 use crate::web::fields::path_id;
 use crate::web::{Code, Problem, ProblemBody, detached};
@@ -35,8 +35,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// Why a conversion earned what it did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExplanationBody {
-    /// The conversion, with its attribution.
-    pub conversion: ConversionBody,
+    /// The conversion, with its attribution; null for clicks.
+    pub conversion: Option<ConversionBody>,
     /// For how many days a click of the program counted when it happened.
     pub attribution_window_days: i64,
     /// What became of its message: `settled` and so on; null when it came without one.
@@ -189,13 +189,8 @@ async fn explain(
         None if commissions.is_empty() => sentences.push("Nothing was earned.".to_owned()),
         None => {}
     }
-    let plans = store::load_plans(db, &[program_id]).await?;
-    let plans: Vec<PlanVersion> = plans.into_iter().map(|(_, version)| version).collect();
-    let mut all = Vec::with_capacity(commissions.len());
-    for commission in commissions {
-        all.push(explained(db, commission, &plans).await?);
-    }
-    let conversion = ConversionBody::try_from(row)?;
+    let all = explain_all(db, program_id, commissions).await?;
+    let conversion = Some(ConversionBody::try_from(row)?);
     Ok(ExplanationBody {
         conversion,
         attribution_window_days: limits.window_days,
@@ -204,6 +199,40 @@ async fn explain(
         path,
         commissions: all,
         sentences,
+    })
+}
+
+async fn explain_all(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    commissions: Vec<Commission>,
+) -> Result<Vec<ExplainedBody>, Problem> {
+    let plans = store::load_plans(db, &[program_id]).await?;
+    let plans: Vec<PlanVersion> = plans.into_iter().map(|(_, version)| version).collect();
+    let mut all = Vec::with_capacity(commissions.len());
+    for commission in commissions {
+        all.push(explained(db, commission, &plans).await?);
+    }
+    Ok(all)
+}
+
+/// Explains what clicks earned: no conversion stands behind it.
+async fn explain_clicks(
+    db: &mut PgConnection,
+    commission: Commission,
+) -> Result<ExplanationBody, Problem> {
+    let program_id = commission.program_id;
+    let policies = program::attribution::store::load_one(db, program_id).await?;
+    let policy = &policies.at(commission.occurred_at).policy;
+    let said = "Clicks of people are paid by the day, each visitor of a link once; robots are not.";
+    Ok(ExplanationBody {
+        conversion: None,
+        attribution_window_days: policy.window.num_days(),
+        message_status: None,
+        nothing_because: None,
+        path: None,
+        commissions: explain_all(db, program_id, vec![commission]).await?,
+        sentences: vec![said.to_owned()],
     })
 }
 
@@ -224,7 +253,10 @@ async fn explain_commission(
         let commission = found
             .filter(|c| caller.reaches(c.program_id))
             .ok_or_else(|| Problem::new(Code::NotFound))?;
-        let of = conversion::store::find_conversion(&mut db, commission.conversion_id).await?;
+        let Some(conversion_id) = commission.conversion_id else {
+            return explain_clicks(&mut db, commission).await;
+        };
+        let of = conversion::store::find_conversion(&mut db, conversion_id).await?;
         let row = of.ok_or_else(|| Problem::new(Code::NotFound))?;
         explain(&mut db, row, vec![commission]).await
     })

@@ -97,6 +97,7 @@ pub fn sentences(of: &Commission, version: Option<&PlanVersion>) -> Vec<String> 
         let since = time(version.effective_from);
         said.push(format!("The plan {} of {since} was in force when it happened.", version.id));
         if let Some((number, words)) = rule(stored, version) {
+            let words = words.split_once(": ").map_or(words.as_str(), |(_, words)| words);
             said.push(format!("Rule {number} priced it: {words}"));
         }
     }
@@ -122,6 +123,7 @@ pub fn correction(of: &Commission) -> String {
         CommissionKind::Adjustment => "adjusted",
         CommissionKind::Recruiter => "earned by the recruiter",
         CommissionKind::Earned => "earned",
+        CommissionKind::Clicks => "earned by clicks",
     };
     let reason = of.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let cause = if of.cause.is_empty() { String::new() } else { format!(", by {}", of.cause) };
@@ -155,6 +157,8 @@ fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod tests {
     use serde_json::json;

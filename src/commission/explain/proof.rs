@@ -202,7 +202,7 @@ mod tests {
             kind,
             state: CommissionState::Approved,
             partner_id: PartnerId::new(),
-            conversion_id: ConversionId::new(),
+            conversion_id: Some(ConversionId::new()),
             corrects_id,
             cause: String::new(),
             amount: eur(minor),

@@ -3,12 +3,14 @@
 //! A new kind (tiers, recurring, a second level) adds its file, a variant here, and the fields it
 //! needs to [`RuleDocument`]; the compiler then asks for everything else.
 
+pub mod clicks;
 pub mod flat;
 pub mod percent;
 
 use crate::commission::plan::{FieldError, RuleDocument};
 use crate::money::{Bps, Money, MoneyError, Rounding};
 
+pub use clicks::{ClickCount, Clicks};
 pub use flat::Flat;
 pub use percent::Percent;
 
@@ -21,6 +23,8 @@ pub enum Kind {
     Flat(Flat),
     /// Both, added: the hybrid.
     PercentPlusFlat(Percent, Flat),
+    /// An amount for clicks, which are no conversions.
+    Clicks(Clicks),
 }
 
 /// The parts of a reward before its limits; a part the kind does not have is `None`.
@@ -33,12 +37,13 @@ pub struct Parts {
 }
 
 impl Kind {
-    /// Returns the code in plans: `percent`, `flat`, `percent_plus_flat`.
+    /// Returns the code in plans: `percent`, `flat`, `percent_plus_flat`, `clicks`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Percent(_) => "percent",
             Self::Flat(_) => "flat",
             Self::PercentPlusFlat(..) => "percent_plus_flat",
+            Self::Clicks(_) => "clicks",
         }
     }
 
@@ -46,7 +51,15 @@ impl Kind {
     pub fn percent(&self) -> Option<Percent> {
         match self {
             Self::Percent(percent) | Self::PercentPlusFlat(percent, _) => Some(*percent),
-            Self::Flat(_) => None,
+            Self::Flat(_) | Self::Clicks(_) => None,
+        }
+    }
+
+    /// Returns the price of clicks, if the kind has one.
+    pub fn clicks(&self) -> Option<Clicks> {
+        match self {
+            Self::Clicks(clicks) => Some(*clicks),
+            Self::Percent(_) | Self::Flat(_) | Self::PercentPlusFlat(..) => None,
         }
     }
 
@@ -54,7 +67,7 @@ impl Kind {
     pub fn flat(&self) -> Option<Flat> {
         match self {
             Self::Flat(flat) | Self::PercentPlusFlat(_, flat) => Some(*flat),
-            Self::Percent(_) => None,
+            Self::Percent(_) | Self::Clicks(_) => None,
         }
     }
 
@@ -75,8 +88,9 @@ impl Kind {
             "percent_plus_flat" => {
                 Self::PercentPlusFlat(Percent::read(rule, pointer)?, Flat::read(rule, pointer)?)
             }
+            "clicks" => Self::Clicks(Clicks::read(rule, pointer)?),
             other => {
-                let expected = "percent, flat or percent_plus_flat";
+                let expected = "percent, flat, percent_plus_flat or clicks";
                 return Err(FieldError::new(
                     format!("{pointer}/kind"),
                     format!("{other:?} is not a kind: expected {expected}"),
@@ -86,7 +100,8 @@ impl Kind {
         // A field that has no say would be a surprise at payday.
         for (name, is_idle) in [
             ("percent_bps", rule.percent_bps.is_some() && kind.percent().is_none()),
-            ("flat", rule.flat.is_some() && kind.flat().is_none()),
+            ("flat", rule.flat.is_some() && kind.flat().is_none() && kind.clicks().is_none()),
+            ("per_clicks", rule.per_clicks.is_some() && kind.clicks().is_none()),
         ] {
             if is_idle {
                 let message = format!("has no effect in a rule of kind {}: remove it", kind.code());

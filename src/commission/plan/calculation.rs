@@ -12,6 +12,7 @@ use super::rule::Rule;
 use super::tier::Slice;
 use super::{Common, NoCommission, PriceFacts, RecruiterMode};
 use crate::clock::Timestamp;
+use crate::commission::kind::ClickCount;
 use crate::ids::PartnerId;
 use crate::money::{Bps, Currency, Money, MoneyError};
 
@@ -28,12 +29,14 @@ pub struct Inputs {
     pub refunded: Option<Money>,
     /// The rate into the payout currency that was known.
     pub rate: Option<FxRate>,
+    /// How many clicks, where it is clicks that are paid.
+    pub clicks: Option<ClickCount>,
 }
 
 impl Inputs {
     /// Returns the inputs of a partner who has the conversion alone.
     pub fn new(facts: PriceFacts, around: Circumstances) -> Self {
-        Self { facts, around, split: None, refunded: None, rate: None }
+        Self { facts, around, split: None, refunded: None, rate: None, clicks: None }
     }
 }
 

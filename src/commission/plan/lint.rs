@@ -3,7 +3,7 @@
 
 use super::condition::Condition;
 use super::tier::TierMode;
-use super::{EventKind, Period, PlanTerms, Rule};
+use super::{Common, EventKind, Period, PlanTerms, Rule};
 use crate::money::Bps;
 
 /// The usual share of a sale; outside of it either partners or finance will ask.
@@ -48,6 +48,7 @@ impl PlanTerms {
             check_size(rule, &mut warn);
             check_tiers(rule, &mut warn);
             check_caps(rule, &mut warn);
+            check_clicks(rule, &self.common, &mut warn);
         }
         warnings
     }
@@ -111,6 +112,14 @@ fn check_caps(rule: &Rule, warn: &mut Warn<'_>) {
     }
 }
 
+fn check_clicks(rule: &Rule, common: &Common, warn: &mut Warn<'_>) {
+    let is_capped = !rule.caps.is_empty() || !common.caps.is_empty();
+    if rule.kind.clicks().is_some() && !is_capped {
+        let message = "clicks without a cap: add one, for nobody has bought anything yet";
+        warn("uncapped_clicks", "/caps", message.to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +175,10 @@ mod tests {
             let rule = format!(r#"{{"event":"sale","kind":"percent",{rule}}}"#);
             assert_eq!(codes(&rule), [code], "{rule}");
         }
+        let clicks = r#"{"event":"click","kind":"clicks","flat":"0.05","currency":"EUR""#;
+        assert_eq!(codes(&format!("{clicks}}}")), ["uncapped_clicks"]);
+        let caps = r#","caps":[{"period":"day","amount":"20.00"}]}"#;
+        assert_eq!(codes(&format!("{clicks}{caps}")), [""; 0]);
         let many: Vec<String> = ["sale", "lead", "signup", "install", "renewal", "any"]
             .map(|e| format!(r#"{{"event":"{e}","kind":"percent","percent_bps":2000}}"#))
             .into();

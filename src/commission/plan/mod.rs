@@ -35,7 +35,7 @@ pub use document::{
     RuleDocument,
 };
 pub use lint::Warning;
-pub use price::price;
+pub use price::{price, price_by};
 pub use rule::{Rule, choose, rivals};
 pub use tier::{TierStep, Tiers};
 pub use words::Language;
@@ -59,13 +59,16 @@ pub enum EventKind {
     Install,
     /// A subscription was paid again.
     Renewal,
+    /// A link was clicked; no shop reports it.
+    Click,
 }
 
 impl EventKind {
     /// All kinds, for reading and for tests.
-    pub const ALL: [Self; 5] = [Self::Sale, Self::Lead, Self::Signup, Self::Install, Self::Renewal];
+    pub const ALL: [Self; 6] =
+        [Self::Sale, Self::Lead, Self::Signup, Self::Install, Self::Renewal, Self::Click];
 
-    /// Returns the code: `sale`, `lead`, `signup`, `install`, `renewal`.
+    /// Returns the code: `sale`, `lead`, `signup`, `install`, `renewal`, `click`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Sale => "sale",
@@ -73,6 +76,7 @@ impl EventKind {
             Self::Signup => "signup",
             Self::Install => "install",
             Self::Renewal => "renewal",
+            Self::Click => "click",
         }
     }
 
@@ -127,6 +131,11 @@ impl PlanTerms {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// Returns whether any rule pays for clicks.
+    pub fn pays_clicks(&self) -> bool {
+        self.rules.iter().any(|rule| rule.kind.clicks().is_some())
     }
 
     /// Returns whether any figure depends on what else a period held.

@@ -44,6 +44,19 @@ pub fn price(
     }
 }
 
+/// Prices by a rule that was chosen before: clicks of many circumstances are chosen for one by one
+/// and paid together.
+pub fn price_by(
+    terms: &PlanTerms,
+    rule_index: usize,
+    inputs: &Inputs,
+    sums: impl Fn(Counter) -> Sum,
+) -> Result<Calculation, NoCommission> {
+    let event = inputs.facts.event;
+    let rule = terms.rules.get(rule_index).ok_or(NoCommission::NoRule { event })?;
+    reckon(&terms.common, rule_index, rule, inputs, &sums)
+}
+
 /// What the steps share.
 struct Reckoning<'a> {
     sums: Vec<(Counter, Sum)>,
@@ -108,9 +121,14 @@ pub(super) fn reckon(
     let base = left_of(inputs, rule, rounding)?;
     let part = |whole: Money| inputs.split.as_ref().map_or(Ok(whole), |s| s.part_of(whole));
     let own_base = base.map(part).transpose()?;
-    let this = Volume { n: 1, amount_minor: own_base.map_or(0, |base| base.minor) };
+    let n = inputs.clicks.map_or(1, |clicks| clicks.n);
+    let this = Volume { n, amount_minor: own_base.map_or(0, |base| base.minor) };
     let mut on = Reckoning { sums: Vec::new(), counts: Vec::new(), this, read };
     let (slices, flat) = tiered(rule, base, &mut on);
+    let flat = match (rule.kind.clicks(), inputs.clicks) {
+        (Some(price), Some(clicks)) => Some(price.earn(clicks, rounding)?),
+        (Some(_), None) | (None, _) => flat,
+    };
     let percent = match slices.as_slice() {
         [] => None,
         slices => {

@@ -112,7 +112,10 @@ impl Rule {
 
     /// Returns what of it a conversion does not meet.
     fn unmet(&self, facts: &PriceFacts, around: &Circumstances) -> Option<Lost> {
-        if self.event.is_some_and(|event| event != facts.event) {
+        // A rule for any event is for what shops report.
+        let is_for =
+            self.event.map_or(facts.event != EventKind::Click, |event| event == facts.event);
+        if !is_for {
             return Some(Lost::NotMet(Named::Event));
         }
         if let Some(unmet) = self.conditions.iter().find(|condition| !condition.is_met(around)) {

@@ -192,6 +192,26 @@ fn every_mistake_in_a_plan_is_named_by_its_pointer() {
             r#""event":"lead","kind":"flat","currency":"EUR","flat":"5","min":"9","max":"8""#,
             "/rules/0/min",
         ),
+        (r#""event":"click","kind":"flat","currency":"EUR","flat":"1""#, "/rules/0/kind"),
+        (r#""event":"sale","kind":"clicks","currency":"EUR","flat":"1""#, "/rules/0/event"),
+        (r#""event":"any","kind":"clicks","currency":"EUR","flat":"1""#, "/rules/0/event"),
+        (r#""event":"click","kind":"clicks","currency":"EUR""#, "/rules/0/flat"),
+        (
+            r#""event":"click","kind":"clicks","currency":"EUR","flat":"1","per_clicks":0"#,
+            "/rules/0/per_clicks",
+        ),
+        (
+            r#""event":"lead","kind":"flat","currency":"EUR","flat":"1","per_clicks":2"#,
+            "/rules/0/per_clicks",
+        ),
+        (
+            r#""event":"click","kind":"clicks","currency":"EUR","flat":"1","placements":["a"]"#,
+            "/rules/0/placements",
+        ),
+        (
+            r#""event":"click","kind":"clicks","currency":"EUR","flat":"1","customer":"new""#,
+            "/rules/0/customer",
+        ),
     ] {
         let document = serde_json::from_str(&format!(r#"{{"v":1,"rules":[{{{rule}}}]}}"#)).unwrap();
         let invalid = PlanTerms::try_from(&document).unwrap_err();

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,8 +14,9 @@ use super::calculation::{Calculation, FxRate, Inputs, Limit, Split};
 use super::condition::{Circumstances, CustomerKind};
 use super::counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
 use super::rule::rivals;
-use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price};
+use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price, price_by};
 use crate::clock::Timestamp;
+use crate::commission::kind::ClickCount;
 use crate::ids::{CommissionId, PartnerId, PlanVersionId};
 use crate::money::{Currency, Money};
 
@@ -69,6 +71,15 @@ struct InputsWire {
     recruiter: Option<PartnerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fx: Option<FxWire>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clicks: Option<ClicksWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClicksWire {
+    day: NaiveDate,
+    before: i64,
+    n: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,8 +228,13 @@ pub fn corrected(row: &Value, mut arithmetic: Value) -> Value {
 ///
 /// `None`: stored by an older release without its inputs.
 pub fn recompute(stored: &Value, terms: &PlanTerms) -> Option<Result<Calculation, NoCommission>> {
-    let Stored { inputs, sums, .. } = from_wire(stored)?;
-    Some(price(terms, &inputs, |counter| read_sum(&sums, counter)))
+    let Stored { inputs, sums, rule_index, .. } = from_wire(stored)?;
+    let read = |counter| read_sum(&sums, counter);
+    Some(match inputs.clicks {
+        // Each of them met the rule by circumstances of its own.
+        Some(_) => price_by(terms, rule_index, &inputs, read),
+        None => price(terms, &inputs, read),
+    })
 }
 
 /// Finds what a counter said.
@@ -228,7 +244,7 @@ pub fn read_sum(sums: &[(Counter, Sum)], counter: Counter) -> Sum {
 
 impl InputsWire {
     fn of(inputs: &Inputs) -> Self {
-        let Inputs { facts, around, refunded, rate, .. } = inputs;
+        let Inputs { facts, around, refunded, rate, clicks, .. } = inputs;
         let minor = |money: Option<Money>| money.map(|m| m.minor);
         Self {
             event: facts.event.code().into(),
@@ -255,6 +271,7 @@ impl InputsWire {
                 source: Arc::clone(&rate.source),
                 at: rate.at,
             }),
+            clicks: clicks.map(|ClickCount { day, before, n }| ClicksWire { day, before, n }),
         }
     }
 
@@ -298,7 +315,8 @@ impl InputsWire {
             None => None,
         };
         let refunded = money(self.refunded_minor);
-        Some(Inputs { facts, around, split: None, refunded, rate })
+        let clicks = self.clicks.map(|ClicksWire { day, before, n }| ClickCount { day, before, n });
+        Some(Inputs { facts, around, split: None, refunded, rate, clicks })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::commission::plan::{
 use crate::ids::{PartnerId, ProgramId};
 use crate::money::Currency;
 
+pub mod customer_store;
 pub mod reported;
 pub mod revalue;
 pub mod store;
@@ -63,15 +64,28 @@ pub struct Counted {
 /// What a program knows of a partner, as far as plans ask.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Person {
-    /// `A` to `D`.
-    pub rank: Option<Arc<str>>,
-    /// The group that terms are made for.
-    pub group: Option<Arc<str>>,
+    /// What it was from when on; the latest last.
+    pub footings: Vec<(Timestamp, Footing)>,
     /// Who had brought it from when on, if that one may earn; the latest last.
     pub recruiters: Vec<(Timestamp, Option<PartnerId>)>,
 }
 
+/// What plans ask of a partner.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Footing {
+    /// `A` to `D`.
+    pub rank: Option<Arc<str>>,
+    /// The group that terms are made for.
+    pub group: Option<Arc<str>>,
+}
+
 impl Person {
+    /// Returns what it was at a time; before anything is known, what it was first.
+    pub fn footing_at(&self, at: Timestamp) -> Footing {
+        let known = self.footings.iter().rev().find(|(from_at, _)| *from_at <= at);
+        known.or(self.footings.first()).map(|(_, footing)| footing.clone()).unwrap_or_default()
+    }
+
     /// Returns who had brought it at a time.
     pub fn recruiter_at(&self, at: Timestamp) -> Option<PartnerId> {
         let known = self.recruiters.iter().rev().find(|(from_at, _)| *from_at <= at);
@@ -155,6 +169,7 @@ impl PricingFacts {
         told: &Told,
     ) -> Circumstances {
         let person = self.people.get(&(program_id, partner_id)).cloned().unwrap_or_default();
+        let footing = person.footing_at(occurred_at);
         let hash = told.customer_hash;
         let customer = Customer {
             is_named: hash.is_some(),
@@ -164,8 +179,8 @@ impl PricingFacts {
         let (customer, customer_since) = customer.seen_at(occurred_at);
         Circumstances {
             recruiter: person.recruiter_at(occurred_at),
-            rank: person.rank,
-            group: person.group,
+            rank: footing.rank,
+            group: footing.group,
             placement: told.placement.clone(),
             category: told.category.clone(),
             country: told.country.clone(),
@@ -210,11 +225,14 @@ impl PricingFacts {
         inputs: &Inputs,
     ) -> Result<Calculation, NoCommission> {
         let around = &inputs.around;
-        price(terms, inputs, |counter| {
-            let key = self.key(program_id, around.partner_id, around.occurred_at, counter);
-            let state = self.sums.get(&key).copied().unwrap_or_default();
-            Sum { before: state.volume, whole: state.volume, earned_minor: state.earned_minor }
-        })
+        price(terms, inputs, |counter| self.sum(program_id, around, counter))
+    }
+
+    /// Returns what a counter says now.
+    pub fn sum(&self, program_id: ProgramId, around: &Circumstances, counter: Counter) -> Sum {
+        let key = self.key(program_id, around.partner_id, around.occurred_at, counter);
+        let state = self.sums.get(&key).copied().unwrap_or_default();
+        Sum { before: state.volume, whole: state.volume, earned_minor: state.earned_minor }
     }
 
     /// Returns what a calculation adds to which sums.

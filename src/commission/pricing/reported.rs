@@ -12,7 +12,8 @@ use crate::money::Currency;
 /// Returns what a report is priced from; none for an event that no plan can name.
 pub fn price_facts(report: &Report) -> Option<PriceFacts> {
     Some(PriceFacts {
-        event: EventKind::from_code(&report.event)?,
+        // Clicks are counted, not reported.
+        event: EventKind::from_code(&report.event).filter(|kind| *kind != EventKind::Click)?,
         amount: report.amount,
         tax: report.tax,
         shipping: report.shipping,

@@ -8,13 +8,14 @@ use chrono_tz::Tz;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::customer_store;
 use super::revalue::Earned;
-use super::{Counted, Customer, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
+use super::{Counted, Customer, Footing, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
 use crate::clock::Timestamp;
 use crate::commission::explain::proof::group_by_root;
 use crate::commission::plan::{Counter, FxRate, Owner, Period, PlanVersion, Scope, Volume};
 use crate::commission::refund::Refund;
-use crate::commission::row::Step;
+use crate::commission::row::{Commission, Step};
 use crate::commission::store::{self, Filter};
 use crate::ids::{CommissionId, PartnerId, ProgramId};
 use crate::money::{Currency, Money};
@@ -45,8 +46,8 @@ pub async fn load_facts(
     let customers: Vec<_> = customers.iter().filter(|(program, _)| is_asked(program)).collect();
     facts.asking = who(|needs| needs.customers).into_iter().map(ProgramId).collect();
     if !customers.is_empty() {
-        lock_customers(db, &customers).await?;
-        facts.customers = load_customers(db, &customers).await?;
+        customer_store::lock_customers(db, &customers).await?;
+        facts.customers = customer_store::load_customers(db, &customers).await?;
     }
     Ok(facts)
 }
@@ -71,19 +72,21 @@ async fn load_people(
     programs: &[Uuid],
 ) -> Result<HashMap<(ProgramId, PartnerId), Person>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select e.program_id as "program_id: ProgramId",
-                  e.partner_id as "partner_id: PartnerId", e.rank, e.terms_group
-           from enrollments e
-           where e.program_id = any($1)"#,
+        r#"select program_id as "program_id: ProgramId", partner_id as "partner_id: PartnerId",
+                  from_at, rank, terms_group
+           from terms_history
+           where program_id = any($1)
+           order by from_at"#,
         programs,
     )
     .fetch_all(&mut *db)
     .await?;
     let mut people: HashMap<_, Person> = HashMap::with_capacity(rows.len());
     for r in rows {
-        let (rank, group) = (Some(Arc::from(r.rank)), r.terms_group.map(Arc::from));
-        let person = Person { rank, group, recruiters: Vec::new() };
-        people.insert((r.program_id, r.partner_id), person);
+        let footing =
+            Footing { rank: Some(Arc::from(r.rank)), group: r.terms_group.map(Arc::from) };
+        let person = people.entry((r.program_id, r.partner_id)).or_default();
+        person.footings.push((r.from_at, footing));
     }
     // Who may not earn now earns nothing, whoever had brought the partner.
     let changes = sqlx::query!(
@@ -138,79 +141,6 @@ async fn load_rates(
 
 fn currency(code: &str) -> Result<Currency, sqlx::Error> {
     code.parse().map_err(|_| sqlx::Error::Decode(format!("{code:?} is no currency").into()))
-}
-
-/// Puts settlers of different shards in line where they meet on a customer: two that price its
-/// first purchases at the same time would both take it for new.
-async fn lock_customers(
-    db: &mut PgConnection,
-    customers: &[&(ProgramId, [u8; 32])],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
-           from (select distinct hashtextextended(n.program_id::text, 0)
-                            # hashtextextended(encode(n.customer_hash, 'hex'), 1) as lock
-                 from unnest($1::uuid[], $2::bytea[]) as n (program_id, customer_hash)
-                 order by 1) o"#,
-        &customers.iter().map(|c| c.0.0).collect::<Vec<_>>(),
-        &customers.iter().map(|c| c.1.to_vec()).collect::<Vec<_>>(),
-    )
-    .fetch_all(db)
-    .await
-    .map(drop)
-}
-
-/// Marks what was earned of these customers after the given times: it was priced before their first
-/// purchase was known.
-pub async fn mark_customers(
-    db: &mut PgConnection,
-    moved: &BTreeMap<(ProgramId, [u8; 32]), Timestamp>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into plan_marks (program_id, partner_id, from_at)
-         select c.program_id, c.partner_id, min(c.occurred_at)
-         from unnest($1::uuid[], $2::bytea[], $3::timestamptz[])
-             as n (program_id, customer_hash, first_at)
-         join conversions v
-             on v.program_id = n.program_id and v.customer_hash = n.customer_hash
-             and v.occurred_at > n.first_at
-         join commissions c
-             on c.program_id = v.program_id and c.conversion_id = v.conversion_id
-             and c.kind = 'earned' and c.state not in ('rejected', 'reversed')
-         group by c.program_id, c.partner_id",
-        &moved.keys().map(|key| key.0.0).collect::<Vec<_>>(),
-        &moved.keys().map(|key| key.1.to_vec()).collect::<Vec<_>>(),
-        &moved.values().copied().collect::<Vec<_>>(),
-    )
-    .execute(db)
-    .await
-    .map(drop)
-}
-
-/// Loads when these customers first bought.
-pub async fn load_customers(
-    db: &mut PgConnection,
-    customers: &[&(ProgramId, [u8; 32])],
-) -> Result<HashMap<(ProgramId, [u8; 32]), Timestamp>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select c.program_id as "program_id: ProgramId", c.customer_hash as "customer_hash!",
-                  min(c.occurred_at) as "first_at!"
-           from conversions c
-           where (c.program_id, c.customer_hash) in (select * from unnest($1::uuid[], $2::bytea[]))
-             and c.event = any($3)
-             and not c.is_test
-           group by c.program_id, c.customer_hash"#,
-        &customers.iter().map(|c| c.0.0).collect::<Vec<_>>(),
-        &customers.iter().map(|c| c.1.to_vec()).collect::<Vec<_>>(),
-        &PURCHASES.map(str::to_owned),
-    )
-    .fetch_all(db)
-    .await?;
-    let known = rows.into_iter().filter_map(|r| {
-        let hash: [u8; 32] = r.customer_hash.try_into().ok()?;
-        Some(((r.program_id, hash), r.first_at))
-    });
-    Ok(known.collect())
 }
 
 /// Keeps others from counting for these until the transaction ends; without a partner the whole
@@ -395,6 +325,53 @@ pub async fn write_sums(
     .execute(db)
     .await
     .map(drop)
+}
+
+/// Sets to nothing what a reckoning is about to write again: a period of which nothing is left is
+/// written by nobody.
+pub async fn clear_sums(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: Option<PartnerId>,
+    floor: NaiveDate,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update plan_sums
+         set n = 0, amount_minor = 0, earned_minor = 0, last_at = null
+         where program_id = $1 and ($2::uuid is null or partner_id = $2) and start_on >= $3",
+        program_id.0,
+        partner_id.map(|p| p.0),
+        floor,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Loads what clicks earned since.
+pub async fn load_clicks(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: Option<PartnerId>,
+    since: Timestamp,
+) -> Result<Vec<Commission>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"select commission_id as "commission_id: CommissionId"
+           from commissions
+           where program_id = $1
+             and ($2::uuid is null or partner_id = $2)
+             and kind = 'clicks'
+             and state not in ('rejected', 'reversed')
+             and occurred_at >= $3"#,
+        program_id.0,
+        partner_id.map(|p| p.0),
+        since,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let programs = [program_id];
+    let filter = Filter { programs: Some(&programs), ids: Some(&ids), ..Filter::default() };
+    store::load(db, filter, i64::MAX).await
 }
 
 /// Returns partners with periods to be reckoned again, those that wait longest first.

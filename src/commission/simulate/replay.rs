@@ -374,7 +374,7 @@ impl Replay {
                 rate = Some(known);
             }
         }
-        Some(Inputs { facts, around, split: part.split.clone(), refunded, rate })
+        Some(Inputs { facts, around, split: part.split.clone(), refunded, rate, clicks: None })
     }
 
     /// Returns what is known now around a conversion, for whoever has this part.

@@ -257,7 +257,7 @@ async fn load_customers(
     let hashes = page.conversions.iter().filter_map(|line| line.customer_hash.as_deref());
     let hashes: BTreeSet<[u8; 32]> = hashes.filter_map(|hash| hash.try_into().ok()).collect();
     let customers: Vec<_> = hashes.into_iter().map(|hash| (program_id, hash)).collect();
-    pricing::store::load_customers(db, &customers.iter().collect::<Vec<_>>()).await
+    pricing::customer_store::load_customers(db, &customers.iter().collect::<Vec<_>>()).await
 }
 
 /// Takes pages as they come, on a thread of its own.

@@ -148,7 +148,7 @@ async fn load_commissions(
 ) -> Result<Vec<CommissionLine>, sqlx::Error> {
     // Of the arithmetic only what it started from: the steps would be half of all bytes.
     let rows = sqlx::query!(
-        r#"select m.conversion_id as "conversion_id: ConversionId",
+        r#"select m.conversion_id as "conversion_id!: ConversionId",
                   m.commission_id as "commission_id: CommissionId", m.kind, m.state,
                   m.partner_id as "partner_id: PartnerId",
                   m.corrects_id as "corrects_id: CommissionId", m.amount_minor, m.currency,

@@ -27,7 +27,7 @@ use crate::money::{AmountRule, Money};
 
 fn line(row: &Commission) -> CommissionLine {
     CommissionLine {
-        conversion_id: row.conversion_id,
+        conversion_id: row.conversion_id.unwrap(),
         commission_id: row.commission_id,
         kind: row.kind,
         state: row.state,
@@ -43,7 +43,7 @@ fn past(earned: &Earned) -> Past {
     let row = &earned.commission;
     let rows = [row].into_iter().chain(&earned.followers);
     Past {
-        conversion_id: row.conversion_id,
+        conversion_id: row.conversion_id.unwrap(),
         name: earned.name.clone(),
         occurred_at: row.occurred_at,
         price: wire::from_wire(&row.calculation).map(|stored| stored.inputs.facts),
@@ -136,7 +136,7 @@ proptest! {
 fn another_attribution_pays_others_and_the_ledger_stays() {
     let plan =
         json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
-    let sale = Sale { hour: 1, partner: 1, minor: 10_001, back: 0, is_approved: true };
+    let sale = Sale { hour: 1, partner: 1, minor: 10_001, back: 0, n_backs: 1, is_approved: true };
     let book = run(&plan, &[sale], &[0], true);
     let other = PartnerId(Uuid::from_u128(2));
     let part = |index, partner_id| {
@@ -152,7 +152,8 @@ fn another_attribution_pays_others_and_the_ledger_stays() {
 
 #[test]
 fn what_would_pay_nothing_is_told_with_its_reason() {
-    let sale = |hour, minor| Sale { hour, partner: 1, minor, back: 0, is_approved: false };
+    let sale =
+        |hour, minor| Sale { hour, partner: 1, minor, back: 0, n_backs: 1, is_approved: false };
     let plan =
         json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
     let book = run(&plan, &[sale(1, 10_000), sale(2, 5_000)], &[0, 1], true);
@@ -177,7 +178,7 @@ fn what_would_pay_nothing_is_told_with_its_reason() {
 #[test]
 fn what_was_taken_back_by_hand_stays_taken_back() {
     let percent = |bps: u32| json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": bps}]});
-    let sale = Sale { hour: 1, partner: 1, minor: 10_000, back: 0, is_approved: true };
+    let sale = Sale { hour: 1, partner: 1, minor: 10_000, back: 0, n_backs: 1, is_approved: true };
     let mut book = run(&percent(1000), &[sale], &[0], true);
     let by = Hand { actor: "user".into(), rule: "manual", note: None, at: start() };
     let of = &book.earned[0].commission;
@@ -265,7 +266,7 @@ fn ask(plan: &serde_json::Value, sales: &[Sale], wish: &Wish) -> (Answer, i64) {
 }
 
 fn sale(minor: i64) -> Sale {
-    Sale { hour: 0, partner: 1, minor, back: 0, is_approved: false }
+    Sale { hour: 0, partner: 1, minor, back: 0, n_backs: 1, is_approved: false }
 }
 
 fn wish(amount: Money, count: u32) -> Wish {

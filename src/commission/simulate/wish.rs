@@ -156,11 +156,12 @@ impl Asker<'_> {
     fn inputs(&self, facts: &PricingFacts, wish: &Wish) -> Inputs {
         let person = facts.people.get(&(self.program_id, self.partner_id));
         let person = person.cloned().unwrap_or_default();
+        let footing = person.footing_at(self.at);
         let text = |text: &Option<String>| text.as_deref().map(Into::into);
         let around = Circumstances {
             recruiter: person.recruiter_at(self.at),
-            rank: person.rank,
-            group: person.group,
+            rank: footing.rank,
+            group: footing.group,
             placement: text(&wish.placement),
             category: text(&wish.category),
             country: text(&wish.country),

@@ -259,6 +259,7 @@ impl WishLine {
         let event = self.event.as_deref().unwrap_or("sale");
         let kinds = EventKind::ALL.map(EventKind::code).join(", ");
         let event = EventKind::from_code(event)
+            .filter(|kind| *kind != EventKind::Click)
             .ok_or_else(|| ("event", format!("{event:?} is none of {kinds}")))?;
         let currency = self.currency.as_deref().map(str::parse::<Currency>).transpose();
         let currency = currency.map_err(|e| ("currency", e.to_string()))?;

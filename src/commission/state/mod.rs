@@ -70,18 +70,20 @@ pub enum CommissionKind {
     TrueUp,
     /// What the recruiter of a partner has of its sale; follows the partner's commission.
     Recruiter,
+    /// What the clicks of a day earned; zero or more.
+    Clicks,
 }
 
 coded!(CommissionKind:
     Earned = "earned", Clawback = "clawback", Adjustment = "adjustment", TrueUp = "true_up",
-    Recruiter = "recruiter",
+    Recruiter = "recruiter", Clicks = "clicks",
 );
 
 impl CommissionKind {
-    /// Returns whether a conversion earned it; the others correct such a row.
+    /// Returns whether a conversion or clicks earned it; the others correct such a row.
     pub fn is_earned(self) -> bool {
         match self {
-            Self::Earned | Self::Recruiter => true,
+            Self::Earned | Self::Recruiter | Self::Clicks => true,
             Self::Clawback | Self::Adjustment | Self::TrueUp => false,
         }
     }

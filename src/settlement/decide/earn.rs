@@ -131,7 +131,7 @@ fn row(
         kind: CommissionKind::Earned,
         state,
         partner_id: earner.partner_id,
-        conversion_id,
+        conversion_id: Some(conversion_id),
         corrects_id: None,
         cause: String::new(),
         amount: calculation.total,

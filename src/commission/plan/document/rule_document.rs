@@ -26,9 +26,9 @@ const TEXT_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleDocument {
-    /// `sale`, `lead`, `signup`, `install`, `renewal` or `any`.
+    /// `sale`, `lead`, `signup`, `install`, `renewal`, `any` of these, or `click`.
     pub event: String,
-    /// `percent`, `flat` or `percent_plus_flat`.
+    /// `percent`, `flat`, `percent_plus_flat`, or `clicks` for the event `click`.
     pub kind: String,
     /// Only sales in this currency; needed as soon as the rule names an amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +39,9 @@ pub struct RuleDocument {
     /// The fixed part in major units: `5.00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flat: Option<String>,
+    /// For how many clicks `flat` is paid; 1 if left out, 1000 for the price of a thousand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_clicks: Option<u32>,
     /// At least this, in major units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<String>,
@@ -145,12 +148,13 @@ impl RuleDocument {
             code => Some(EventKind::from_code(code).ok_or_else(|| {
                 FieldError::new(
                     format!("{pointer}/event"),
-                    format!("{code:?} is none of sale, lead, signup, install, renewal, any"),
+                    format!("{code:?} is none of sale, lead, signup, install, renewal, click, any"),
                 )
             })?),
         };
         let currency = read_currency(self.currency.as_deref(), pointer)?;
         let kind = Kind::read(self, pointer)?;
+        self.check_clicks(event, &kind, pointer)?;
         let min = self.amount("min", self.min.as_deref(), pointer)?;
         let max = self.amount("max", self.max.as_deref(), pointer)?;
         if let (Some(min), Some(max)) = (min, max)
@@ -180,6 +184,38 @@ impl RuleDocument {
             scope: Scope(0),
         };
         Ok(rule.with_scope())
+    }
+
+    /// Refuses what a rule for clicks cannot keep: of a click the partner, the country and the hour
+    /// are known, and what a link says of its placement the partner says itself.
+    fn check_clicks(
+        &self,
+        event: Option<EventKind>,
+        kind: &Kind,
+        pointer: &str,
+    ) -> Result<(), FieldError> {
+        let wrong =
+            |name: &str, message: &str| Err(FieldError::new(format!("{pointer}/{name}"), message));
+        match (event == Some(EventKind::Click), kind.clicks().is_some()) {
+            (false, false) => return Ok(()),
+            (true, false) => return wrong("kind", "must be clicks for the event click"),
+            (false, true) => return wrong("event", "must be click for the kind clicks"),
+            (true, true) => {}
+        }
+        let given = [
+            ("min", self.min.is_some()),
+            ("max", self.max.is_some()),
+            ("less", self.less.is_some()),
+            ("placements", self.placements.is_some()),
+            ("categories", self.categories.is_some()),
+            ("customer", self.customer.is_some()),
+            ("within_months", self.within_months.is_some()),
+            ("tiers", self.tiers.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => wrong(name, "is not for clicks: remove it"),
+            None => Ok(()),
+        }
     }
 
     /// Reads the amount `text` that stands under `name` in this rule at `pointer`.
@@ -418,7 +454,13 @@ impl From<&Rule> for RuleDocument {
             kind: rule.kind.code().into(),
             currency: rule.currency.map(|currency| currency.code().into()),
             percent_bps: rule.kind.percent().map(|percent| percent.rate.0),
-            flat: rule.kind.flat().map(|flat| flat.amount.to_decimal_string()),
+            flat: rule
+                .kind
+                .flat()
+                .map(|flat| flat.amount)
+                .or(rule.kind.clicks().map(|clicks| clicks.amount))
+                .map(Money::to_decimal_string),
+            per_clicks: rule.kind.clicks().map(|clicks| clicks.per).filter(|per| *per != 1),
             min: rule.min.map(Money::to_decimal_string),
             max: rule.max.map(Money::to_decimal_string),
             less: (rule.less != Part::ALL)

@@ -11,6 +11,7 @@ use super::calculation::nano_text;
 use super::calculation::{Calculation, Limit};
 use super::counter::Owner;
 use super::{Part, RecruiterMode};
+use crate::commission::kind::{ClickCount, Clicks};
 use crate::money::{Money, Rounding};
 
 impl Calculation {
@@ -23,9 +24,7 @@ impl Calculation {
     pub fn sentence_in(&self, lang: Language) -> String {
         let steps: Vec<String> = [
             self.taken_off(lang),
-            self.inputs.refunded.map(|back| {
-                lang.pick(format!("of which {back} were paid back"), format!("возвращено {back}"))
-            }),
+            self.paid_back(lang),
             self.rate_in_words(lang),
             self.flat_in_words(lang),
             self.limit.map(|limit| limit_in_words(limit, lang)),
@@ -67,6 +66,9 @@ impl Calculation {
 
     fn flat_in_words(&self, lang: Language) -> Option<String> {
         let flat = self.flat?;
+        if let Some((price, count)) = self.rule.kind.clicks().zip(self.inputs.clicks) {
+            return Some(clicks_in_words(price, count, (flat, self.common.rounding), lang));
+        }
         let event = self.inputs.facts.event;
         Some(match (self.percent, lang) {
             (Some(_), _) => lang.pick(format!("plus a flat {flat}"), format!("плюс {flat}")),
@@ -138,6 +140,14 @@ impl Calculation {
         }
     }
 
+    fn paid_back(&self, lang: Language) -> Option<String> {
+        let (back, amount) = self.inputs.refunded.zip(self.inputs.facts.amount)?;
+        Some(lang.pick(
+            format!("{back} of {amount} were paid back"),
+            format!("возвращено {back} из {amount}"),
+        ))
+    }
+
     /// Says how the amount became the base, if anything was taken off and the base counts.
     fn taken_off(&self, lang: Language) -> Option<String> {
         let facts = &self.inputs.facts;
@@ -160,6 +170,33 @@ impl Calculation {
             )
         })
     }
+}
+
+fn clicks_in_words(
+    price: Clicks,
+    ClickCount { day, before, n }: ClickCount,
+    (earned, mode): (Money, Rounding),
+    lang: Language,
+) -> String {
+    let (amount, per, mode) = (price.amount, price.per, mode.code());
+    let more = match before {
+        0 => String::new(),
+        before => lang.pick(
+            format!(" more, after {before} that were paid before"),
+            format!(" сверх {before} оплаченных раньше"),
+        ),
+    };
+    let each = match per {
+        1 => lang.pick(format!("{amount} each"), format!("{amount} за каждый")),
+        per => lang.pick(
+            format!("{amount} for {per} (rounded {mode})"),
+            format!("{amount} за {per} (округление: {mode})"),
+        ),
+    };
+    lang.pick(
+        format!("{n} clicks of {day}{more}, {each}, is {earned}"),
+        format!("кликов за {day}: {n}{more}, {each} — {earned}"),
+    )
 }
 
 fn limit_in_words(limit: Limit, lang: Language) -> String {

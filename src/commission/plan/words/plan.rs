@@ -120,6 +120,7 @@ pub(super) fn noun(event: Option<EventKind>, lang: Language) -> &'static str {
         Some(EventKind::Signup) => ("signup", "регистрация"),
         Some(EventKind::Install) => ("install", "установка"),
         Some(EventKind::Renewal) => ("renewal", "продление"),
+        Some(EventKind::Click) => ("click", "клик"),
     };
     lang.pick(en, ru)
 }
@@ -193,15 +194,26 @@ fn what(rule: &Rule, lang: Language) -> String {
         lang.pick(format!("{} of {of}", percent.rate), format!("{} от {of}", percent.rate))
     });
     let flat = rule.kind.flat().map(|flat| flat.amount.to_decimal_string());
+    let clicks = rule.kind.clicks().map(|clicks| {
+        let amount = clicks.amount.to_decimal_string();
+        match clicks.per {
+            1 => lang.pick(
+                format!("{amount} each, a visitor once a day"),
+                format!("{amount} за каждый, посетитель раз в день"),
+            ),
+            per => lang.pick(
+                format!("{amount} for {per} of them, a visitor once a day"),
+                format!("{amount} за {per}, посетитель раз в день"),
+            ),
+        }
+    });
     let mut text = match (rate, flat) {
+        (None, None) => clicks.unwrap_or_default(),
         (Some(rate), Some(flat)) => {
             lang.pick(format!("{rate} plus {flat}"), format!("{rate} и {flat}"))
         }
         (Some(rate), None) => rate,
-        (None, flat) => {
-            let flat = flat.unwrap_or_default();
-            lang.pick(format!("{flat} each"), format!("{flat} за каждое"))
-        }
+        (None, Some(flat)) => lang.pick(format!("{flat} each"), format!("{flat} за каждое")),
     };
     let decimal = |money: Money| money.to_decimal_string();
     if let Some(min) = rule.min.map(decimal) {
@@ -231,9 +243,8 @@ fn amount_of(rule: &Rule, lang: Language) -> String {
     let of = match rule.event {
         Some(EventKind::Sale) => lang.pick("the sale", "продажи"),
         Some(EventKind::Renewal) => lang.pick("the renewal", "продления"),
-        Some(EventKind::Lead | EventKind::Signup | EventKind::Install) | None => {
-            lang.pick("the amount", "суммы")
-        }
+        Some(EventKind::Lead | EventKind::Signup | EventKind::Install | EventKind::Click)
+        | None => lang.pick("the amount", "суммы"),
     };
     let part = |part: &Part| match part {
         Part::Tax => lang.pick("tax", "налога"),
@@ -329,6 +340,29 @@ mod tests {
             say(plan, Language::Ru)[0],
             "Правило 1: продажа в EUR: 20 % от продажи без доставки, не менее 5.00, до 500.00 в \
              месяц; затем 15 %."
+        );
+    }
+
+    #[test]
+    fn clicks_are_said_with_how_often_a_visitor_counts() {
+        let plan = r#"{"v":1,"rules":[
+            {"event":"click","kind":"clicks","flat":"0.05","currency":"EUR","countries":["DE"],
+             "caps":[{"period":"day","amount":"20.00"}]},
+            {"event":"click","kind":"clicks","flat":"7.50","per_clicks":1000,"currency":"EUR"}]}"#;
+        assert_eq!(
+            say(plan, Language::En)[..2],
+            [
+                "Rule 1: click in EUR from DE: 0.05 each, a visitor once a day, up to 20.00 a day.",
+                "Rule 2: click in EUR: 7.50 for 1000 of them, a visitor once a day.",
+            ]
+        );
+        assert_eq!(
+            say(plan, Language::Ru)[..2],
+            [
+                "Правило 1: клик в EUR из DE: 0.05 за каждый, посетитель раз в день, до 20.00 в \
+                 день.",
+                "Правило 2: клик в EUR: 7.50 за 1000, посетитель раз в день.",
+            ]
         );
     }
 

@@ -101,7 +101,15 @@ impl Terms<'_> {
     }
 
     /// Reckons what was earned since `floor` again.
-    pub fn revalue(&self, earned: &[Earned], floor: NaiveDate) -> Result<Revalued, NoStep> {
+    ///
+    /// What clicks earned under the caps of the whole plan stands: it was cut to what was left then,
+    /// and the conversions of the period share what it leaves.
+    pub fn revalue(
+        &self,
+        earned: &[Earned],
+        clicks: &[Commission],
+        floor: NaiveDate,
+    ) -> Result<Revalued, NoStep> {
         let by_id: HashMap<PlanVersionId, &PlanVersion> =
             self.versions.iter().map(|version| (version.id, version)).collect();
         let mut items: Vec<Item<'_>> =
@@ -109,6 +117,9 @@ impl Terms<'_> {
         items.sort_by(|a, b| a.order().cmp(&b.order()));
         let whole = self.whole(&items);
         let mut done = Revalued::default();
+        for stored in clicks.iter().filter_map(|row| wire::from_wire(&row.calculation)) {
+            self.count(&mut done.sums, &stored.inputs, &stored.counts);
+        }
         for item in &items {
             let Some(inputs) = &item.inputs else { continue };
             let occurred_at = inputs.around.occurred_at;
@@ -133,15 +144,21 @@ impl Terms<'_> {
                     None => {}
                 }
             }
-            for count in stands.iter().flat_map(|stands| &stands.counts) {
-                let state = done.sums.entry(key(count.counter)).or_default();
-                state.volume = state.volume.plus(count.volume);
-                state.earned_minor = state.earned_minor.saturating_add(count.earned_minor);
-                state.last_at = state.last_at.max(Some(occurred_at));
+            if let Some(stands) = stands {
+                self.count(&mut done.sums, inputs, &stands.counts);
             }
         }
         done.sums.retain(|key, _| key.start >= floor);
         Ok(done)
+    }
+
+    fn count(&self, sums: &mut BTreeMap<SumKey, SumState>, of: &Inputs, counts: &[Count]) {
+        for count in counts {
+            let state = sums.entry(self.key(of, count.counter)).or_default();
+            state.volume = state.volume.plus(count.volume);
+            state.earned_minor = state.earned_minor.saturating_add(count.earned_minor);
+            state.last_at = state.last_at.max(Some(of.around.occurred_at));
+        }
     }
 
     fn key(&self, inputs: &Inputs, counter: Counter) -> SumKey {

@@ -36,14 +36,19 @@ pub(in crate::commission) struct Sale {
     pub(in crate::commission) partner: u128,
     pub(in crate::commission) minor: i64,
     pub(in crate::commission) back: i64,
+    /// In how many refunds it goes back.
+    pub(in crate::commission) n_backs: i64,
     pub(in crate::commission) is_approved: bool,
 }
 
 /// Opens and reckons as settlement and the timer do, without a database.
 pub(in crate::commission) struct Book {
     pub(in crate::commission) version: PlanVersion,
+    /// An edition that takes effect after everything told.
+    later: Option<PlanVersion>,
     facts: PricingFacts,
     pub(in crate::commission) earned: Vec<Earned>,
+    n_refunds: usize,
     pub(in crate::commission) program_id: ProgramId,
 }
 
@@ -52,7 +57,7 @@ impl Book {
         let terms = terms(plan);
         let version = PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms };
         let (facts, program_id) = (PricingFacts::default(), ProgramId(Uuid::from_u128(1)));
-        Self { version, facts, earned: Vec::new(), program_id }
+        Self { version, later: None, facts, earned: Vec::new(), n_refunds: 0, program_id }
     }
 
     /// Returns the currency that the plan pays in.
@@ -86,7 +91,7 @@ impl Book {
             kind: CommissionKind::Earned,
             state: CommissionState::Pending,
             partner_id: inputs.around.partner_id,
-            conversion_id: ConversionId::new(),
+            conversion_id: Some(ConversionId::new()),
             corrects_id: None,
             cause: String::new(),
             amount: calculation.total,
@@ -131,12 +136,14 @@ impl Book {
 
     /// Takes back a part, as settlement does.
     pub(in crate::commission) fn refund(&mut self, name: &str, minor: Money) {
-        let earned = self.earned.iter_mut().find(|e| e.name == name).unwrap();
+        let Some(earned) = self.earned.iter_mut().find(|e| e.name == name) else { return };
         let stored = wire::from_wire(arithmetic(earned)).unwrap();
         let inputs = Inputs { refunded: None, ..stored.inputs };
         let read = |counter| wire::read_sum(&stored.sums, counter);
         let gross = price(&self.version.terms, &inputs, read).unwrap();
-        let refund = Refund { refund_id: String::new(), amount: Some(minor) };
+        let before = earned.refund.as_ref().and_then(|refund| refund.amount);
+        let sum = before.map_or(minor, |before| before.checked_add(minor).unwrap());
+        let refund = Refund { refund_id: String::new(), amount: Some(sum) };
         let Some(left) = left(&gross, [&refund]).unwrap() else {
             self.earned.retain(|e| e.name != name);
             return;
@@ -147,11 +154,13 @@ impl Book {
             return;
         }
         let hand = Hand { actor: "shop".into(), rule: "refund", note: None, at: start() };
+        self.n_refunds += 1;
+        let cause = format!("r{}", self.n_refunds);
         let row = &earned.commission;
         let mut step = if row.state == CommissionState::Pending {
             row.amend(Action::Amend, left.total, by, hand).unwrap()
         } else {
-            row.correct(CommissionKind::Clawback, by, "r".into(), None, hand).unwrap()
+            row.correct(CommissionKind::Clawback, by, cause, None, hand).unwrap()
         };
         let new = wire::to_wire(&left, self.version.id, &self.version.terms);
         step.after.calculation = wire::corrected(&step.after.calculation, new);
@@ -171,7 +180,7 @@ impl Book {
 
     /// Reckons everything again and takes over what comes of it.
     pub(in crate::commission) fn revalue(&mut self) {
-        let versions = [self.version.clone()];
+        let versions = Vec::from_iter([self.version.clone()].into_iter().chain(self.later.clone()));
         let terms = Terms {
             program_id: self.program_id,
             versions: &versions,
@@ -179,7 +188,7 @@ impl Book {
             fixed_until: None,
             now: start(),
         };
-        let done = terms.revalue(&self.earned, terms.floor(start())).unwrap();
+        let done = terms.revalue(&self.earned, &[], terms.floor(start())).unwrap();
         for step in done.steps {
             assert!(!step.is_unsettling());
             take(&mut self.earned, step);
@@ -237,9 +246,17 @@ pub(in crate::commission) fn run(
         if sale.is_approved {
             book.approve(&format!("A-{n}"));
         }
-        if sale.back > 0 {
-            book.refund(&format!("A-{n}"), eur(sale.back));
-            is_marked = true;
+        let mut rest = sale.back;
+        for left in (1..=sale.n_backs).rev() {
+            let part = rest / left;
+            rest -= part;
+            if part > 0 {
+                book.refund(&format!("A-{n}"), eur(part));
+                is_marked = true;
+            }
+            if is_marked && !all_at_end {
+                book.revalue();
+            }
         }
         if is_marked && !all_at_end {
             book.revalue();
@@ -304,13 +321,15 @@ pub(in crate::commission) fn any_sales() -> impl Strategy<Value = (Vec<Sale>, Ve
         1u128..3,
         1_000i64..100_000,
         prop::option::weighted(0.3, 1i64..120_000),
+        1i64..4,
         prop::bool::ANY,
     )
-        .prop_map(|(hour, partner, minor, back, is_approved)| Sale {
+        .prop_map(|(hour, partner, minor, back, n_backs, is_approved)| Sale {
             hour,
             partner,
             minor,
             back: back.unwrap_or(0),
+            n_backs,
             is_approved,
         });
     prop::collection::vec(sale, 1..10).prop_flat_map(|sales| {
@@ -329,6 +348,10 @@ pub(in crate::commission) fn by_hand(
     let clean: Vec<Sale> = sales.iter().map(|s| Sale { is_approved: false, ..s.clone() }).collect();
     let book = run(plan, &clean, &in_time, true);
     book.nets()
+}
+
+fn plain(hour: i64) -> Sale {
+    Sale { hour, partner: 1, minor: 10_000, back: 0, n_backs: 1, is_approved: false }
 }
 
 proptest! {
@@ -405,6 +428,33 @@ proptest! {
     }
 
     #[test]
+    fn who_sells_more_never_earns_less(
+        mut plan in any_plan(), (sales, order) in any_sales(), more in 1i64..100_000,
+    ) {
+        plan["rules"][0]["caps"] = serde_json::json!([]);
+        plan["caps"] = serde_json::json!([]);
+        let before: i64 = run(&plan, &sales, &order, true).nets().values().sum();
+        let mut sales = sales;
+        sales.push(Sale { minor: more, ..plain(40) });
+        let order: Vec<usize> = order.into_iter().chain([sales.len() - 1]).collect();
+        let after: i64 = run(&plan, &sales, &order, true).nets().values().sum();
+        prop_assert!(before <= after, "{before} > {after}");
+    }
+
+    #[test]
+    fn a_later_edition_changes_no_earlier_commission(
+        plan in any_plan(), later in any_plan(), (sales, order) in any_sales(),
+    ) {
+        let expected = run(&plan, &sales, &order, true).nets();
+        let mut book = run(&plan, &sales, &order, false);
+        let effective_from = start() + TimeDelta::days(4);
+        let terms = terms(&later);
+        book.later = Some(PlanVersion { id: PlanVersionId::new(), effective_from, terms });
+        book.revalue();
+        prop_assert_eq!(book.nets(), expected);
+    }
+
+    #[test]
     fn what_comes_in_order_needs_no_second_reckoning(plan in any_plan(), (sales, _) in any_sales()) {
         let is_retroactive = plan.to_string().contains("retroactive");
         prop_assume!(!is_retroactive);
@@ -448,7 +498,7 @@ fn a_retroactive_tier_raises_what_was_approved_by_rows_of_its_own() {
     let plan = serde_json::json!({"v": 1, "rules": [{"event": "sale", "kind": "percent",
         "currency": "EUR", "percent_bps": 1000, "tiers": {"period": "month",
             "mode": "retroactive", "steps": [{"from_count": 3, "percent_bps": 1500}]}}]});
-    let sale = |hour, is_approved| Sale { hour, partner: 1, minor: 10_000, back: 0, is_approved };
+    let sale = |hour, is_approved| Sale { is_approved, ..plain(hour) };
     let book = run(&plan, &[sale(1, true), sale(2, false), sale(3, false)], &[0, 1, 2], false);
     assert_eq!(book.nets().into_values().collect::<Vec<_>>(), [1_500, 1_500, 1_500]);
     let raised = &book.earned[0].followers;
@@ -464,7 +514,7 @@ fn what_was_fixed_stays_when_a_late_sale_comes() {
     let plan = serde_json::json!({"v": 1, "rules": [{"event": "sale", "kind": "percent",
         "currency": "EUR", "percent_bps": 1000, "tiers": {"period": "month",
             "mode": "progressive", "steps": [{"from_amount": "100.00", "percent_bps": 2000}]}}]});
-    let sale = |hour| Sale { hour, partner: 1, minor: 10_000, back: 0, is_approved: false };
+    let sale = plain;
     let mut book = Book::new(&plan);
     book.settle(0, &sale(5));
     assert!(book.settle(1, &sale(1)), "it came late");
@@ -476,7 +526,7 @@ fn what_was_fixed_stays_when_a_late_sale_comes() {
         fixed_until,
         now: start(),
     };
-    let done = |terms: Terms<'_>| terms.revalue(&book.earned, terms.floor(start())).unwrap();
+    let done = |terms: Terms<'_>| terms.revalue(&book.earned, &[], terms.floor(start())).unwrap();
     assert_eq!(done(terms(None)).steps.len(), 2);
     assert!(done(terms(Some(start() + TimeDelta::days(30)))).steps.is_empty());
 }

@@ -44,7 +44,13 @@ pub async fn read_figures(
                  on v.program_id = c.program_id and v.conversion_id = c.conversion_id, ends
                where c.program_id = $1 and c.currency = $2 and not v.is_test
                  and c.state not in ('rejected', 'reversed')
-                 and v.occurred_at >= from_at and v.occurred_at < to_at)
+                 and v.occurred_at >= from_at and v.occurred_at < to_at
+               union all
+               select c.partner_id, 0, 0, 0, c.amount_minor, 0
+               from commissions c, ends
+               where c.program_id = $1 and c.currency = $2 and c.conversion_id is null
+                 and c.state not in ('rejected', 'reversed')
+                 and c.occurred_at >= from_at and c.occurred_at < to_at)
            select partner_id as "partner_id!: PartnerId", sum(n_clicks)::bigint as "n_clicks!",
                   sum(n_orders)::bigint as "n_orders!", sum(n_refunded)::bigint as "n_refunded!",
                   sum(earned_minor)::bigint as "earned_minor!",

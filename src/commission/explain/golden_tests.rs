@@ -1,0 +1,180 @@
+//! Golden explanations: what is said of commissions of every kind, word by word.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::sentences;
+use crate::clock::Timestamp;
+use crate::commission::kind::ClickCount;
+use crate::commission::plan::{
+    Approval, Circumstances, Counter, EventKind, FxRate, Inputs, PlanDocument, PlanTerms,
+    PlanVersion, PriceFacts, Split, Sum, Volume, price, price_by, wire,
+};
+use crate::commission::{Commission, CommissionKind, CommissionState};
+use crate::ids::{CommissionId, ConversionId, PartnerId, PlanVersionId, ProgramId};
+use crate::money::Money;
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn eur(minor: i64) -> Money {
+    Money::new(minor, "EUR".parse().unwrap())
+}
+
+fn version(json: serde_json::Value) -> PlanVersion {
+    let document: PlanDocument = serde_json::from_value(json).unwrap();
+    PlanVersion {
+        id: PlanVersionId(Uuid::from_u128(7)),
+        effective_from: at("2026-11-01T00:00:00Z"),
+        terms: PlanTerms::try_from(&document).unwrap(),
+    }
+}
+
+fn sale(minor: i64) -> Inputs {
+    let partner_id = PartnerId(Uuid::from_u128(1));
+    let facts = PriceFacts::new(EventKind::Sale, Some(eur(minor)));
+    Inputs::new(facts, Circumstances::new(partner_id, at("2026-11-02T10:00:00Z")))
+}
+
+fn row(version: &PlanVersion, inputs: &Inputs, sums: impl Fn(Counter) -> Sum) -> Commission {
+    let calculation = match inputs.clicks {
+        Some(_) => price_by(&version.terms, 0, inputs, sums),
+        None => price(&version.terms, inputs, sums),
+    };
+    let calculation = calculation.unwrap();
+    let occurred_at = inputs.around.occurred_at;
+    Commission {
+        program_id: ProgramId(Uuid::from_u128(9)),
+        commission_id: CommissionId(Uuid::from_u128(2)),
+        kind: CommissionKind::Earned,
+        state: CommissionState::Pending,
+        partner_id: inputs.around.partner_id,
+        conversion_id: Some(ConversionId(Uuid::from_u128(3))),
+        corrects_id: None,
+        cause: String::new(),
+        amount: calculation.total,
+        plan_version_id: Some(version.id),
+        calculation: wire::to_wire(&calculation, version.id, &version.terms),
+        occurred_at,
+        hold_until: occurred_at + chrono::TimeDelta::days(30),
+        approval: Approval::Auto,
+        created_at: occurred_at,
+        approved_at: None,
+        reason: None,
+        payout_id: None,
+        revision: 1,
+    }
+}
+
+fn nothing(_: Counter) -> Sum {
+    Sum::default()
+}
+
+fn said(golden: &mut String, title: &str, version: &PlanVersion, of: &Commission) {
+    writeln!(golden, "# {title}").unwrap();
+    for sentence in sentences(of, Some(version)) {
+        writeln!(golden, "{sentence}").unwrap();
+    }
+    golden.push('\n');
+}
+
+fn plain(golden: &mut String) {
+    let plan = version(serde_json::json!({"v": 1, "rules": [
+        {"event": "sale", "kind": "percent", "percent_bps": 2000},
+        {"event": "sale", "kind": "percent", "percent_bps": 2500, "customer": "new"},
+        {"event": "lead", "kind": "flat", "flat": "5.00", "currency": "EUR"}]}));
+    let mut inputs = sale(12_400);
+    (inputs.facts.tax, inputs.facts.shipping) = (Some(eur(1_900)), Some(eur(490)));
+    let earned = row(&plan, &inputs, nothing);
+    said(golden, "A share of a sale, held", &plan, &earned);
+    inputs.refunded = Some(eur(5_000));
+    let mut left = row(&plan, &inputs, nothing);
+    (left.state, left.approved_at) = (CommissionState::Approved, Some(at("2026-12-02T10:00:00Z")));
+    said(golden, "Part of it went back, the rest is approved", &plan, &left);
+    let clawback = Commission {
+        kind: CommissionKind::Clawback,
+        amount: eur(-807),
+        cause: "R-7".to_owned(),
+        reason: Some("order_canceled".to_owned()),
+        calculation: serde_json::json!({}),
+        ..left
+    };
+    said(golden, "A clawback", &plan, &clawback);
+    inputs.split = Some(Split { index: 1, weights: vec![40, 20, 40] });
+    let mut shared = row(&plan, &inputs, nothing);
+    (shared.state, shared.reason) = (CommissionState::OnHold, Some("too_fast".to_owned()));
+    said(golden, "A part of a shared sale, under review", &plan, &shared);
+}
+
+fn counted(golden: &mut String) {
+    let plan = version(serde_json::json!({"v": 1, "rules": [
+        {"event": "sale", "kind": "percent", "percent_bps": 1000, "currency": "EUR", "max": "90.00",
+         "tiers": {"period": "month", "mode": "progressive",
+                   "steps": [{"from_amount": "1000.00", "percent_bps": 1500}]}}],
+        "caps": [{"period": "day", "per": "program", "amount": "100.00", "currency": "EUR"}]}));
+    let before = |minor: i64, earned_minor: i64| {
+        move |_: Counter| Sum {
+            before: Volume { n: 1, amount_minor: minor },
+            whole: Volume { n: 1, amount_minor: minor },
+            earned_minor,
+        }
+    };
+    let crossing = row(&plan, &sale(40_000), before(80_000, 8_000));
+    said(golden, "A sale that crosses a tier, cut by a budget", &plan, &crossing);
+    let zero = row(&plan, &sale(40_000), before(80_000, 10_000));
+    said(golden, "A zero, because the budget was used up", &plan, &zero);
+}
+
+fn paid_in(golden: &mut String) {
+    let plan = version(serde_json::json!({"v": 1, "rounding": "half_up", "approval": "manual",
+        "rules": [{"event": "sale", "kind": "percent_plus_flat", "percent_bps": 2000,
+                   "flat": "1.00", "currency": "USD"}],
+        "pay_in": {"currency": "EUR"}, "recruiter": {"percent_bps": 1000, "mode": "out_of"}}));
+    let usd = "USD".parse().unwrap();
+    let mut inputs = sale(0);
+    inputs.facts.amount = Some(Money::new(10_000, usd));
+    inputs.around.recruiter = Some(PartnerId(Uuid::from_u128(4)));
+    inputs.rate = Some(FxRate {
+        from: usd,
+        to: "EUR".parse().unwrap(),
+        rate_nano: 921_300_000,
+        source: Arc::from("ecb"),
+        at: at("2026-11-02T00:00:00Z"),
+    });
+    let mut earned = row(&plan, &inputs, nothing);
+    earned.approval = Approval::Manual;
+    said(golden, "Paid in another currency, with a recruiter", &plan, &earned);
+    (earned.state, earned.reason) = (CommissionState::Rejected, Some("fraud".to_owned()));
+    said(golden, "Refused", &plan, &earned);
+}
+
+fn clicked(golden: &mut String) {
+    let plan = version(serde_json::json!({"v": 1, "rules": [
+        {"event": "click", "kind": "clicks", "flat": "7.50", "per_clicks": 1000,
+         "currency": "EUR"}]}));
+    let mut inputs = sale(0);
+    inputs.facts = PriceFacts::new(EventKind::Click, None);
+    let day = "2026-11-01".parse().unwrap();
+    for (title, before, n) in [("Clicks of a day", 0, 1234), ("Late clicks of it", 1234, 10)] {
+        inputs.clicks = Some(ClickCount { day, before, n });
+        let mut earned = row(&plan, &inputs, nothing);
+        (earned.kind, earned.conversion_id) = (CommissionKind::Clicks, None);
+        said(golden, title, &plan, &earned);
+    }
+}
+
+#[test]
+fn explanations_are_said_word_by_word_as_agreed() {
+    let mut golden = String::new();
+    plain(&mut golden);
+    counted(&mut golden);
+    paid_in(&mut golden);
+    clicked(&mut golden);
+    let golden = golden.trim_end();
+    assert_eq!(golden, GOLDEN.trim_end(), "\nif it is meant, keep this:\n\n{golden}\n");
+}
