@@ -1,6 +1,5 @@
 -- A payout keeps what tax law said when it was made, so that its line in a report is the same for
--- ever; before, only the amounts were kept. What is asked for by partner, and conversions that
--- nobody earned, get an index of their own.
+-- ever; before, only the amounts were kept. What is asked for by partner gets an index of its own.
 alter table payouts
     add column tax_id       text,
     add column vat_id       text,
@@ -10,5 +9,3 @@ create index payout_carried_forward_by_partner
     on payout_carried_forward (program_id, partner_id);
 create index payouts_receipts_open on payouts (program_id, paid_at, payout_id)
     where status = 'paid' and legal_type = 'npd' and receipt_no is null;
-create index conversions_unattributed on conversions (program_id, occurred_at, conversion_id)
-    where attribution not in ('click', 'coupon', 'customer') and not is_test;

@@ -221,7 +221,7 @@ pub async fn load_earned(
     conversions: &[(ProgramId, ConversionId)],
 ) -> Result<HashMap<ConversionId, Vec<EarnedRow>>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select c.conversion_id as "conversion_id: ConversionId",
+        r#"select c.conversion_id as "conversion_id!: ConversionId",
                   c.commission_id as "commission_id: CommissionId",
                   c.partner_id as "partner_id: PartnerId", c.state, c.amount_minor, c.currency
            from commissions c
