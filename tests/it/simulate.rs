@@ -83,7 +83,10 @@ async fn live(app: &TestApp, scene: &Scene, clicks: &[String], seed: u64) {
         let mut then = data.clone();
         let kind = match dice.random_range(0..10) {
             0 => "conversion.approved",
-            1 => "conversion.rejected",
+            1 => {
+                then["reason"] = json!("order_canceled");
+                "conversion.rejected"
+            }
             2 | 3 => {
                 then["refund_id"] = json!("R-1");
                 if then["event"] == "sale" {
