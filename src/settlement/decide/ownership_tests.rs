@@ -20,7 +20,6 @@ use crate::ids::{
 use crate::money::Money;
 use crate::program::attribution::{Ownership, Policies, Policy, PolicyVersion};
 use crate::settlement::Earner;
-use crate::settlement::Report;
 use crate::settlement::attribution::known::Known;
 use crate::settlement::facts::ProgramFacts;
 use crate::signing::{Key, KeyRing};
