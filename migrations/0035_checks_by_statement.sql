@@ -15,7 +15,8 @@ begin
         where not exists (select from programs p where p.program_id = n.program_id)
         limit 1;
     elsif tg_table_name = 'commissions' then
-        select case when v.conversion_id is null then 'commissions_conversion'
+        select case when n.conversion_id is not null and v.conversion_id is null
+                    then 'commissions_conversion'
                     when e.partner_id is null then 'commissions_enrollment'
                     else 'commissions_plan' end
         into broken
@@ -25,7 +26,8 @@ begin
         left join enrollments e on e.program_id = n.program_id and e.partner_id = n.partner_id
         left join plan_versions o
           on o.program_id = n.program_id and o.plan_version_id = n.plan_version_id
-        where v.conversion_id is null or e.partner_id is null
+        -- What clicks earned has no conversion.
+        where (n.conversion_id is not null and v.conversion_id is null) or e.partner_id is null
            or (n.plan_version_id is not null and o.plan_version_id is null)
         limit 1;
     elsif tg_table_name = 'commission_history' then

@@ -79,8 +79,11 @@ impl About {
             ("commissions", self.after(include_str!("../../src/report/commissions.sql"))),
             (
                 "unattributed",
-                self.after(include_str!("../../src/report/unattributed/rows.sql"))
-                    .bind(vec!["click".to_owned(), "coupon".to_owned(), "customer".to_owned()]),
+                self.after(include_str!("../../src/report/unattributed/rows.sql")).bind(vec![
+                    "click".to_owned(),
+                    "coupon".to_owned(),
+                    "customer".to_owned(),
+                ]),
             ),
             ("receipts", self.after(include_str!("../../src/report/payment/receipts.sql"))),
             (

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_told_with_its_rows_and_what_to_do() {
-        let invariant = &REGISTRY[0];
+        let named = |i: &&crate::audit::Invariant| i.name == "ledger_transactions_balance";
+        let invariant = REGISTRY.iter().find(named).unwrap();
         let judged = |n_looked, n_broken| Judged {
             invariant,
             n_looked,

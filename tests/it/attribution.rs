@@ -365,6 +365,7 @@ async fn ownership_ends_with_its_days_and_the_ladder_may_guard_it() {
     app.clock.advance(TimeDelta::days(30));
     // What was the partner's by ownership alone has not made it longer.
     report(&app, &scene, "C", json!({"customer_ref": "C-1"})).await;
+    app.clock.advance(TimeDelta::seconds(1));
     let click_id = app.click_id(&rival_link).await;
     report(&app, &scene, "D", json!({"customer_ref": "C-1", "click_id": click_id})).await;
     report(&app, &scene, "E", json!({"customer_ref": "C-1"})).await;

@@ -21,7 +21,7 @@ const SEED: [&str; 3] = [
                               n_clicks, n_unique)
      select g.program_id, timestamptz '2026-11-22 06:00+00' - d * interval '1 day',
             p.partner_id, 1, 0, 'DE', 1,
-            (case when n = 2 and d <= 30 then 2 else 1 end) * (8 + (n * 7 + d * 13) % 9)
+            (case when n = 2 and d <= 30 then 2 else 1 end) * (8 + (n * 7 + (d + 900) * 13) % 9)
      from generate_series(1, 30) n
      join partners p on p.slug = 'seeded-' || n
      cross join programs g
@@ -145,7 +145,7 @@ async fn a_change_of_earlier_days_is_noticed() {
              select program_id, hour, '00000000-0000-7000-8000-000000000001', 1, 0, 'DE', 1, 11
              from click_hours
              where partner_id = '00000000-0000-7000-8000-000000000004'
-               and hour >= '2026-11-01' and hour < '2026-11-22'",
+               and hour >= '2026-11-02' and hour < '2026-11-22'",
         )
         .await;
     let late = program.check_noticed("late clicks").await;

@@ -192,6 +192,7 @@ async fn what_does_not_count_on_a_path_is_kept_with_its_reason_and_has_nothing()
     ];
     let data = sale("B-1", "100.00", &clicks);
 
+    app.wait_for_count(4, "select count(*) from clicks").await;
     let before = Before::of(&app).await;
     let body = json!({"source_id": scene.source_id, "data": data, "reason": "phone"});
     let trial = app.post(&app.manager_key, "/v1/conversions?dry_run=true", body).await.expect(200);
@@ -252,7 +253,7 @@ async fn refunds_return_each_partners_part_and_approval_reaches_all() {
     let path = path(&app).await;
     let scene = &path.scene;
     share_by(&app, scene, json!({"model": "position"})).await;
-    let key = postbacks::set_up(&app, scene, json!({})).await;
+    let key = postbacks::set_up(&app, scene, json!({"alias_profile": "generic"})).await;
     let query = format!(
         "key={key}&click_ids={}&order_id=C-1&amount=100.03&currency=EUR",
         path.clicks.join(",")

@@ -149,7 +149,7 @@ async fn a_replay_of_the_plan_as_it_is_comes_to_the_ledger_of_any_history() {
         timer::approve_due(&app.app().background_db, app.clock.now()).await.unwrap();
         for n in [3, 7, 11, 19] {
             let data = json!({"event": "sale", "order_id": format!("A-{n}"), "refund_id": "R-2",
-                "refund_amount": "9.99"});
+                "refund_amount": "9.99", "currency": "EUR"});
             let id = format!("late-{n}");
             app.webhook(&scene, &id, "conversion.refunded", data).await.expect(202);
         }

@@ -46,12 +46,12 @@ async fn a_told_click_is_named_settled_once_and_attributes() {
     );
     app.wait_for_count(3, "select count(*) from clicks").await;
     app.wait_for_count(1, "select count(*) from clicks where is_unique").await;
-    app.wait_for_count(
-        2,
-        "select count(*) from clicks
-         where sub1 = 'push' and country = 'DE' and referrer_host = 'app.example' and device = 1",
-    )
-    .await;
+    let told = "select concat_ws(' ', sub1, country, referrer_host, device, class) from clicks
+                order by class, click_id";
+    assert_eq!(
+        app.figures(told).await,
+        ["push DE app.example 1 0", "push DE app.example 1 0", "0 2"]
+    );
 
     // An old click, too many at once and a key without the right are refused.
     let old = json!({"link": scene.link, "id": "x", "at": at - TimeDelta::hours(25)});

@@ -25,6 +25,8 @@ whole! {
             case when not exists (select from pg_constraint c
                                   where c.conname = w.name
                                     and c.connamespace = 'public'::regnamespace)
+                  and not exists (select from pg_trigger t
+                                  where t.tgname = w.name and t.tgenabled <> 'D')
                   and to_regclass('public.' || w.name) is null
                  then jsonb_build_object('why', 'is missing') end
      from (values
@@ -32,7 +34,8 @@ whole! {
          ('commissions_once'), ('commissions_sign'), ('commissions_paid_has_payout'),
          ('ledger_transactions_reference_once'), ('ledger_transactions_reversed_once'),
          ('ledger_transactions_sequence_once'), ('ledger_entries_not_zero'),
-         ('ledger_entries_transaction'), ('ledger_entries_account'), ('clicks_pkey'),
+         ('conversions_named'), ('commissions_named'), ('commission_history_named'),
+         ('ledger_entries_named'), ('clicks_pkey'),
          ('dead_letters_once'), ('payout_batches_four_eyes'), ('payout_batches_period_once'),
          ('payouts_partner_once'), ('payouts_paid_is_posted'), ('payout_items_pkey'),
          ('idempotency_keys_pkey'), ('claims_once'), ('closed_periods_pkey'),

@@ -22,7 +22,7 @@ use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
 /// Adds the routes of attribution policies.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(publish_policy).service(list_policies).service(get_policy);
+    cfg.service(publish_policy).service(list_policies).service(get_attribution_policy);
 }
 
 /// An edition of a policy to be made: a policy document and its date.
@@ -170,7 +170,7 @@ async fn list_policies(
 #[utoipa::path(tag = "attribution", responses(
     (status = 200, body = PolicyBody), (status = 404, body = ProblemBody)))]
 #[get("/v1/attribution-policies/{id}")]
-async fn get_policy(
+async fn get_attribution_policy(
     app: Data<App>,
     caller: Caller<scope::ProgramsRead>,
     id: Path<String>,

@@ -94,7 +94,10 @@ impl Business {
         assert!(self.app.count(capped).await > 0, "no cap cut anything off");
         let reasons = "select distinct reason from payout_carried_forward order by reason";
         let found = self.app.figures(reasons).await;
-        assert_eq!(found, ["below_minimum", "method_other_currency", "negative_balance"]);
+        assert_eq!(
+            found,
+            ["below_minimum", "method_other_currency", "method_returned", "negative_balance"]
+        );
     }
 
     /// After its close no commission of a month was reckoned again.
