@@ -52,7 +52,7 @@ pub async fn fix_period(
     now: Timestamp,
 ) -> Result<(), ApplyError> {
     pricing::store::lock_program(db, program_id).await?;
-    let program = pricing::store::load_program(db, program_id).await?;
+    let program = pricing::store::hold_program(db, program_id).await?;
     let terms = terms(program_id, &program, now);
     let marked = pricing::store::marked(db, Some(program_id), i64::MAX).await?;
     // All locks before the first posting, in the order in which settlement takes them, too.
@@ -77,7 +77,7 @@ async fn revalue(
     partner_id: PartnerId,
     now: Timestamp,
 ) -> Result<bool, ApplyError> {
-    let program = pricing::store::load_program(db, program_id).await?;
+    let program = pricing::store::hold_program(db, program_id).await?;
     let terms = terms(program_id, &program, now);
     let partner = terms.group_of(partner_id);
     pricing::store::lock_groups(db, &[(program_id, partner)].into()).await?;

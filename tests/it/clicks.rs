@@ -34,11 +34,13 @@ async fn late(app: &TestApp, n: usize, minutes_ago: i64) {
     let mut next = || numbers.next().unwrap();
     let (program, partner, link) = (ProgramNo(next()), PartnerNo(next()), LinkNo(next()));
     let at = app.clock.now() - TimeDelta::minutes(minutes_ago);
+    let stamp =
+        uuid::Timestamp::from_unix(uuid::NoContext, u64::try_from(at.timestamp()).unwrap(), 0);
     let click = || Click {
         program,
         partner,
         link,
-        click_id: Uuid::now_v7(),
+        click_id: Uuid::new_v7(stamp),
         at,
         day: at.date_naive(),
         class: 0,

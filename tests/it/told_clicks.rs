@@ -14,7 +14,7 @@ async fn a_told_click_is_named_settled_once_and_attributes() {
     let scene = app.scene().await;
     let key = &app.admin_key;
     let at = (app.clock.now() - TimeDelta::minutes(3)).trunc_subsecs(3);
-    let click = json!({"link": format!("{}?sub1=push", scene.link), "id": "app-1", "at": at,
+    let click = json!({"link": format!("{}&sub2=push", scene.link), "id": "app-1", "at": at,
         "user_agent": AGENT, "ip": "203.0.113.7", "country": "DE",
         "referrer": "https://app.example/news"});
     let named = app.post(key, "/v1/clicks", click.clone()).await.expect(201);
@@ -46,7 +46,7 @@ async fn a_told_click_is_named_settled_once_and_attributes() {
     );
     app.wait_for_count(3, "select count(*) from clicks").await;
     app.wait_for_count(1, "select count(*) from clicks where is_unique").await;
-    let told = "select concat_ws(' ', sub1, country, referrer_host, device, class) from clicks
+    let told = "select concat_ws(' ', sub2, country, referrer_host, device, class) from clicks
                 order by class, click_id";
     assert_eq!(
         app.figures(told).await,

@@ -53,7 +53,7 @@ async fn accrue(
             db_tx.rollback().await?;
             return Ok(n_made);
         }
-        let program = pricing::store::load_program(&mut db_tx, program_id).await?;
+        let program = pricing::store::hold_program(&mut db_tx, program_id).await?;
         let days = days(&program.versions, program.zone, now);
         let changed = store::load_changed(&mut db_tx, program_id, &days, BATCH_MAX).await?;
         n_made += pay(&mut db_tx, program_id, &program, &changed, now).await?;

@@ -436,7 +436,19 @@ pub async fn lock_program(db: &mut PgConnection, program_id: ProgramId) -> Resul
     .map(drop)
 }
 
-/// Loads a program's plans; what is fixed stays as it is read here until the transaction ends.
+/// Loads a program's plans for who writes by them: what is fixed stays as it is read here until the
+/// transaction ends.
+pub async fn hold_program(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<ProgramPlans, sqlx::Error> {
+    sqlx::query!("select 1 as one from programs where program_id = $1 for share", program_id.0)
+        .fetch_one(&mut *db)
+        .await?;
+    load_program(db, program_id).await
+}
+
+/// Loads a program's plans.
 pub async fn load_program(
     db: &mut PgConnection,
     program_id: ProgramId,
@@ -445,8 +457,7 @@ pub async fn load_program(
         r#"select p.time_zone, f.fixed_until as "fixed_until?"
            from programs p
            left join plan_fixed f on f.program_id = p.program_id
-           where p.program_id = $1
-           for share of p"#,
+           where p.program_id = $1"#,
         program_id.0,
     )
     .fetch_one(&mut *db)

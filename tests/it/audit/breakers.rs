@@ -52,7 +52,8 @@ pub(super) const BREAKERS: &[Breaker] = &[
     by(
         "ledger_book_balances",
         "insert into ledger_entries
-         select a.program_id, gen_random_uuid(), 1, a.account_id, 7, a.currency
+         select a.program_id, gen_random_uuid(), 1, a.account_id, 7, a.currency, 'accrue', 1, now(),
+                now()
          from ledger_accounts a where a.path like 'expense:commission:%';
          update ledger_balances b set balance_minor = balance_minor + 7
          from ledger_accounts a
@@ -92,7 +93,8 @@ pub(super) const BREAKERS: &[Breaker] = &[
              from ledger_heads h join ledger_transactions t using (program_id, sequence)
              returning *),
          sides as (
-             select m.program_id, m.ledger_transaction_id, s.line, a.account_id, s.minor, m.currency
+             select m.program_id, m.ledger_transaction_id, s.line, a.account_id, s.minor, m.currency,
+                    m.code, m.sequence, m.effective_at, m.recorded_at
              from made m
              join (values (1, 'expense:adjustment:%', 7), (2, 'expense:commission:%', -7))
                   as s (line, path, minor) on true
@@ -177,7 +179,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
          posted as (
              insert into ledger_entries
              select program_id, '00000000-0000-7000-8000-000000000000', line, account_id, minor,
-                    currency
+                    currency, 'accrue', 1, now(), now()
              from sides)
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
@@ -194,7 +196,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
          posted as (
              insert into ledger_entries
              select program_id, '00000000-0000-7000-8000-000000000000', line, account_id, minor,
-                    currency
+                    currency, 'accrue', 1, now(), now()
              from sides)
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
@@ -209,7 +211,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
          posted as (
              insert into ledger_entries
              select program_id, '00000000-0000-7000-8000-000000000000', line, account_id, minor,
-                    currency
+                    currency, 'accrue', 1, now(), now()
              from sides)
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
