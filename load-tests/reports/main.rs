@@ -149,8 +149,7 @@ struct Service {
 impl Service {
     async fn start(program: &Path, url: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let free =
-            || Ok::<_, std::io::Error>(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+        let free = || std::net::TcpListener::bind("127.0.0.1:0")?.local_addr();
         let (public, admin) = (free()?, free()?);
         let redis =
             environment("TRIBUTARY_TEST_REDIS").context("run it by load-tests/reports/run")?;

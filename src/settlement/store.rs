@@ -1,6 +1,6 @@
 //! SQL of settling conversions: decisions to the tables, many at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -76,6 +76,7 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
 
 type Recorded = (Arc<Message>, NewConversion);
 
+#[expect(clippy::too_many_lines, reason = "one line for each column of one statement")]
 async fn insert_conversions(
     db: &mut PgConnection,
     new: &[Recorded],
@@ -84,33 +85,10 @@ async fn insert_conversions(
     if new.is_empty() {
         return Ok(());
     }
-    // Also those of what did not count: finance asks about them.
-    let named: BTreeSet<(ProgramId, PartnerNo)> = new
-        .iter()
-        .flat_map(|r| {
-            let partners = r.1.attribution.partners();
-            partners.map(move |partner| (r.1.key.program_id, partner))
-        })
-        .collect();
-    let partners = attribution::store::load_partner_ids(&mut *db, &named).await?;
+    let partners = load_partners(&mut *db, new).await?;
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();
-    let id_of = |r: &Recorded, partner| partners.get(&(r.1.key.program_id, partner)).copied();
-    let candidates = |r: &Recorded| {
-        let attribution = &r.1.attribution;
-        let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(r, partner)));
-        (!attribution.is_plain()).then(kept)
-    };
-    // Of a path the click that it is shown with, so that id, link and time are of one click.
-    let click_id = |r: &Recorded| {
-        let leading = r.1.attribution.path.as_ref().and_then(|path| path.leading());
-        leading.map(|touch| touch.text.clone()).or_else(|| r.0.report.click_id.clone())
-    };
-    let path = |r: &Recorded| {
-        let path = r.1.attribution.path.as_ref()?;
-        Some(path.to_wire(|partner| id_of(r, partner)).to_wire())
-    };
     sqlx::query!(
         "insert into conversions
              (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel,
@@ -143,9 +121,9 @@ async fn insert_conversions(
         &text(|r| r.0.channel.clone()),
         &text(|r| settler::trust_code(r.0.trust).to_owned()),
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &new.iter().map(click_id).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(click_text).collect::<Vec<_>>() as &[Option<String>],
         &new.iter()
-            .map(|r| id_of(r, r.1.attribution.shown_partner()?).map(|p| p.0))
+            .map(|r| id_of(&partners, r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
         &new.iter().map(|r| click(r).map(|c| i64::from(c.1.0))).collect::<Vec<_>>()
             as &[Option<i64>],
@@ -167,12 +145,47 @@ async fn insert_conversions(
         &uuid(|r| r.0.receipt_id.0),
         &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
-        &new.iter().map(candidates).collect::<Vec<_>>() as &[Option<serde_json::Value>],
-        &new.iter().map(path).collect::<Vec<_>>() as &[Option<serde_json::Value>],
+        &new.iter().map(|r| candidates(&partners, r)).collect::<Vec<_>>()
+            as &[Option<serde_json::Value>],
+        &new.iter().map(|r| path(&partners, r)).collect::<Vec<_>>()
+            as &[Option<serde_json::Value>],
     )
     .execute(db)
     .await
     .map(drop)
+}
+
+type Partners = HashMap<(ProgramId, PartnerNo), PartnerId>;
+
+/// Finds the partners of conversions, also those of what did not count: finance asks about them.
+async fn load_partners(db: &mut PgConnection, new: &[Recorded]) -> Result<Partners, sqlx::Error> {
+    let of = |r: &Recorded| {
+        let program_id = r.1.key.program_id;
+        r.1.attribution.partners().map(move |partner| (program_id, partner)).collect::<Vec<_>>()
+    };
+    let named: BTreeSet<(ProgramId, PartnerNo)> = new.iter().flat_map(of).collect();
+    attribution::store::load_partner_ids(db, &named).await
+}
+
+fn id_of(partners: &Partners, r: &Recorded, partner: PartnerNo) -> Option<PartnerId> {
+    partners.get(&(r.1.key.program_id, partner)).copied()
+}
+
+/// Of a path the click that it is shown with, so that id, link and time are of one click.
+fn click_text(r: &Recorded) -> Option<String> {
+    let leading = r.1.attribution.path.as_ref().and_then(|path| path.leading());
+    leading.map(|touch| touch.text.clone()).or_else(|| r.0.report.click_id.clone())
+}
+
+fn candidates(partners: &Partners, r: &Recorded) -> Option<serde_json::Value> {
+    let attribution = &r.1.attribution;
+    let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(partners, r, partner)));
+    (!attribution.is_plain()).then(kept)
+}
+
+fn path(partners: &Partners, r: &Recorded) -> Option<serde_json::Value> {
+    let path = r.1.attribution.path.as_ref()?;
+    Some(path.to_wire(|partner| id_of(partners, r, partner)).to_wire())
 }
 
 type Refunded = (Arc<Message>, ConversionId, String, Option<Money>);

@@ -76,7 +76,7 @@ pub fn bond_to(
 ) -> Option<Bond> {
     report.customer_hash?;
     let ownership = policy.ownership.as_ref()?;
-    let binds = ownership.bind_on.iter().any(|event| *event == report.event);
+    let binds = ownership.bind_on.contains(&report.event);
     let since = report.occurred_at;
     (binds && !report.is_test).then(|| Bond {
         conversion_id,
@@ -90,7 +90,7 @@ pub fn may_bind<'a>(report: &Report, mut policies: impl Iterator<Item = &'a Poli
     report.message_type == MessageType::Created
         && policies.any(|policy| {
             let bind_on = policy.ownership.as_ref().map(|ownership| &ownership.bind_on);
-            bind_on.is_some_and(|events| events.iter().any(|event| *event == report.event))
+            bind_on.is_some_and(|events| events.contains(&report.event))
         })
 }
 
