@@ -1,7 +1,7 @@
 //! Plain webhooks, answered in front of the router: `POST /v1/webhooks/{source_id}` without a query.
 //!
 //! Whoever waits for a verdict or tries a message out comes by the route of the same address; what
-//! is checked and said is the same, because both ask [`receive`].
+//! is checked and said is the same, because both ask `receive`.
 
 use actix_http::{Method, Request, Response};
 use actix_web::HttpMessage as _;

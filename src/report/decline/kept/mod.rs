@@ -1,10 +1,10 @@
 //! What is kept of a day in the database, so that the next one need not be learned from scratch.
 //!
-//! Two things are kept as bytes. [`learned`]: what reports need of a day, which is little: the few
+//! Two things are kept as bytes. `learned`: what reports need of a day, which is little: the few
 //! figures of each day that tell what the network did, who could be judged, and the few partners
 //! that stand out. All other figures of a partner follow from its own clicks and these.
-//! [`states`]: everything that the detector knows of each partner at the end of a week, from which
-//! it goes on. Sums are exact ([`super::totals`]), so going on leads to the very figures of a fresh
+//! `states`: everything that the detector knows of each partner at the end of a week, from which
+//! it goes on. Sums are exact (`totals`), so going on leads to the very figures of a fresh
 //! start; what is kept is used only while the days that it rests on are unchanged.
 
 pub(super) mod learned;
