@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::money_cell;
-use super::rows::{PageSize, Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{PageSize, Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::ids::PartnerId;
 
 /// The report.
@@ -44,14 +44,6 @@ impl Report for Accrual {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

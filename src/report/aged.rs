@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::accrual::load_partners;
 use super::money_cell;
-use super::rows::{PageSize, Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{PageSize, Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::clock::Timestamp;
 use crate::ids::PartnerId;
 
@@ -47,14 +47,6 @@ impl Report for Aged {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

@@ -6,8 +6,8 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::rows::{Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::audit::run::{Ask, judge};
 use crate::audit::store::kept::{KeptRun, last_run};
 use crate::audit::{Beside, CheckError, FIRST, Judged, REGISTRY, told};
@@ -38,14 +38,6 @@ impl Report for Audit {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

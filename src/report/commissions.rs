@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::money_cell;
-use super::rows::{PageSize, Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{PageSize, Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::clock::Timestamp;
 use crate::ids::{CommissionId, ConversionId, LinkId, PartnerId, PayoutId, PlanVersionId};
 use crate::money::{Currency, Money};
@@ -65,14 +65,6 @@ impl Report for Commissions {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

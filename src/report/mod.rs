@@ -71,30 +71,15 @@ pub trait Report: Sync {
     /// Returns its columns; every row has a cell for each.
     fn columns(&self) -> &'static [Column];
 
-    /// Reads it as a whole: at most [`ROWS_MAX`] rows, or an error.
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>>;
-
     /// Reads it page by page and returns its totals, so that a million rows need the memory of a
-    /// page. A report that must see everything before its first row hands over the whole of it.
+    /// page. A report that must see everything before its first row hands the whole of it over
+    /// ([`rows::hand_over`]).
     fn stream<'a>(
         &'a self,
         db: &'a mut PgConnection,
         params: &'a Params,
         rows: &'a mut dyn Rows,
-    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
-        Box::pin(async move {
-            let table = self.run(db, params).await?;
-            if table.rows.len() > ROWS_MAX {
-                return Err(ReportError::TooManyRows);
-            }
-            rows.take(table.rows).await?;
-            Ok(table.summary)
-        })
-    }
+    ) -> BoxFuture<'a, Result<Summary, ReportError>>;
 
     /// Reads it as an HTML page for people, where it has one.
     fn page<'a>(
@@ -265,7 +250,7 @@ pub fn find(name: &str) -> Result<&'static dyn Report, ReportError> {
 pub async fn read(db: &Db, name: &str, params: Params) -> Result<Readout, ReportError> {
     let report = find(name)?;
     let mut db = begin_reading(db).await?;
-    let table = report.run(&mut db, &params).await?;
+    let table = rows::collect(report, &mut db, &params).await?;
     db.commit().await?;
     if table.rows.len() > ROWS_MAX {
         return Err(ReportError::TooManyRows);

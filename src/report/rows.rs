@@ -66,6 +66,18 @@ impl Rows for Kept {
     }
 }
 
+/// Hands a report over that had to be seen as a whole, and returns its totals.
+///
+/// # Errors
+/// It has more than [`ROWS_MAX`] rows, or nobody takes them.
+pub async fn hand_over(table: Table, rows: &mut dyn Rows) -> Result<Summary, ReportError> {
+    if table.rows.len() > ROWS_MAX {
+        return Err(ReportError::TooManyRows);
+    }
+    rows.take(table.rows).await?;
+    Ok(table.summary)
+}
+
 /// Reads a report that streams as a whole: what its `run` is.
 pub async fn collect(
     report: &dyn Report,

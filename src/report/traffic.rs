@@ -11,8 +11,8 @@ use futures_util::stream::BoxStream;
 use sqlx::PgConnection;
 
 use super::money_cell;
-use super::rows::{Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::click::classify::Class;
 use crate::clock::Timestamp;
 use crate::ids::{LinkId, PartnerId};
@@ -58,14 +58,6 @@ impl Report for Traffic {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

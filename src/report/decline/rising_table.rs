@@ -10,6 +10,7 @@ use super::judgment::{Rising, find_rising};
 use super::query::Subject;
 use super::table::{picture, three, whole};
 use crate::money::Money;
+use crate::report::rows::{Rows, Summary, hand_over};
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 
 /// Days that a gain is told for.
@@ -54,12 +55,15 @@ impl Report for ActivityRising {
         COLUMNS
     }
 
-    fn run<'a>(
+    fn stream<'a>(
         &'a self,
         db: &'a mut PgConnection,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(async move { Ok(table(find_rising(db, params).await?, params)) })
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
+        Box::pin(
+            async move { hand_over(table(find_rising(db, params).await?, params), rows).await },
+        )
     }
 }
 

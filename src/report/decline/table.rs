@@ -13,6 +13,7 @@ use super::query::Subject;
 use super::{Cause, Decline, Estimate, FalseAlarms, Severity};
 use crate::money::Money;
 use crate::program::store as program_store;
+use crate::report::rows::{Rows, Summary, hand_over};
 use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
 
 /// Days that a loss is told for.
@@ -82,14 +83,15 @@ impl Report for ActivityDecline {
         COLUMNS
     }
 
-    fn run<'a>(
+    fn stream<'a>(
         &'a self,
         db: &'a mut PgConnection,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
+        rows: &'a mut dyn Rows,
+    ) -> BoxFuture<'a, Result<Summary, ReportError>> {
         Box::pin(async move {
             let judgment = judge(db, params).await?;
-            Ok(table(&judgment, params))
+            hand_over(table(&judgment, params), rows).await
         })
     }
 

@@ -10,8 +10,8 @@ use sqlx::PgConnection;
 use crate::clock::Timestamp;
 use crate::ids::{PayoutBatchId, UserId};
 use crate::payout::result::UNMATCHED;
-use crate::report::rows::{Rows, Summary, collect};
-use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use crate::report::rows::{Rows, Summary};
+use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 
 /// Rows that are handed over at once.
 const PAGE_ROWS: usize = 2_000;
@@ -46,14 +46,6 @@ impl Report for BankAnswers {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

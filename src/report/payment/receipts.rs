@@ -9,10 +9,8 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::ids::{PartnerId, PayoutId};
 use crate::payout::tax::receipt_due_on;
-use crate::report::rows::{PageSize, Rows, Summary, collect};
-use crate::report::{
-    Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table, money_cell,
-};
+use crate::report::rows::{PageSize, Rows, Summary};
+use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, money_cell};
 
 /// The report.
 #[derive(Debug)]
@@ -44,14 +42,6 @@ impl Report for Receipts {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use self::miss::Miss;
 use super::money_cell;
-use super::rows::{PageSize, Rows, Summary, collect};
-use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use super::rows::{PageSize, Rows, Summary};
+use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ReceiptId, SourceId};
@@ -89,14 +89,6 @@ impl Report for Unattributed {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
-    }
-
-    fn run<'a>(
-        &'a self,
-        db: &'a mut PgConnection,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<Table, ReportError>> {
-        Box::pin(collect(self, db, params))
     }
 
     fn stream<'a>(
