@@ -119,7 +119,9 @@ pub async fn move_position(
     sqlx::query!(
         "update stream_offsets
          set ms = $4, seq = $5, n_settled = n_settled + $6, n_duplicates = n_duplicates + $7,
-             n_dead = n_dead + $8, n_entries = n_entries + $9, updated_at = $10
+             n_dead = n_dead + $8, updated_at = $10,
+             -- Whoever stands at the start has nothing behind.
+             n_entries = case when (ms, seq) = (0, 0) then 0 else n_entries end + $9
          where prefix = $1 and shard = $2 and generation = $3",
         prefix,
         i32::from(shard.0),
@@ -147,7 +149,7 @@ pub async fn rewind(
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query!(
         "update stream_offsets
-         set ms = 0, seq = 0, n_entries = 0
+         set ms = 0, seq = 0
          where prefix = $1 and shard = $2 and generation = $3 and (ms, seq) = ($4, $5)",
         prefix,
         i32::from(shard.0),
