@@ -56,6 +56,8 @@ pub struct LogState {
     pub oldest: Option<Offset>,
     /// How many entries are still there.
     pub length: u64,
+    /// How many were ever added in this life; none where the log cannot tell.
+    pub n_added: Option<u64>,
 }
 
 impl LogState {
@@ -155,6 +157,22 @@ impl Counter {
     }
 }
 
+/// A figure that rises and falls.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Says what it is now.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Returns what it was last.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What happened on the way in since the process started; read by metrics and `/readyz`.
 #[derive(Debug, Default)]
 pub struct StreamStats {
@@ -172,8 +190,12 @@ pub struct StreamStats {
     pub connections: Counter,
     /// Connections refused because Redis could lose acknowledged events.
     pub unsafe_refusals: Counter,
+    /// Events that waited in the spool when it was opened.
+    pub spool_found_events: Counter,
     /// Events moved from the spool to the log.
     pub drained_events: Counter,
+    /// Events that wait in the spool.
+    pub spool_waiting: Level,
     /// Spool segments whose unfinished last record was cut at start (never acknowledged).
     pub spool_torn_tails: Counter,
     /// Spool segments moved aside as `*.bad` because acknowledged bytes were damaged.

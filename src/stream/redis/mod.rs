@@ -203,7 +203,9 @@ impl EventLog for RedisLog {
         let mut info = match info {
             Ok(info) => info,
             Err(error) if is_missing_key(&error) => {
-                return Ok(LogState { generation, last: Offset::START, oldest: None, length: 0 });
+                let n_added = Some(0);
+                let (last, oldest) = (Offset::START, None);
+                return Ok(LogState { generation, last, oldest, length: 0, n_added });
             }
             Err(error) => return Err(error),
         };
@@ -211,8 +213,12 @@ impl EventLog for RedisLog {
         let last = offset_of(field("last-generated-id"));
         let length = ::redis::from_redis_value(field("length")).ok();
         let oldest = entry_of(field("first-entry")).map(|entry| entry.offset);
+        // Redis counts them since 7.0.
+        let n_added = ::redis::from_redis_value(field("entries-added")).ok();
         match (last, length) {
-            (Some(last), Some(length)) => Ok(LogState { generation, last, oldest, length }),
+            (Some(last), Some(length)) => {
+                Ok(LogState { generation, last, oldest, length, n_added })
+            }
             (_, _) => Err(unexpected("XINFO", "no last id or length")),
         }
     }
