@@ -33,6 +33,10 @@ use tributary::ids::{LinkNo, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceI
 use tributary::settlement::Message;
 use uuid::Uuid;
 
+/// As the service has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Conversions in a burst: one batch of them is one transaction of either side.
 const BATCHES: [usize; 2] = [1_000, 10_000];
 /// Bursts of each side and size; the first of them warms caches and is not counted.

@@ -13,17 +13,12 @@ use uuid::Uuid;
 
 use crate::click::classify::Class;
 use crate::clock::Timestamp;
+use crate::db::copy::{RowFields, copy_rows};
 use crate::settlement::click::Click;
 
-const COPY: &str = "copy clicks (program_id, day, click_id, at, partner_id, link_number, class, \
-                    reason, is_unique, device, browser, flags, country, referrer_host, sub1, sub2, \
-                    sub3, sub4, sub5, erid, landing) from stdin (format binary)";
-const COLUMNS: i16 = 21;
-/// Bytes of a row without its texts, about.
-const ROW_BYTES: usize = 256;
-/// Days from the Unix epoch to that of PostgreSQL, 2000-01-01.
-const EPOCH_DAYS: i32 = 10_957;
-const MICROS_A_DAY: i64 = 86_400_000_000;
+const CLICKS: &str = "clicks (program_id, day, click_id, at, partner_id, link_number, class, reason, \
+                      is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3, \
+                      sub4, sub5, erid, landing)";
 /// SQLSTATE of a key that is there already.
 const UNIQUE_VIOLATION: &str = "23505";
 
@@ -56,11 +51,7 @@ fn is_known_key(error: &sqlx::Error) -> bool {
 async fn copy(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
     let rows = name_rows(db, clicks).await?;
     let rows = judge(db, rows).await?;
-    let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
-    encode(&rows, &mut bytes);
-    let mut copying = db.copy_in_raw(COPY).await?;
-    copying.send(bytes).await?;
-    let n = copying.finish().await?;
+    let n = copy_rows(db, CLICKS, &rows, write).await?;
     add_hours(db, &rows).await?;
     add_landings(db, &rows).await?;
     Ok(n)
@@ -173,40 +164,16 @@ async fn judge<'a>(
     Ok(rows)
 }
 
-/// Writes rows in the format of a binary copy (PostgreSQL manual, COPY, "Binary Format").
-fn encode(rows: &[Row<'_>], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    out.extend_from_slice(&[0; 8]);
-    for Row { program_id, partner_id, click, is_unique } in rows {
-        out.extend_from_slice(&COLUMNS.to_be_bytes());
-        field(out, program_id.as_bytes());
-        field(out, &(click.day.to_epoch_days() - EPOCH_DAYS).to_be_bytes());
-        field(out, click.click_id.as_bytes());
-        let micros = click.at.timestamp_micros() - i64::from(EPOCH_DAYS) * MICROS_A_DAY;
-        field(out, &micros.to_be_bytes());
-        field(out, partner_id.as_bytes());
-        field(out, &i64::from(click.link.0).to_be_bytes());
-        field(out, &click.class.to_be_bytes());
-        field(out, &click.reason.to_be_bytes());
-        field(out, &[u8::from(*is_unique)]);
-        for code in [click.device, click.browser, click.flags] {
-            field(out, &code.to_be_bytes());
-        }
-        let texts = [&click.country, &click.referrer_host];
-        for text in texts.into_iter().chain(&click.subs).chain([&click.erid, &click.landing]) {
-            match text {
-                Some(text) => field(out, text.as_bytes()),
-                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-            }
-        }
+fn write(to: &mut RowFields<'_>, row: &Row<'_>) {
+    let click = row.click;
+    to.put(row.program_id).put(click.day).put(click.click_id).put(click.at).put(row.partner_id);
+    to.put(i64::from(click.link.0)).put(click.class).put(click.reason).put(row.is_unique);
+    to.put(click.device).put(click.browser).put(click.flags);
+    to.put(click.country.as_ref()).put(click.referrer_host.as_ref());
+    for sub in &click.subs {
+        to.put(sub.as_ref());
     }
-    out.extend_from_slice(&(-1_i16).to_be_bytes());
-}
-
-fn field(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = i32::try_from(bytes.len()).expect("texts are cut far below 2 GiB");
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(bytes);
+    to.put(click.erid.as_ref()).put(click.landing.as_ref());
 }
 
 async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {

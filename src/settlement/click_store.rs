@@ -6,11 +6,9 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::db::copy::COPY_MIN;
 use crate::settlement::click::Click;
 use crate::settlement::click_copy_store::copy_clicks;
-
-/// Below so many the merge is as fast, and a copy is one round trip more.
-const COPY_MIN: usize = 200;
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///

@@ -11,6 +11,7 @@ use crate::commission;
 use crate::commission::store::ApplyError;
 use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
+use crate::db::copy::{COPY_MIN, Jsonb, RowFields, copy_rows};
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
@@ -86,6 +87,10 @@ async fn insert_conversions(
         return Ok(());
     }
     let partners = load_partners(&mut *db, new).await?;
+    if new.len() >= COPY_MIN {
+        let write = |to: &mut RowFields<'_>, r: &Recorded| write_conversion(to, r, &partners, now);
+        return copy_rows(db, CONVERSIONS, new, write).await.map(drop);
+    }
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
     let uuid = |f: fn(&Recorded) -> Uuid| new.iter().map(f).collect::<Vec<_>>();
     let click = |r: &Recorded| r.1.attribution.click();
@@ -121,7 +126,8 @@ async fn insert_conversions(
         &text(|r| r.0.channel.clone()),
         &text(|r| settler::trust_code(r.0.trust).to_owned()),
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &new.iter().map(click_text).collect::<Vec<_>>() as &[Option<String>],
+        &new.iter().map(|r| shown_click(r).map(str::to_owned)).collect::<Vec<_>>()
+            as &[Option<String>],
         &new.iter()
             .map(|r| id_of(&partners, r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
@@ -155,6 +161,39 @@ async fn insert_conversions(
     .map(drop)
 }
 
+/// The table with the columns that [`write_conversion`] fills.
+const CONVERSIONS: &str =
+    "conversions (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel, \
+     trust, order_id, click_id, partner_id, link_number, click_at, attribution, amount_minor, \
+     base_minor, currency, coupon_code, customer_hash, is_test, occurred_at, received_at, \
+     settled_at, receipt_id, content_hash, details, candidates, path)";
+
+/// Writes what [`insert_conversions`] inserts, as a row of a copy.
+fn write_conversion(
+    to: &mut RowFields<'_>,
+    r: &Recorded,
+    partners: &Partners,
+    settled_at: Timestamp,
+) {
+    let (message, new) = r;
+    let (report, attribution) = (&message.report, &new.attribution);
+    let click = attribution.click();
+    let partner = attribution.shown_partner().and_then(|number| id_of(partners, r, number));
+    to.put(new.key.program_id.0).put(new.conversion_id.0);
+    to.put(&new.key.order_namespace).put(&new.key.event).put(&new.key.dedup_ref);
+    to.put(message.source_id.0).put(&message.channel).put(settler::trust_code(message.trust));
+    to.put(report.order_id.as_ref()).put(shown_click(r));
+    to.put(partner.map(|p| p.0)).put(click.map(|c| i64::from(c.1.0))).put(click.map(|c| c.2));
+    to.put(attribution.as_str());
+    to.put(report.amount.map(|m| m.minor)).put(new.base.map(|m| m.minor));
+    to.put(report.amount.as_ref().map(|m| m.currency.code()));
+    to.put(report.coupon_code.as_ref()).put(report.customer_hash.as_ref().map(|h| &h[..]));
+    to.put(report.is_test).put(report.occurred_at).put(message.received_at).put(settled_at);
+    to.put(message.receipt_id.0).put(&report.content_hash()[..]);
+    to.put(Jsonb(wire::ReportWire::from(report)));
+    to.put(candidates(partners, r).map(Jsonb)).put(path(partners, r).map(Jsonb));
+}
+
 type Partners = HashMap<(ProgramId, PartnerNo), PartnerId>;
 
 /// Finds the partners of conversions, also those of what did not count: finance asks about them.
@@ -172,9 +211,9 @@ fn id_of(partners: &Partners, r: &Recorded, partner: PartnerNo) -> Option<Partne
 }
 
 /// Of a path the click that it is shown with, so that id, link and time are of one click.
-fn click_text(r: &Recorded) -> Option<String> {
+fn shown_click(r: &Recorded) -> Option<&str> {
     let leading = r.1.attribution.path.as_ref().and_then(|path| path.leading());
-    leading.map(|touch| touch.text.clone()).or_else(|| r.0.report.click_id.clone())
+    leading.map(|touch| touch.text.as_str()).or(r.0.report.click_id.as_deref())
 }
 
 fn candidates(partners: &Partners, r: &Recorded) -> Option<serde_json::Value> {

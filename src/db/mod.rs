@@ -5,6 +5,8 @@
 //! hold one: they go through [`crate::web::transact`], which runs the work in a task of its own.
 //! As a second wall the pool refuses to take back a connection that is still in a transaction.
 
+pub mod copy;
+
 use std::str::FromStr as _;
 use std::time::Duration;
 

@@ -1,0 +1,129 @@
+//! Many rows of one table by binary COPY (PostgreSQL manual, COPY, "Binary Format").
+//!
+//! For thousands of rows it takes half the time of `insert … select from unnest`: no array is built
+//! on either side, and while the server reads one piece the next one is encoded. Triggers, keys and
+//! checks hold as they do for an insert. Over TCP the end of a copy may wait 40 ms (sqlx 0.9 leaves
+//! `TCP_NODELAY` off), so a few rows are inserted.
+
+use chrono::NaiveDate;
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+
+/// Rows from which on a copy is worth its two more round trips.
+pub const COPY_MIN: usize = 200;
+/// Bytes sent at once, about.
+const PIECE_BYTES: usize = 128 * 1024;
+/// Days from the Unix epoch to that of PostgreSQL, 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+const MICROS_A_DAY: i64 = 86_400_000_000;
+const NULL: i32 = -1;
+/// The version of the binary form of `jsonb`.
+const JSONB_VERSION: u8 = 1;
+
+/// Writes rows; `into` is the table with its columns, `(a, b)`, in the order in which `write` puts
+/// their fields. Returns how many rows were written.
+///
+/// # Errors
+/// As an insert: nothing of them is written then, and the transaction has failed.
+pub async fn copy_rows<T>(
+    db: &mut PgConnection,
+    into: &'static str,
+    rows: impl IntoIterator<Item = T>,
+    write: impl Fn(&mut RowFields<'_>, T),
+) -> Result<u64, sqlx::Error> {
+    let sql = format!("copy {into} from stdin (format binary)");
+    let mut copying = db.copy_in_raw(&sql).await?;
+    let mut bytes = Vec::with_capacity(PIECE_BYTES * 2);
+    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
+    bytes.extend_from_slice(&[0; 8]);
+    for row in rows {
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; 2]);
+        let mut fields = RowFields { bytes: &mut bytes, n: 0 };
+        write(&mut fields, row);
+        let n = fields.n;
+        bytes[start..start + 2].copy_from_slice(&n.to_be_bytes());
+        if bytes.len() >= PIECE_BYTES {
+            copying.send(bytes.as_slice()).await?;
+            bytes.clear();
+        }
+    }
+    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+    copying.send(bytes).await?;
+    copying.finish().await
+}
+
+/// The fields of one row, in the order of the columns.
+#[derive(Debug)]
+pub struct RowFields<'a> {
+    bytes: &'a mut Vec<u8>,
+    n: i16,
+}
+
+impl RowFields<'_> {
+    /// Adds the next field.
+    pub fn put(&mut self, field: impl Field) -> &mut Self {
+        self.n += 1;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&NULL.to_be_bytes());
+        if field.encode(self.bytes) {
+            let length = i32::try_from(self.bytes.len() - start - 4)
+                .expect("texts and documents are bounded far below 2 GiB");
+            self.bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        }
+        self
+    }
+}
+
+/// What a column can hold.
+pub trait Field {
+    /// Appends its bytes, or returns `false` for null.
+    fn encode(self, out: &mut Vec<u8>) -> bool;
+}
+
+impl<T: Field> Field for Option<T> {
+    fn encode(self, out: &mut Vec<u8>) -> bool {
+        self.is_some_and(|field| field.encode(out))
+    }
+}
+
+/// Implements [`Field`] by the bytes of a value.
+macro_rules! field {
+    ($type:ty, $value:ident => $bytes:expr) => {
+        impl Field for $type {
+            fn encode(self, out: &mut Vec<u8>) -> bool {
+                let $value = self;
+                out.extend_from_slice($bytes);
+                true
+            }
+        }
+    };
+}
+
+field!(Uuid, id => id.as_bytes());
+field!(&str, text => text.as_bytes());
+field!(&String, text => text.as_bytes());
+field!(&[u8], bytes => bytes);
+field!(bool, is_so => &[u8::from(is_so)]);
+field!(i16, n => &n.to_be_bytes());
+field!(i32, n => &n.to_be_bytes());
+field!(i64, n => &n.to_be_bytes());
+field!(NaiveDate, day => &(day.to_epoch_days() - EPOCH_DAYS).to_be_bytes());
+field!(Timestamp, at =>
+    &(at.timestamp_micros() - i64::from(EPOCH_DAYS) * MICROS_A_DAY).to_be_bytes());
+
+/// A value for a column of type `jsonb`.
+#[derive(Debug)]
+pub struct Jsonb<T>(pub T);
+
+impl<T: Serialize> Field for Jsonb<T> {
+    fn encode(self, out: &mut Vec<u8>) -> bool {
+        out.push(JSONB_VERSION);
+        serde_json::to_writer(out, &self.0)
+            .expect("what is stored has text keys, and a Vec takes every write");
+        true
+    }
+}
