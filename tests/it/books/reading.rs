@@ -37,7 +37,9 @@ async fn the_book_is_read_by_account_by_transaction_and_as_it_was() {
         (&then["balances"][0]["pending"], &then["balances"][0]["payable"]),
         (&json!("30.00"), &json!("0.00"))
     );
-    get(format!("{balance}&as_of=yesterday")).await.expect_problem(422, "invalid-field");
+    let refused = get(format!("{balance}&as_of=yesterday")).await;
+    let said = refused.expect_problem(422, "invalid-field").to_string();
+    assert!(said.contains("yesterday") && said.contains("RFC 3339"), "{said}");
 
     let accounts = get(format!("/v1/ledger/accounts?{of}")).await.expect(200);
     let shown: Vec<_> = accounts["data"]
