@@ -131,6 +131,12 @@ pub trait EventLog: Send + Sync {
         offset: Offset,
     ) -> impl Future<Output = Result<u64, StreamError>> + Send;
 
+    /// Tells whether a failure of one shard says nothing about the other, because another server
+    /// holds it.
+    fn are_apart(&self, _one: Shard, _other: Shard) -> bool {
+        false
+    }
+
     /// Proves by a durable write beside the shard that an append would work now.
     fn probe(&self, shard: Shard) -> impl Future<Output = Result<(), StreamError>> + Send;
 }
