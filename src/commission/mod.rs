@@ -8,6 +8,7 @@
 
 pub mod clicks;
 pub mod closing;
+mod copy_store;
 pub mod decision;
 pub mod explain;
 pub mod hold;

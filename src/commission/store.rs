@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
+use crate::commission::copy_store;
 use crate::commission::pricing;
 use crate::commission::row::{Commission, Step};
 use crate::commission::state::{CommissionKind, CommissionState};
 use crate::db::DbTx;
-use crate::db::copy::{COPY_MIN, Jsonb, RowFields, copy_rows};
+use crate::db::copy::COPY_MIN;
 use crate::ids::{
     CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, PlanVersionId, ProgramId,
     UserId,
@@ -72,7 +73,7 @@ async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<()
         return Ok(());
     }
     if rows.len() >= COPY_MIN {
-        return copy_rows(db, COMMISSIONS, rows, write_row).await.map(drop);
+        return copy_store::copy_commissions(db, rows).await;
     }
     let text = |f: fn(&Commission) -> String| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
     let uuid = |f: fn(&Commission) -> Uuid| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
@@ -112,22 +113,6 @@ async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<()
     .execute(db)
     .await
     .map(drop)
-}
-
-/// The table with the columns that [`write_row`] fills.
-const COMMISSIONS: &str =
-    "commissions (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, \
-     cause, amount_minor, currency, plan_version_id, calculation, occurred_at, hold_until, \
-     approval, created_at, approved_at, reason, payout_id, revision)";
-
-/// Writes what [`insert_rows`] inserts, as a row of a copy.
-fn write_row(to: &mut RowFields<'_>, c: &Commission) {
-    to.put(c.program_id.0).put(c.commission_id.0).put(c.kind.code()).put(c.state.code());
-    to.put(c.partner_id.0).put(c.conversion_id.map(|id| id.0)).put(c.corrects_id.map(|id| id.0));
-    to.put(&c.cause).put(c.amount.minor).put(c.amount.currency.code());
-    to.put(c.plan_version_id.map(|id| id.0)).put(Jsonb(&c.calculation));
-    to.put(c.occurred_at).put(c.hold_until).put(c.approval.code()).put(c.created_at);
-    to.put(c.approved_at).put(c.reason.as_ref()).put(c.payout_id.map(|id| id.0)).put(c.revision);
 }
 
 /// Writes rows whose revision is still the one that was read.

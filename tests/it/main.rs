@@ -13,6 +13,7 @@ mod bulk;
 mod claims;
 mod cli;
 mod click_settlement;
+mod conversion_settlement;
 mod clicks;
 mod decline_cases;
 mod decline_kept;

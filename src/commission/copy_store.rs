@@ -1,0 +1,29 @@
+//! SQL of many new commissions: the same rows as the store inserts, by COPY.
+
+use sqlx::PgConnection;
+
+use crate::commission::Commission;
+use crate::db::copy::{Jsonb, RowFields, copy_rows};
+
+/// Writes new commissions.
+pub(super) async fn copy_commissions(
+    db: &mut PgConnection,
+    rows: Vec<&Commission>,
+) -> Result<(), sqlx::Error> {
+    copy_rows(db, COMMISSIONS, rows, write_row).await.map(drop)
+}
+
+/// The table with the columns that [`write_row`] fills.
+const COMMISSIONS: &str =
+    "commissions (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, \
+     cause, amount_minor, currency, plan_version_id, calculation, occurred_at, hold_until, \
+     approval, created_at, approved_at, reason, payout_id, revision)";
+
+fn write_row(to: &mut RowFields<'_>, c: &Commission) {
+    to.put(c.program_id.0).put(c.commission_id.0).put(c.kind.code()).put(c.state.code());
+    to.put(c.partner_id.0).put(c.conversion_id.map(|id| id.0)).put(c.corrects_id.map(|id| id.0));
+    to.put(&c.cause).put(c.amount.minor).put(c.amount.currency.code());
+    to.put(c.plan_version_id.map(|id| id.0)).put(Jsonb(&c.calculation));
+    to.put(c.occurred_at).put(c.hold_until).put(c.approval.code()).put(c.created_at);
+    to.put(c.approved_at).put(c.reason.as_ref()).put(c.payout_id.map(|id| id.0)).put(c.revision);
+}

@@ -1,0 +1,96 @@
+//! Conversions go into PostgreSQL by copy or by insert: what stands there afterwards is the same.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tributary::commission::hold::Trust;
+use tributary::conversion::webhook::read_report;
+use tributary::ids::ReceiptId;
+use tributary::settlement::Message;
+
+use crate::harness::{Scene, TestApp};
+
+/// A batch above the size from which rows are copied, and one below.
+const MANY: usize = 240;
+const FEW: usize = 80;
+
+/// Rows without what differs between two orders of the same content.
+const CONVERSIONS: &str = "select concat_ws('|', substr(c.dedup_ref, 5), c.order_namespace, c.event,
+        c.channel, c.trust, c.click_id, c.partner_id, c.link_number, c.click_at, c.attribution,
+        c.amount_minor, c.base_minor, c.currency, c.coupon_code, c.customer_hash, c.is_test,
+        c.occurred_at, c.received_at, c.details - 'order_id', c.candidates, c.path,
+        c.refunded_minor, c.order_id is null, c.partner_id is null)
+    from conversions c
+    where c.dedup_ref like $1 || '%' order by 1";
+const COMMISSIONS: &str = "select concat_ws('|', substr(c.dedup_ref, 5), m.kind, m.state, m.partner_id,
+        m.corrects_id, m.cause, m.amount_minor, m.currency, m.plan_version_id, m.calculation,
+        m.occurred_at, m.hold_until, m.approval, m.created_at, m.approved_at, m.reason, m.payout_id,
+        m.revision)
+    from commissions m join conversions c using (program_id, conversion_id)
+    where c.dedup_ref like $1 || '%' order by 1";
+
+/// What a shop reports about order `n`, with texts that an encoder could trip over.
+fn order(prefix: &str, n: usize, click_id: &str) -> Value {
+    let event = if n.is_multiple_of(6) { "lead" } else { "sale" };
+    let mut data = json!({"event": event, "order_id": format!("{prefix}-{n}"),
+        "amount": format!("{}.{:02}", 10 + n, n % 100), "currency": "EUR",
+        "test": n.is_multiple_of(17), "metadata": {"note": "один\t\\N \"x\"", "n": n}});
+    if !n.is_multiple_of(5) {
+        data["click_id"] = json!(click_id);
+    }
+    if n.is_multiple_of(3) {
+        data["customer_ref"] = json!(format!("customer {}", n % 9));
+    }
+    if n.is_multiple_of(4) {
+        data["coupon_code"] = json!("НЕТ-ТАКОГО");
+        data["tax"] = json!("1.50");
+    }
+    data
+}
+
+fn messages(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str) -> Vec<Message> {
+    let now = app.clock.now();
+    let message = |n| {
+        let body = json!({"type": "conversion.created", "timestamp": now,
+            "data": order(prefix, n, click_id)});
+        let report = read_report(
+            serde_json::from_value(body.clone()).unwrap(),
+            &app.app().customer_key,
+            now,
+        );
+        Message {
+            receipt_id: ReceiptId::new(),
+            program_id: scene.program_id.parse().unwrap(),
+            source_id: scene.source_id.parse().unwrap(),
+            channel: "webhook".to_owned(),
+            message_id: format!("{prefix}-{n}"),
+            body_hash: Sha256::digest(body.to_string()).into(),
+            received_at: now,
+            sent_at: now,
+            trust: Trust::Signed,
+            report: report.unwrap(),
+        }
+    };
+    (0..MANY).map(message).collect()
+}
+
+async fn rows(app: &TestApp, sql: &'static str, prefix: &str) -> Vec<String> {
+    sqlx::query_scalar(sql).bind(prefix).fetch_all(&mut app.owner().await).await.unwrap()
+}
+
+#[actix_web::test]
+async fn copy_and_insert_leave_the_same_rows() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let settler = app.app().settler();
+    settler.settle_messages(messages(&app, &scene, "copy", &click_id)).await.unwrap();
+    for few in messages(&app, &scene, "each", &click_id).chunks(FEW) {
+        settler.settle_messages(few.to_vec()).await.unwrap();
+    }
+    let copied = rows(&app, CONVERSIONS, "copy").await;
+    assert_eq!(copied.len(), MANY);
+    assert_eq!(copied, rows(&app, CONVERSIONS, "each").await);
+    let copied = rows(&app, COMMISSIONS, "copy").await;
+    assert!(copied.len() > FEW, "{} commissions", copied.len());
+    assert_eq!(copied, rows(&app, COMMISSIONS, "each").await);
+}
