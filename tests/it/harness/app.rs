@@ -501,6 +501,7 @@ async fn make_key(database: &Database, role: Role, now: Timestamp) -> ApiKey {
         name: "test".to_owned(),
         role,
         programs: None,
+        partner_id: None,
         expires_at: None,
     };
     accounts::insert_api_key(&mut owner, &row, &key, now).await.unwrap();
