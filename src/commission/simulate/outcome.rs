@@ -16,6 +16,8 @@ const EXAMPLES_MAX: usize = 10;
 pub struct Outcome {
     /// For each partner, in each currency.
     pub partners: BTreeMap<(PartnerId, Currency), Tally>,
+    /// What of it clicks earned, in each currency; counted are partners' days.
+    pub clicks: BTreeMap<Currency, Tally>,
     /// Conversions that belong to a partner.
     pub n_conversions: u64,
     /// Those of them that were rejected or reversed wholly, and earn nothing by any plan.
@@ -163,6 +165,37 @@ impl Outcome {
         self.n_over += u64::from(!past.booked.is_empty() && past.booked.iter().all(is_over));
         for line in &lines.0 {
             self.tell(past, line, news);
+        }
+    }
+
+    /// Adds what clicks of a partner's day earned, and what they would have.
+    pub(super) fn add_clicks(
+        &mut self,
+        partner_id: PartnerId,
+        booked: &[Booked],
+        olds: &[Option<Calculation>],
+        news: &[&Calculation],
+    ) {
+        let mut lines = Lines::default();
+        for (one, old) in booked.iter().zip(olds) {
+            lines.book(partner_id, one.net, old.as_ref().map(|old| old.total));
+            old.iter().for_each(|old| note_caps(&mut self.caps_now, old));
+        }
+        for new in news {
+            lines.pay(partner_id, new.total);
+            note_caps(&mut self.caps_then, new);
+        }
+        for Line { whose, now_minor, then_minor, by_hand_minor } in lines.0 {
+            let sums = Tally { now_minor, then_minor, by_hand_minor, ..Tally::default() };
+            let partner = self.partners.entry(whose).or_default();
+            *partner = partner.plus(sums);
+            let clicks = self.clicks.entry(whose.1).or_default();
+            *clicks = clicks.plus(Tally {
+                n_conversions: 1,
+                n_changed: u64::from(now_minor != then_minor),
+                n_to_zero: u64::from(now_minor > 0 && then_minor <= 0),
+                ..sums
+            });
         }
     }
 

@@ -105,8 +105,8 @@ pub struct ConversionLine {
 /// A commission as its row says.
 #[derive(Clone, Debug)]
 pub struct CommissionLine {
-    /// The conversion.
-    pub conversion_id: ConversionId,
+    /// The conversion; none of clicks.
+    pub conversion_id: Option<ConversionId>,
     /// Key of the row.
     pub commission_id: CommissionId,
     /// Earned, a correction, or a recruiter's.
@@ -142,7 +142,9 @@ impl Page {
         let mut lines: HashMap<ConversionId, Vec<CommissionLine>> =
             HashMap::with_capacity(self.conversions.len());
         for line in self.commissions {
-            lines.entry(line.conversion_id).or_default().push(line);
+            if let Some(id) = line.conversion_id {
+                lines.entry(id).or_default().push(line);
+            }
         }
         let refunds = self.refunds;
         let past = |line: ConversionLine| {
@@ -167,7 +169,7 @@ impl Page {
     }
 }
 
-/// Joins the rows of one conversion: each commission with what corrects and follows it.
+/// Joins the rows of one conversion, or of a partner's clicks of one day: each commission with what corrects and follows it.
 pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
     let mut all: Vec<Booked> = lines.iter().filter_map(Booked::open).collect();
     let recruiters = lines.iter().filter(|line| line.kind == CommissionKind::Recruiter);
@@ -203,7 +205,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
 
 impl Booked {
     fn open(line: &CommissionLine) -> Option<Self> {
-        if line.kind != CommissionKind::Earned {
+        if !matches!(line.kind, CommissionKind::Earned | CommissionKind::Clicks) {
             return None;
         }
         let is_over = is_over(line.state);
@@ -244,14 +246,39 @@ fn is_over(state: CommissionState) -> bool {
 }
 
 impl Past {
-    /// Returns whose it is as it was settled.
-    pub fn parts(&self) -> Vec<Part> {
-        if self.booked.is_empty() {
+    /// Returns whose it is as it was settled. Who has a part of its path and earned nothing has it
+    /// all the same, if that one may earn: another plan may pay for it.
+    pub fn parts(&self, may_earn: impl Fn(PartnerId) -> bool) -> Vec<Part> {
+        let part = |one: &Booked| Part { partner_id: one.partner_id, split: one.split.clone() };
+        let mut parts: Vec<Part> = self.booked.iter().map(part).collect();
+        let shared = self.shared();
+        // By a claim or by hand it may be somebody's whom no path names: then no path says more.
+        if !self.booked.iter().all(|one| shared.contains(&part(one))) {
+            return parts;
+        }
+        if shared.is_empty() {
             let alone = |partner_id| Part { partner_id, split: None };
             return self.attributed_to.map(alone).into_iter().collect();
         }
-        let part = |one: &Booked| Part { partner_id: one.partner_id, split: one.split.clone() };
-        self.booked.iter().map(part).collect()
+        let is_new = |part: &Part| {
+            may_earn(part.partner_id)
+                && self.booked.iter().all(|one| one.partner_id != part.partner_id)
+        };
+        parts.extend(shared.into_iter().filter(is_new));
+        parts
+    }
+
+    /// Returns who has which part of its path, where clicks say whose it is.
+    fn shared(&self) -> Vec<Part> {
+        let path = self.path.as_ref().filter(|path| path.model.is_some());
+        let shares = path.map(Path::shares).unwrap_or_default();
+        let weights: Vec<u32> = shares.iter().map(|(_, weight)| *weight).collect();
+        let split = |index| (weights.len() > 1).then(|| Split { index, weights: weights.clone() });
+        let part = |(index, (partner_id, _)): (usize, &(PartnerId, u32))| Part {
+            partner_id: *partner_id,
+            split: split(index),
+        };
+        shares.iter().enumerate().map(part).collect()
     }
 
     /// Returns what went back to the customer of these amounts.
