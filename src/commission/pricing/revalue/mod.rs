@@ -20,7 +20,7 @@ use crate::commission::refund::{Refund, left};
 use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step};
 use crate::commission::state::{Action, CommissionKind, CommissionState, Reason, Standing};
 use crate::ids::{PartnerId, PlanVersionId, ProgramId};
-use crate::money::Money;
+use crate::money::{Money, MoneyError};
 
 /// A commission with what has happened to it.
 #[derive(Clone, Debug)]
@@ -199,7 +199,7 @@ impl Terms<'_> {
             // A row has one currency for ever; whoever pays in another by hand knows why.
             return Ok(steps);
         }
-        let by = new.total.checked_sub(old.total)?;
+        let by = item.due(commission, new.total)?.checked_sub(item.due(commission, old.total)?)?;
         if !by.is_zero() {
             let n_corrections = item.corrections(commission).count();
             let wire = wire::to_wire(new, item.version.id, &item.version.terms);
@@ -208,7 +208,7 @@ impl Terms<'_> {
         let recruiter =
             item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
         if let (Some(row), Some(old), Some(new)) = (recruiter, old.recruiter, new.recruiter) {
-            let by = new.amount.checked_sub(old.amount)?;
+            let by = item.due(row, new.amount)?.checked_sub(item.due(row, old.amount)?)?;
             if !by.is_zero() {
                 let n_corrections = item.corrections(row).count();
                 steps.extend(self.step(row, by, n_corrections, None)?);
@@ -220,11 +220,12 @@ impl Terms<'_> {
     /// Ends a commission that earns nothing by what is known now: its customer had bought before.
     fn end(&self, item: &Item<'_>, old: &Calculation) -> Result<Vec<Step>, NoStep> {
         let commission = &item.earned.commission;
-        let mut steps = Vec::from_iter(self.undo(item, commission, old.total)?);
+        let due = item.due(commission, old.total)?;
+        let mut steps = Vec::from_iter(self.undo(item, commission, due)?);
         let recruiter =
             item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
         if let (Some(row), Some(part)) = (recruiter, old.recruiter) {
-            steps.extend(self.undo(item, row, part.amount)?);
+            steps.extend(self.undo(item, row, item.due(row, part.amount)?)?);
         }
         Ok(steps)
     }
@@ -308,6 +309,15 @@ impl Item<'_> {
         let id = of.commission_id;
         let rows = self.earned.followers.iter();
         rows.filter(move |row| row.corrects_id == Some(id) && !row.kind.is_earned())
+    }
+
+    /// Returns what is due of an amount: what a person took back comes off, and never more.
+    fn due(&self, of: &Commission, amount: Money) -> Result<Money, MoneyError> {
+        let mut due = amount;
+        for row in self.corrections(of).filter(|row| row.is_by_hand()) {
+            due = due.checked_add(row.amount)?;
+        }
+        Ok(if due.minor < 0 { Money::zero(due.currency) } else { due })
     }
 }
 
