@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod ids;
+pub mod language;
 pub mod metrics;
 pub mod money;
 pub mod progress;

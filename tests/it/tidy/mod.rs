@@ -96,7 +96,7 @@ const EXTRA: &[Room] = &[
 /// The ground: every folder may name it, and it names nothing above itself.
 #[rustfmt::skip]
 const GROUND: &[&str] = &[
-    "address", "clock", "config", "db", "ids", "metrics", "money", "progress", "sealing", "signing", "telemetry",
+    "address", "clock", "config", "db", "ids", "language", "metrics", "money", "progress", "sealing", "signing", "telemetry",
 ];
 
 /// What else a folder may name; a part after `::` narrows it to that.
