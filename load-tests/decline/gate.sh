@@ -4,7 +4,7 @@
 #   load-tests/decline/gate.sh [SEED...]        default: public-1 public-2 public-3
 #
 # TRIBUTARY  the binary; default: target/release/tributary (cargo build --release)
-# SECONDS_A_SEED  time limit of a replay; default: 10
+# SECONDS_A_SEED  processor time that a replay may take; default: 10
 # Needs python3 (3.11 or newer) with numpy; numpy is installed into a venv under target/, or as root by
 # apt-get, if it is missing. Exit 3: it could not be.
 set -euo pipefail
@@ -35,8 +35,10 @@ for seed in "${seeds[@]}"; do
   data=$work/$seed
   # Series are kept between runs; they change only with their generator.
   [ "$data/truth.csv" -nt $bench/generate.py ] || $python $bench/generate.py --seed "$seed" --out "$data"
-  timeout "${SECONDS_A_SEED:-10}" "$tributary" decline score --series "$data" --out "$data/flags.csv" --states "$data/states.csv" \
-    || { echo "$seed: the replay failed or took longer than ${SECONDS_A_SEED:-10} s" >&2; exit 1; }
+  # Processor time: what else the machine does is no fault of the detector.
+  (ulimit -t "${SECONDS_A_SEED:-10}"
+    exec "$tributary" decline score --series "$data" --out "$data/flags.csv" --states "$data/states.csv") \
+    || { echo "$seed: the replay failed or took more than ${SECONDS_A_SEED:-10} s of processor time" >&2; exit 1; }
   $python $bench/score.py --data "$data" --flags "$data/flags.csv" --states "$data/states.csv" --json "$data/score.json" > "$data/score.txt"
   results+=("$data/score.json")
 done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prototype of the proposed detector (numpy only). The product's own copy is src/report/decline/.
+"""Prototype of the proposed detector (numpy only). The product's own copy is crates/decline/.
 
   prototype.py --seed public-1            table line, as peers.py prints
   prototype.py --data DIR --out DIR2      reads series.csv + partners.csv, writes flags.csv and states.csv

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow, bail};
 use chrono::NaiveDate;
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
+use tributary_decline::score;
 
 use super::{print, read_config};
 use crate::clock::Clock;
@@ -16,7 +17,6 @@ use crate::db::{self, Db};
 use crate::ids::ProgramId;
 use crate::incident::daily;
 use crate::program::{Program, store as program_store};
-use crate::report::decline::score;
 use crate::report::export::csv::Dialect;
 use crate::report::export::{self, Format};
 use crate::report::period::Window;

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use crate::clock::Timestamp;
 use crate::db::DbTx;
 use crate::ids::ProgramId;
-use crate::report::decline::kept::VERSION;
+use crate::report::decline::VERSION;
 
 /// Days for which reports find what was learned.
 const LEARNED_DAYS: u64 = 40;

@@ -10,17 +10,17 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
+use tributary_decline::kept::learned::{self, Learned, Mark};
+use tributary_decline::{
+    History, JUDGED_FROM, MIN_AGE_DAYS, Standing, View, conversions, declines, halves, listed_from,
+    listed_rises,
+};
 
-use super::assess::{self, Standing, View};
-use super::conversions::{self, ConversionFall};
-use super::history::History;
-use super::kept::learned::{self, Learned, Mark};
 use super::learning::Learning;
 use super::query::{self, Subject};
-use super::series::MIN_AGE_DAYS;
 use super::{
-    Assessment, Day, Decline, Incident, JUDGED_FROM, PartnerSeries, Rise, Severity, Verdict,
-    halves, rising, severity, told,
+    Assessment, ConversionFall, Day, Decline, Incident, PartnerSeries, Rise, Severity, Verdict,
+    told,
 };
 use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
@@ -68,7 +68,7 @@ pub(super) struct Course {
 
 impl Course {
     pub(super) fn view(&self) -> View<'_> {
-        View { series: &self.series, history: &self.history, place: 0 }
+        View::alone(&self.series, &self.history)
     }
 }
 
@@ -132,7 +132,7 @@ impl<'a> Active<'a> {
     fn among(learned: &Learned, ids: &'a [PartnerId]) -> Self {
         let mut active = Self { ids, n_partners: 0, n_too_young: 0, n_judged: 0 };
         for (id, mark) in &learned.partners {
-            if !active.has(*id) {
+            if !active.has(PartnerId(*id)) {
                 continue;
             }
             active.n_partners += 1;
@@ -150,7 +150,8 @@ impl<'a> Active<'a> {
     }
 
     fn candidates(&self, learned: &Learned) -> Vec<(PartnerId, Standing)> {
-        learned.notable.iter().filter(|(id, _)| self.has(*id)).copied().collect()
+        let notable = learned.notable.iter().map(|(id, standing)| (PartnerId(*id), *standing));
+        notable.filter(|(id, _)| self.has(*id)).collect()
     }
 }
 
@@ -172,7 +173,7 @@ async fn tell(
         .zip(&subjects)
         .map(|(course, subject)| (course.view(), standings[&subject.partner_id]))
         .collect();
-    let declines = assess::declines(&pairs, active.n_judged);
+    let declines = declines(&pairs, active.n_judged);
     let mut partners = Vec::new();
     for ((subject, course), decline) in subjects.into_iter().zip(courses).zip(declines) {
         if let Some(decline) = decline {
@@ -261,16 +262,16 @@ pub(super) async fn judge_one(
     let (learned, _) = find_learned(db, params).await?;
     let ids = query::read_active(db, params.program_id).await?;
     let active = Active::among(&learned, &ids);
-    let is_known = learned.partners.binary_search_by_key(&partner_id, |(id, _)| *id).is_ok();
+    let is_known = learned.partners.binary_search_by_key(&partner_id.0, |(id, _)| *id).is_ok();
     if !is_known || !active.has(partner_id) {
         return Ok(None);
     }
     let candidates = active.candidates(&learned);
     let strengths: Vec<f64> =
-        candidates.iter().map(|(_, s)| f64::from(s.finding.listing_strength)).collect();
-    let listed_from = severity::listed_from(&strengths, active.n_judged);
+        candidates.iter().map(|(_, standing)| standing.listing_strength()).collect();
+    let listed_from = listed_from(&strengths, active.n_judged);
     let standing = candidates.iter().find(|(id, _)| *id == partner_id).map(|(_, s)| *s);
-    let standing = standing.filter(|s| f64::from(s.finding.listing_strength) >= listed_from);
+    let standing = standing.filter(|s| s.listing_strength() >= listed_from);
     let (subjects, courses) = read_courses(db, params, &learned, &[partner_id]).await?;
     // How urgent a fall is depends on the others, and no picture shows it.
     Ok(subjects.into_iter().zip(courses).next().map(|(subject, course)| Picture {
@@ -304,11 +305,11 @@ pub(super) async fn find_rising(
     let (learned, _) = find_learned(db, params).await?;
     let ids = query::read_active(db, params.program_id).await?;
     let active = Active::among(&learned, &ids);
-    let candidates = learned.rises.iter().filter(|(id, _)| active.has(*id));
+    let candidates = learned.rises.iter().map(|(id, rise)| (PartnerId(*id), *rise));
     // The place tells who it is once the list is sorted.
-    let rises: Vec<(PartnerId, Rise)> = candidates.copied().collect();
+    let rises: Vec<(PartnerId, Rise)> = candidates.filter(|(id, _)| active.has(*id)).collect();
     let places = (0..).zip(&rises).map(|(place, (_, rise))| Rise { partner: place, ..*rise });
-    let rises: Vec<(PartnerId, Rise)> = rising::listed(places.collect(), active.n_judged)
+    let rises: Vec<(PartnerId, Rise)> = listed_rises(places.collect(), active.n_judged)
         .into_iter()
         .map(|rise| (rises[rise.partner].0, rise))
         .collect();
@@ -343,15 +344,15 @@ pub async fn judge_everybody(
     let falls = read_conversion_falls(db, params, learning, &judgment).await?;
     let listed: HashSet<PartnerId> =
         judgment.partners.iter().map(|p| p.subject.partner_id).collect();
-    let marks: HashMap<PartnerId, Mark> = learned.partners.iter().copied().collect();
+    let marks: HashMap<uuid::Uuid, Mark> = learned.partners.iter().copied().collect();
     for subject in query::read_partners(db, params, judgment.day, None).await? {
         let id = subject.partner_id;
-        let (Some(mark), Some(place)) = (marks.get(&id), learning.place(id)) else { continue };
+        let (Some(mark), Some(place)) = (marks.get(&id.0), learning.place(id)) else { continue };
         if listed.contains(&id) {
             continue;
         }
         let state = detector.standing(place).state;
-        let joined = detector.history.joined_on[place].unwrap_or(0);
+        let joined = detector.joined_on()[place].unwrap_or(0);
         let assessment = Assessment {
             partner: place,
             verdict: match mark {
@@ -393,7 +394,7 @@ async fn read_conversion_falls(
             }
         });
         let place = learning.place(row.partner_id)?;
-        let fall = conversions::fall(&learning.detector().history, &counts, place, last)?;
+        let fall = learning.detector().conversion_fall(place, &counts)?;
         Some((row.partner_id, fall))
     });
     Ok(falls.collect())

@@ -5,15 +5,14 @@ use std::ops::RangeInclusive;
 
 use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
+use tributary_decline::kept::learned::{Learned, Mark};
+use tributary_decline::kept::states;
+use tributary_decline::{
+    Detector, HONEYMOON_DAYS, JUDGED_FROM, MIN_AGE_DAYS, Today, may_be_listed,
+};
 
-use super::assess::Standing;
-use super::detector::Detector;
-use super::history::Today;
-use super::kept::learned::{Learned, Mark};
-use super::kept::states;
+use super::Day;
 use super::query::{self, DayClicks};
-use super::series::{HONEYMOON_DAYS, MIN_AGE_DAYS};
-use super::{Day, JUDGED_FROM, severity};
 use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
 
@@ -80,7 +79,7 @@ impl Learning {
         let Some(mut detector) = states::read_head(&head, kinds.to_vec()) else { return Ok(None) };
         let mut after = -1;
         while let Some((block, bytes)) = query::read_block(db, params, kept_on, after).await? {
-            let place = |id| ids.binary_search(&id).ok();
+            let place = |id| ids.binary_search(&PartnerId(id)).ok();
             if states::read_block(&mut detector, &bytes, place).is_none() {
                 return Ok(None);
             }
@@ -104,7 +103,7 @@ impl Learning {
 
     /// Returns whether a later day can be reached from here.
     pub fn reaches(&self, day: NaiveDate) -> bool {
-        first_day(day) == self.first && self.date(self.detector.history.days) <= day
+        first_day(day) == self.first && self.date(self.detector.days()) <= day
     }
 
     /// Learns further days, up to and including `day`.
@@ -114,8 +113,8 @@ impl Learning {
         params: &Params,
         day: NaiveDate,
     ) -> Result<(), ReportError> {
-        while self.date(self.detector.history.days) <= day {
-            let from = self.date(self.detector.history.days);
+        while self.date(self.detector.days()) <= day {
+            let from = self.date(self.detector.days());
             let until = (from + Days::new(READ_DAYS as u64)).min(day + Days::new(1));
             let clicks = query::read_day_clicks(db, params, from, until).await?;
             let n_days = usize::try_from((until - from).num_days()).unwrap_or(0);
@@ -154,14 +153,9 @@ impl Learning {
     }
 
     fn today(&mut self, counts: Vec<u32>) -> Today {
-        let day = self.detector.history.days;
-        let joined_on = &mut self.detector.history.joined_on;
-        // A partner begins with its first click: before it there is nothing to judge.
-        for (joined, &count) in joined_on.iter_mut().zip(&counts) {
-            if joined.is_none() && count > 0 {
-                *joined = Some(day);
-            }
-        }
+        let day = self.detector.days();
+        self.detector.note_beginnings(&counts);
+        let joined_on = self.detector.joined_on();
         let lasts = |place: usize, days: usize| {
             let is_away = self.away[place].iter().any(|absence| absence.contains(&day));
             joined_on[place].is_some_and(|joined| day >= joined + days) && !is_away
@@ -184,7 +178,7 @@ impl Learning {
 
     /// Returns how many partners have ever had a click.
     pub fn count(&self) -> usize {
-        self.detector.history.joined_on.iter().flatten().count()
+        self.detector.joined_on().iter().flatten().count()
     }
 
     /// Returns the place of a partner.
@@ -206,29 +200,28 @@ impl Learning {
             }
         };
         let begun = self.ids.iter().enumerate().filter_map(|(place, id)| {
-            let joined = detector.history.joined_on[place]?;
+            let joined = detector.joined_on()[place]?;
             Some((place, *id, mark(place, joined)))
         });
         let begun: Vec<(usize, PartnerId, Mark)> = begun.collect();
         let notable = begun.iter().filter(|(.., mark)| *mark == Mark::Judged);
         let notable = notable.filter_map(|(place, id, _)| {
-            let standing: Standing = detector.standing(*place);
-            let strength = f64::from(standing.finding.listing_strength);
-            severity::may_be_listed(strength).then_some((*id, standing))
+            let standing = detector.standing(*place);
+            may_be_listed(standing.listing_strength()).then_some((id.0, standing))
         });
-        let rises = detector.rises().into_iter().map(|rise| (self.ids[rise.partner], rise));
+        let rises = detector.rises().into_iter().map(|rise| (self.ids[rise.partner].0, rise));
         Learned {
             first: self.first,
-            common: detector.history.common.clone(),
+            common: detector.common().to_vec(),
             notable: notable.collect(),
             rises: rises.collect(),
-            partners: begun.iter().map(|(_, id, mark)| (*id, *mark)).collect(),
+            partners: begun.iter().map(|(_, id, mark)| (id.0, *mark)).collect(),
         }
     }
 
     /// Returns whether the last day that was learned ends a week: only there can one go on later.
     pub fn ends_week(&self) -> bool {
-        self.detector.history.days.is_multiple_of(7)
+        self.detector.days().is_multiple_of(7)
     }
 
     /// Returns what is to be kept at the end of a week and belongs to no single partner.
@@ -238,9 +231,9 @@ impl Learning {
 
     /// Returns what is to be kept of all partners, some at a time.
     pub fn blocks(&self) -> impl Iterator<Item = Vec<u8>> {
-        let begun: Vec<(usize, PartnerId)> = (0..self.ids.len())
-            .filter(|&place| self.detector.history.joined_on[place].is_some())
-            .map(|place| (place, self.ids[place]))
+        let begun: Vec<(usize, uuid::Uuid)> = (0..self.ids.len())
+            .filter(|&place| self.detector.joined_on()[place].is_some())
+            .map(|place| (place, self.ids[place].0))
             .collect();
         let n_blocks = begun.len().div_ceil(BLOCK_PARTNERS);
         (0..n_blocks).map(move |block| {

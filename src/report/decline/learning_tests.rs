@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tributary_decline::kept::learned;
 
-use super::super::kept::learned;
 use super::*;
 
 #[test]
@@ -78,7 +78,7 @@ fn resume(learning: &Learning) -> Learning {
     let kinds = kinds(learning.ids.len());
     let mut detector = states::read_head(&learning.head(), kinds).unwrap();
     for block in learning.blocks() {
-        let place = |id| learning.ids.binary_search(&id).ok();
+        let place = |id| learning.ids.binary_search(&PartnerId(id)).ok();
         states::read_block(&mut detector, &block, place).unwrap();
     }
     let (ids, away) = (learning.ids.clone(), learning.away.clone());
@@ -117,7 +117,7 @@ fn what_is_forgotten_is_not_missed() {
         let today = whole.today(counts.clone());
         whole.detector.learn_day(today, None);
     }
-    assert!(forgetful.detector.history.clicks.first() > 100);
+    assert!(forgetful.detector.first_kept() > 100);
     assert_eq!(forgetful.learned(), whole.learned());
 }
 
@@ -127,7 +127,7 @@ fn a_block_that_was_cut_is_refused() {
     let mut learning = program.begin();
     program.learn(&mut learning, 0..70);
     let (head, blocks): (_, Vec<_>) = (learning.head(), learning.blocks().collect());
-    let place = |id| learning.ids.binary_search(&id).ok();
+    let place = |id| learning.ids.binary_search(&PartnerId(id)).ok();
     for cut in [0, 1, blocks[0].len() / 2, blocks[0].len() - 1] {
         let mut detector = states::read_head(&head, kinds(5)).unwrap();
         assert!(states::read_block(&mut detector, &blocks[0][..cut], place).is_none(), "{cut}");

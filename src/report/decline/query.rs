@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 
 use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
+use tributary_decline::CountrySeries;
 
-use super::{CountrySeries, Day, PartnerSeries, kept};
+use super::{Day, PartnerSeries, VERSION};
 use crate::click::classify::Class;
 use crate::ids::{PartnerId, ProgramId};
 use crate::partner::KINDS;
@@ -352,7 +353,7 @@ pub(super) async fn read_learned(
         params.program_id.0,
         day,
         params.window.time_zone.name(),
-        kept::VERSION,
+        VERSION,
     )
     .fetch_optional(db)
     .await
@@ -375,7 +376,7 @@ pub(super) async fn read_head(
         from,
         until,
         params.window.time_zone.name(),
-        kept::VERSION,
+        VERSION,
     )
     .fetch_optional(db)
     .await?;

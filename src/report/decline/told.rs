@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
+use tributary_decline::Fault;
 
+use super::Day;
 use super::query::Subject;
-use super::{Day, Fault};
 use crate::clock::Timestamp;
 use crate::ids::ProgramId;
 

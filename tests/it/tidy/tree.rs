@@ -56,9 +56,10 @@ impl Tree {
         self.files.iter().filter(move |(p, _)| is_in(p)).map(|(p, t)| (p.as_str(), t.as_str()))
     }
 
-    /// Returns the files of `src/` that are compiled outside tests too.
+    /// Returns the files of the service and its crates that are compiled outside tests too.
     pub(super) fn live_sources(&self) -> impl Iterator<Item = &Source> {
-        self.sources.iter().filter(|s| !s.is_test && s.path.starts_with("src/"))
+        let is_ours = |path: &str| path.starts_with("src/") || path.starts_with("crates/");
+        self.sources.iter().filter(move |s| !s.is_test && is_ours(&s.path))
     }
 
     /// Returns every use of one folder by another: file, place, from, path. The files of `top`
@@ -69,7 +70,9 @@ impl Tree {
     ) -> impl Iterator<Item = (&Source, usize, &str, &[String])> {
         let is_folder = |name: &str| self.live_sources().any(|s| s.folder() == name);
         self.live_sources()
-            .filter(|s| !["lib", "main"].contains(&s.folder()) && !top.contains(&s.folder()))
+            .filter(|s| {
+                !["lib", "main", "crates"].contains(&s.folder()) && !top.contains(&s.folder())
+            })
             .flat_map(|s| s.paths.iter().map(move |(at, path)| (s, *at, s.folder(), &path[..])))
             .filter(move |(_, _, from, path)| {
                 path[0] == "crate" && path.len() > 1 && path[1] != **from && is_folder(&path[1])

@@ -8,8 +8,8 @@ pub mod page;
 pub mod sparkline;
 
 use chrono::NaiveDate;
+use tributary_decline::View;
 
-use super::assess::View;
 use super::query;
 use super::{Day, Decline, Estimate};
 

@@ -20,10 +20,10 @@ const LEARNED_FROM: Day = 28;
 const WEIGHTS: (f64, f64) = (0.02, 6.0);
 
 /// Kinds that are told apart; further ones are taken for the last.
-pub(super) const KINDS_MAX: usize = 4;
+pub(crate) const KINDS_MAX: usize = 4;
 
 /// Weight of a weekday for each kind.
-pub(super) type KindWeights = [f64; KINDS_MAX];
+pub(crate) type KindWeights = [f64; KINDS_MAX];
 
 fn place(kind: u8) -> usize {
     usize::from(kind).min(KINDS_MAX - 1)
@@ -31,7 +31,7 @@ fn place(kind: u8) -> usize {
 
 /// Learns the weekday weights of all partners.
 #[derive(Debug)]
-pub(super) struct Season {
+pub(crate) struct Season {
     weeks: Vec<Sums>,
     /// The kind of each partner.
     kinds: Vec<u8>,
@@ -81,13 +81,13 @@ impl Sums {
 
 impl Season {
     /// Begins with partners of these kinds, any numbers.
-    pub(super) fn new(kinds: Vec<u8>) -> Self {
+    pub(crate) fn new(kinds: Vec<u8>) -> Self {
         Self { weeks: vec![Sums::default(); kinds.len()], kinds }
     }
 
     /// Returns each partner's weight of this day's weekday, from the days before it; `usual` is that
     /// of the kinds.
-    pub(super) fn weights(&self, day: Day, usual: &KindWeights) -> Vec<f64> {
+    pub(crate) fn weights(&self, day: Day, usual: &KindWeights) -> Vec<f64> {
         if day < LEARNED_FROM {
             return vec![1.0; self.weeks.len()];
         }
@@ -98,7 +98,7 @@ impl Season {
     }
 
     /// Returns the weight of this day's weekday for each kind.
-    pub(super) fn usual_weights(&self, day: Day) -> KindWeights {
+    pub(crate) fn usual_weights(&self, day: Day) -> KindWeights {
         if day < LEARNED_FROM {
             return [1.0; KINDS_MAX];
         }
@@ -117,19 +117,19 @@ impl Season {
     }
 
     /// Returns the fading sums of a partner.
-    pub(super) fn sums(&self, partner: usize) -> Vec<f64> {
+    pub(crate) fn sums(&self, partner: usize) -> Vec<f64> {
         let own = &self.weeks[partner];
         own.clicks.iter().chain(&own.days).copied().collect()
     }
 
     /// Returns them in the same order, to be set.
-    pub(super) fn sums_mut(&mut self, partner: usize) -> impl Iterator<Item = &mut f64> {
+    pub(crate) fn sums_mut(&mut self, partner: usize) -> impl Iterator<Item = &mut f64> {
         let own = &mut self.weeks[partner];
         own.clicks.iter_mut().chain(&mut own.days)
     }
 
     /// Lets every partner's past fade by one day.
-    pub(super) fn fade(&mut self) {
+    pub(crate) fn fade(&mut self) {
         let kept = 0.5_f64.powf(1.0 / HALF_LIFE_DAYS);
         for sum in self.weeks.iter_mut().flat_map(|own| own.clicks.iter_mut().chain(&mut own.days))
         {
@@ -138,7 +138,7 @@ impl Season {
     }
 
     /// Adds one partner's clicks of a day, already freed of what the whole network did.
-    pub(super) fn learn(&mut self, partner: usize, day: Day, clicks: f64) {
+    pub(crate) fn learn(&mut self, partner: usize, day: Day, clicks: f64) {
         let own = &mut self.weeks[partner];
         own.clicks[day % WEEK] += clicks;
         own.days[day % WEEK] += 1.0;

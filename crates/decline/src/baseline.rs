@@ -16,27 +16,27 @@ const MIDMEAN_FROM_PER_DAY: f64 = 4.0 / 7.0;
 /// Lengths of the baseline in weeks: the shortest that holds enough clicks is the most current.
 const BASELINE_WEEKS: [usize; 3] = [8, 16, WEEKS_MAX];
 /// No level looks further back.
-pub(super) const WEEKS_MAX: usize = 26;
+pub(crate) const WEEKS_MAX: usize = 26;
 /// 400 clicks are known to about 5 %.
 const ENOUGH_CLICKS: f64 = 400.0;
 /// Bounds of a partner's daily noise, and what is assumed of an unknown one.
 const NOISE: (f64, f64) = (0.03, 0.6);
-pub(super) const START_NOISE: f64 = 0.2;
+pub(crate) const START_NOISE: f64 = 0.2;
 
 /// Returns the count beyond which a day's clicks are cut, for `mean` clicks expected that day.
-pub(super) fn cap(mean: f64, noise: f64) -> f64 {
+pub(crate) fn cap(mean: f64, noise: f64) -> f64 {
     mean + CAP_DEVIATIONS * (mean + noise * mean * mean).sqrt() + 2.0
 }
 
 /// Holds one week of a partner: capped clicks and how many usual days it was exposed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Week {
+pub(crate) struct Week {
     clicks: f64,
     exposure: f64,
 }
 
 impl Week {
-    pub(super) fn new(clicks: f64, exposure: f64) -> Self {
+    pub(crate) fn new(clicks: f64, exposure: f64) -> Self {
         Self { clicks, exposure }
     }
 
@@ -48,17 +48,17 @@ impl Week {
 
 /// Holds the robust level of a stretch of weeks.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Baseline {
+pub(crate) struct Baseline {
     /// Clicks per usual day.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// Clicks it rests on.
-    pub(super) clicks: f64,
+    pub(crate) clicks: f64,
     /// Weeks it rests on.
-    pub(super) weeks: f64,
+    pub(crate) weeks: f64,
 }
 
 /// Returns the current level, or `old` if none of the last weeks is a sample.
-pub(super) fn level(weeks: &[Week], old: f64) -> f64 {
+pub(crate) fn level(weeks: &[Week], old: f64) -> f64 {
     let rates = sorted_rates(&weeks[weeks.len().saturating_sub(LEVEL_WEEKS)..]);
     match rates.as_slice() {
         [] => old,
@@ -71,7 +71,7 @@ pub(super) fn level(weeks: &[Week], old: f64) -> f64 {
 }
 
 /// Returns the baseline that ends with the last of `weeks`.
-pub(super) fn baseline(weeks: &[Week]) -> Baseline {
+pub(crate) fn baseline(weeks: &[Week]) -> Baseline {
     let mut found = Baseline::default();
     for length in BASELINE_WEEKS {
         found = baseline_of(&weeks[weeks.len().saturating_sub(length)..]);
@@ -97,7 +97,7 @@ fn baseline_of(weeks: &[Week]) -> Baseline {
 }
 
 /// Returns the new estimate of a partner's daily noise from pairs of count and expected clicks.
-pub(super) fn noise(days: impl Iterator<Item = (f64, f64)>, old: f64) -> f64 {
+pub(crate) fn noise(days: impl Iterator<Item = (f64, f64)>, old: f64) -> f64 {
     let (mut excess, mut square) = (0.0, 0.0);
     for (count, mean) in days.filter(|&(_, mean)| mean > 0.5) {
         // A burst is not noise: counts beyond 2.5 times the expected are cut.

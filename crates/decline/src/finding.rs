@@ -8,23 +8,23 @@ const HALF_CLICK: f64 = 0.5;
 
 /// Describes a stretch of days that brought fewer clicks than promised.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     /// -log10 of the p-value, priced: what listings are decided by. 0 without evidence.
-    pub(super) listing_strength: f32,
+    pub(crate) listing_strength: f32,
     /// -log10 of the p-value itself.
-    pub(super) strength: f32,
+    pub(crate) strength: f32,
     /// Expected clicks per usual day.
-    pub(super) rate: f32,
+    pub(crate) rate: f32,
     /// Share of them that still came.
-    pub(super) kept: f32,
+    pub(crate) kept: f32,
     /// Relative variance of the expectation beyond chance.
-    pub(super) uncertainty: f32,
+    pub(crate) uncertainty: f32,
     /// First day of the stretch.
-    pub(super) since: u32,
+    pub(crate) since: u32,
 }
 
 impl Finding {
-    pub(super) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         listing_strength: 0.0,
         strength: 0.0,
         rate: 0.0,
@@ -34,7 +34,7 @@ impl Finding {
     };
 
     /// Narrows to `f32`: four digits are plenty, and there is one finding per partner and day.
-    pub(super) fn new(
+    pub(crate) fn new(
         evidence: Evidence,
         p_value: f64,
         rate: f64,
@@ -55,17 +55,17 @@ impl Finding {
     }
 
     /// Chance of a stretch this low, before correcting for the many partners looked at.
-    pub(super) fn p_value(&self) -> f64 {
+    pub(crate) fn p_value(&self) -> f64 {
         10_f64.powf(-f64::from(self.strength))
     }
 
     /// Share of the clicks lost, 0 to 1.
-    pub(super) fn share_lost(&self) -> f64 {
+    pub(crate) fn share_lost(&self) -> f64 {
         (1.0 - f64::from(self.kept)).clamp(0.0, 1.0)
     }
 
     /// First day of the stretch, as an index.
-    pub(super) fn since(&self) -> Day {
+    pub(crate) fn since(&self) -> Day {
         self.since as usize
     }
 }

@@ -23,7 +23,7 @@ const SPARSE_MOST: f64 = 1.5;
 
 /// Names the kind of a piece of evidence.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Evidence {
+pub(crate) enum Evidence {
     /// A window of so many days.
     Window(usize),
     /// Days without a click of a sparse partner.
@@ -32,7 +32,7 @@ pub(super) enum Evidence {
 
 /// Returns the strength that a listing is decided by, from that of the evidence alone. Both are
 /// -log10 of a p-value; `rate` is in clicks a day.
-pub(super) fn listing_strength(strength: f64, evidence: Evidence, rate: f64) -> f64 {
+pub(crate) fn listing_strength(strength: f64, evidence: Evidence, rate: f64) -> f64 {
     let price = match evidence {
         Evidence::Window(days) => {
             LENGTH_POWER * (NEUTRAL_DAYS / days.min(EARNS_UP_TO_DAYS) as f64).log10()

@@ -42,10 +42,10 @@ const MIN_PARTNERS: usize = 30;
 const HOLIDAY_VARIANCE: f64 = 0.09;
 
 /// Number of window lengths.
-pub(super) const COUNT: usize = WINDOWS.len();
+pub(crate) const COUNT: usize = WINDOWS.len();
 /// A forecast of the longest window that is old enough to learn from began so many days ago; its
 /// baseline is known, no earlier day is needed.
-pub(super) const REACH_DAYS: usize = 2 * 112 + ERROR_GUARD;
+pub(crate) const REACH_DAYS: usize = 2 * 112 + ERROR_GUARD;
 
 /// Compares one window with its baseline.
 #[derive(Debug, Clone, Copy)]
@@ -72,24 +72,24 @@ impl Forecast {
 }
 
 /// Weighted excess of a past forecast and its weight.
-pub(super) type Lesson = (f64, f64);
+pub(crate) type Lesson = (f64, f64);
 
 /// One length, with what was learned of how well its forecasts hold. Each learns by itself, so
 /// lengths may be looked at side by side.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     length: usize,
     /// Typical error of the network's forecasts over this length ...
-    pub(super) typical: f64,
+    pub(crate) typical: f64,
     /// ... and what it was at the beginning of each judged day.
-    pub(super) typicals: Vec<f64>,
+    pub(crate) typicals: Vec<f64>,
     /// Fading sums of the lessons that are old enough, by partner.
-    pub(super) learned: Vec<Lesson>,
+    pub(crate) learned: Vec<Lesson>,
 }
 
 impl Window {
     /// Returns the window at this place of the lengths.
-    pub(super) fn new(place: usize, partners: usize) -> Self {
+    pub(crate) fn new(place: usize, partners: usize) -> Self {
         Self {
             length: WINDOWS[place],
             typical: START_ERROR,
@@ -100,7 +100,7 @@ impl Window {
 
     /// Offers the findings of the window that ends with `day`, and learns from the one that is old
     /// enough by now.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         history: &History,
         day: Day,

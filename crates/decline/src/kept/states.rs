@@ -3,20 +3,21 @@
 //! The days of a partner are kept as far back as the oldest forecast that is still to be learned
 //! from ([`KEPT_DAYS`]); older ones live on in sums and levels alone.
 
+use uuid::Uuid;
+
 use super::{Reader, Writer};
-use crate::ids::PartnerId;
-use crate::report::decline::Day;
-use crate::report::decline::baseline::Baseline;
-use crate::report::decline::detector::Detector;
-use crate::report::decline::silence::{Reference, Silence};
-use crate::report::decline::state::{Fallen, Rest};
-use crate::report::decline::windows::REACH_DAYS;
+use crate::Day;
+use crate::baseline::Baseline;
+use crate::detector::Detector;
+use crate::silence::{Reference, Silence};
+use crate::state::{Fallen, Rest};
+use crate::windows::REACH_DAYS;
 
 /// Whole weeks that hold the reach of every rule, and one more for the days since the week's end.
-pub(in crate::report::decline) const KEPT_DAYS: usize = (REACH_DAYS / 7 + 1) * 7;
+pub(crate) const KEPT_DAYS: usize = (REACH_DAYS / 7 + 1) * 7;
 
 /// Writes what belongs to no single partner.
-pub(in crate::report::decline) fn write_head(detector: &Detector) -> Vec<u8> {
+pub fn write_head(detector: &Detector) -> Vec<u8> {
     let mut out = Writer::default();
     out.common(&detector.history.common);
     for window in &detector.windows {
@@ -29,7 +30,7 @@ pub(in crate::report::decline) fn write_head(detector: &Detector) -> Vec<u8> {
 
 /// Begins a detector of partners of these kinds, none of which is known yet, at the end of the day that
 /// the head was written on.
-pub(in crate::report::decline) fn read_head(bytes: &[u8], kinds: Vec<u8>) -> Option<Detector> {
+pub fn read_head(bytes: &[u8], kinds: Vec<u8>) -> Option<Detector> {
     let mut read = Reader(bytes);
     let mut detector = Detector::resumed(kinds, read.common()?);
     for window in &mut detector.windows {
@@ -43,14 +44,11 @@ pub(in crate::report::decline) fn read_head(bytes: &[u8], kinds: Vec<u8>) -> Opt
 }
 
 /// Writes the partners at these places, with their ids.
-pub(in crate::report::decline) fn write_block(
-    detector: &Detector,
-    partners: &[(usize, PartnerId)],
-) -> Vec<u8> {
+pub fn write_block(detector: &Detector, partners: &[(usize, Uuid)]) -> Vec<u8> {
     let mut out = Writer::default();
     out.place(partners.len());
     for (place, id) in partners {
-        out.0.extend_from_slice(id.0.as_bytes());
+        out.0.extend_from_slice(id.as_bytes());
         write_partner(&mut out, detector, *place);
     }
     out.0
@@ -101,19 +99,19 @@ fn write_silence(out: &mut Writer, silence: &Silence) {
 }
 
 /// The first day that is kept of so many.
-pub(in crate::report::decline) fn first_kept(days: usize) -> Day {
+pub(crate) fn first_kept(days: usize) -> Day {
     days.saturating_sub(KEPT_DAYS)
 }
 
 /// Reads a block of partners into a detector that [`read_head`] made; `place` finds a partner.
-pub(in crate::report::decline) fn read_block(
+pub fn read_block(
     detector: &mut Detector,
     bytes: &[u8],
-    place: impl Fn(PartnerId) -> Option<usize>,
+    place: impl Fn(Uuid) -> Option<usize>,
 ) -> Option<()> {
     let mut read = Reader(bytes);
     for _ in 0..read.count()? {
-        let place = place(PartnerId(read.id()?))?;
+        let place = place(read.id()?)?;
         read_partner(detector, place, &mut read)?;
     }
     read.end()

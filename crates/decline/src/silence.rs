@@ -24,27 +24,27 @@ const MIN_SILENCE_DAYS: usize = 7;
 
 /// The silence of one partner since its last click on a used day.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Silence {
-    pub(super) last: Option<Day>,
+pub(crate) struct Silence {
+    pub(crate) last: Option<Day>,
     /// Used days since then, and their exposure.
-    pub(super) used: f64,
-    pub(super) exposure: f64,
+    pub(crate) used: f64,
+    pub(crate) exposure: f64,
     /// What was usual before, once the silence is worth judging.
-    pub(super) reference: Option<Reference>,
+    pub(crate) reference: Option<Reference>,
 }
 
 /// The days before the last click.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Reference {
-    pub(super) days: f64,
-    pub(super) with_click: f64,
-    pub(super) clicks: f64,
-    pub(super) exposure: f64,
+pub(crate) struct Reference {
+    pub(crate) days: f64,
+    pub(crate) with_click: f64,
+    pub(crate) clicks: f64,
+    pub(crate) exposure: f64,
 }
 
 impl Silence {
     /// Takes in a day that the history has just learned.
-    pub(super) fn pass_day(&mut self, history: &History, partner: usize, day: Day) {
+    pub(crate) fn pass_day(&mut self, history: &History, partner: usize, day: Day) {
         if history.raw.on(partner, day) > 0.0 {
             *self = Self { last: Some(day), ..Self::default() };
             return;
@@ -58,7 +58,7 @@ impl Silence {
     }
 
     /// Returns what the silence says at the end of the last day passed.
-    pub(super) fn judge(&self) -> Option<Finding> {
+    pub(crate) fn judge(&self) -> Option<Finding> {
         let (last, before) = (self.last?, self.reference?);
         let (a, b) = (before.with_click + 0.5, before.days - before.with_click + 0.5);
         let is_sparse = a >= MIN_ACTIVE && a / (a + b) < SPARSE_BELOW;

@@ -65,7 +65,7 @@ struct Clue {
 }
 
 /// Returns the possible cause of a fall that began on `since`, as known at the end of `day`.
-pub(super) fn diagnose(
+pub(crate) fn diagnose(
     series: &PartnerSeries,
     history: &History,
     partner: usize,

@@ -6,7 +6,7 @@
 use super::series::Day;
 
 /// Something that is added up.
-pub(super) trait Amount: Copy + Default {
+pub(crate) trait Amount: Copy + Default {
     /// Returns the total with `amount` added, rounded to the unit.
     fn plus(self, amount: f64) -> Self;
     /// Returns what was added since an earlier total.
@@ -26,10 +26,10 @@ impl Amount for f64 {
 
 /// Usual days in units of 1/65536. The total may overflow; a stretch of ten years does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct UsualDays(u32);
+pub(crate) struct UsualDays(u32);
 
 /// Parts of a usual day.
-pub(super) const UNITS: f64 = 65_536.0;
+pub(crate) const UNITS: f64 = 65_536.0;
 
 impl Amount for UsualDays {
     fn plus(self, amount: f64) -> Self {
@@ -65,7 +65,7 @@ impl Amount for u16 {
 
 /// Holds, for every day that is kept, each partner's total over the days before it.
 #[derive(Debug, Clone)]
-pub(super) struct Totals<T> {
+pub(crate) struct Totals<T> {
     partners: usize,
     /// The first day whose amounts are kept.
     first: Day,
@@ -74,45 +74,45 @@ pub(super) struct Totals<T> {
 
 impl<T: Amount> Totals<T> {
     /// Begins with the day `first`.
-    pub(super) fn new(partners: usize, first: Day) -> Self {
+    pub(crate) fn new(partners: usize, first: Day) -> Self {
         Self { partners, first, sums: vec![T::default(); partners] }
     }
 
     /// The first day whose amounts are kept.
-    pub(super) fn first(&self) -> Day {
+    pub(crate) fn first(&self) -> Day {
         self.first
     }
 
     /// Makes room for the next day.
-    pub(super) fn begin_day(&mut self) {
+    pub(crate) fn begin_day(&mut self) {
         self.sums.resize(self.sums.len() + self.partners, T::default());
     }
 
     /// Forgets the days before `first`.
-    pub(super) fn forget_before(&mut self, first: Day) {
+    pub(crate) fn forget_before(&mut self, first: Day) {
         self.sums.drain(..(first - self.first) * self.partners);
         self.first = first;
     }
 
     /// Sets what one partner adds on `day`. Days must be written in order.
-    pub(super) fn add(&mut self, partner: usize, day: Day, amount: f64) {
+    pub(crate) fn add(&mut self, partner: usize, day: Day, amount: f64) {
         let before = (day - self.first) * self.partners + partner;
         self.sums[before + self.partners] = self.sums[before].plus(amount);
     }
 
     /// Returns every partner's total over the kept days before `day`.
-    pub(super) fn before(&self, day: Day) -> &[T] {
+    pub(crate) fn before(&self, day: Day) -> &[T] {
         let row = (day - self.first) * self.partners;
         &self.sums[row..row + self.partners]
     }
 
     /// Returns a partner's sum over the days `from..until`.
-    pub(super) fn between(&self, partner: usize, from: Day, until: Day) -> f64 {
+    pub(crate) fn between(&self, partner: usize, from: Day, until: Day) -> f64 {
         self.before(until)[partner].since(self.before(from)[partner])
     }
 
     /// Returns what a partner added on one day.
-    pub(super) fn on(&self, partner: usize, day: Day) -> f64 {
+    pub(crate) fn on(&self, partner: usize, day: Day) -> f64 {
         self.between(partner, day, day + 1)
     }
 }

@@ -7,8 +7,8 @@
 //! it goes on. Sums are exact (`totals`), so going on leads to the very figures of a fresh
 //! start; what is kept is used only while the days that it rests on are unchanged.
 
-pub(super) mod learned;
-pub(super) mod states;
+pub mod learned;
+pub mod states;
 
 use bytes::{Buf as _, BufMut as _};
 

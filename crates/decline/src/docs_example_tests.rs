@@ -7,22 +7,9 @@ const PAGE: &str = include_str!("../../../docs/decline.md");
 const DAYS: usize = 147;
 const FELL_ON: Day = 140;
 
-/// Its 1,407 clicks have brought 28 sales and 168.84 EUR of commission.
-fn subject() -> query::Subject {
-    query::Subject {
-        partner_id: crate::ids::PartnerId::new(),
-        name: String::new(),
-        kind: String::new(),
-        rank: String::new(),
-        owner: None,
-        next_contact_due: None,
-        earned_minor: 16_884,
-        n_sales: 28,
-        n_clicks: 1_407,
-        links: query::Links::default(),
-        series: PartnerSeries::default(),
-    }
-}
+/// What one of its 1,407 clicks has brought: 168.84 EUR of commission and 28 sales in all.
+const EUROS_PER_CLICK: f64 = 168.84 / 1_407.0;
+const SALES_PER_CLICK: f64 = 28.0 / 1_407.0;
 
 fn example() -> Network {
     let partner = |falls: bool| PartnerSeries {
@@ -79,8 +66,7 @@ impl ByHand {
     }
 
     fn lines(&self) -> Vec<String> {
-        let subject = subject();
-        let (euros, sales) = (subject.earned_per_click() / 100.0, subject.sales_per_click());
+        let (euros, sales) = (EUROS_PER_CLICK, SALES_PER_CLICK);
         let told = |name: &str, range: Range, by: f64, unit: &str, digits: usize| {
             let [value, low, high] = range.map(|figure| figure * by);
             format!("{name} | {value:.digits$} {unit}, {low:.digits$} to {high:.digits$}")

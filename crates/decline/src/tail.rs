@@ -11,24 +11,24 @@ const SMALLEST: f64 = 1e-300;
 
 /// Describes what a count is compared with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expectation {
+pub(crate) struct Expectation {
     /// Expected count.
-    pub(super) mean: f64,
+    pub(crate) mean: f64,
     /// Relative variance that is certain: the baseline's error and the holidays'.
-    pub(super) known: f64,
+    pub(crate) known: f64,
     /// Relative variance of the partner's own forecast error.
-    pub(super) own: f64,
+    pub(crate) own: f64,
 }
 
 /// Returns P(N <= count) of a negative binomial N with this mean and relative extra variance.
 /// The count may be fractional.
-pub(super) fn low_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
+pub(crate) fn low_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
     let size = 1.0 / relative_variance;
     beta_reg(size, count + 1.0, size / (size + mean)).max(SMALLEST)
 }
 
 /// Returns P(N >= count) of the same distribution; 1 for a count of 0.
-pub(super) fn high_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
+pub(crate) fn high_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
     if count <= 0.0 {
         return 1.0;
     }
@@ -37,12 +37,12 @@ pub(super) fn high_tail(count: f64, mean: f64, relative_variance: f64) -> f64 {
 }
 
 /// Returns the probability of so low a count, averaged over how large the own noise may be.
-pub(super) fn mixed_low_tail(count: f64, expected: Expectation) -> f64 {
+pub(crate) fn mixed_low_tail(count: f64, expected: Expectation) -> f64 {
     mixed(expected, |variance| low_tail(count, expected.mean, variance))
 }
 
 /// Returns the probability of so high a count, averaged over how large the own noise may be.
-pub(super) fn mixed_high_tail(count: f64, expected: Expectation) -> f64 {
+pub(crate) fn mixed_high_tail(count: f64, expected: Expectation) -> f64 {
     mixed(expected, |variance| high_tail(count, expected.mean, variance))
 }
 
@@ -55,7 +55,7 @@ fn mixed(expected: Expectation, tail: impl Fn(f64) -> f64) -> f64 {
 
 /// Returns the probability that a partner active on a share Beta(active, idle) of its days stays
 /// idle for `silence` more days.
-pub(super) fn silence_tail(active: f64, idle: f64, silence: f64) -> f64 {
+pub(crate) fn silence_tail(active: f64, idle: f64, silence: f64) -> f64 {
     (ln_beta(active, idle + silence) - ln_beta(active, idle)).exp().max(SMALLEST)
 }
 
@@ -63,7 +63,7 @@ pub(super) fn silence_tail(active: f64, idle: f64, silence: f64) -> f64 {
 ///
 /// A gamma distribution by the cube-root approximation of Wilson and Hilferty (1931): never
 /// negative, and wide above rather than below.
-pub(super) fn interval(mean: f64, relative_variance: f64) -> (f64, f64) {
+pub(crate) fn interval(mean: f64, relative_variance: f64) -> (f64, f64) {
     let ninth = relative_variance / 9.0;
     let quantile = |z: f64| mean * (1.0 - ninth + z * ninth.sqrt()).max(0.0).powi(3);
     (quantile(-Z_95), quantile(Z_95))

@@ -88,20 +88,20 @@ pub struct Estimate {
 
 /// What the detector knows of a partner at the end of a day, without the days themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Standing {
+pub struct Standing {
     /// Strongest finding of the day.
-    pub(super) finding: Finding,
+    pub(crate) finding: Finding,
     /// Standing state.
-    pub(super) state: State,
+    pub state: State,
 }
 
 /// The days of one partner up to the day that is judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) series: &'a PartnerSeries,
-    pub(super) history: &'a History,
+pub struct View<'a> {
+    pub(crate) series: &'a PartnerSeries,
+    pub(crate) history: &'a History,
     /// Place of the partner in the history.
-    pub(super) place: usize,
+    pub(crate) place: usize,
 }
 
 impl Network {
@@ -115,7 +115,7 @@ impl Network {
         let n_judged = (0..count).filter(judged).count();
         let candidates: Vec<usize> = (0..count)
             .filter(judged)
-            .filter(|&i| severity::may_be_listed(f64::from(standings[i].finding.listing_strength)))
+            .filter(|&i| severity::may_be_listed(standings[i].listing_strength()))
             .collect();
         let pairs: Vec<(View, Standing)> =
             candidates.iter().map(|&i| (views[i], standings[i])).collect();
@@ -140,24 +140,35 @@ impl Network {
 
 /// Returns the declines of the day's list among the partners that may be on it; `n_judged` counts
 /// the others as well.
-pub(super) fn declines(
-    candidates: &[(View<'_>, Standing)],
-    n_judged: usize,
-) -> Vec<Option<Decline>> {
+pub fn declines(candidates: &[(View<'_>, Standing)], n_judged: usize) -> Vec<Option<Decline>> {
     let facts: Vec<Facts> =
         candidates.iter().map(|(view, standing)| view.facts(standing)).collect();
     let listed = candidates.iter().zip(severity::severities(&facts, n_judged));
     listed.map(|((view, standing), severity)| Some(view.decline(severity?, standing))).collect()
 }
 
+impl Standing {
+    /// Strength of the day's finding, which listings are decided by.
+    pub fn listing_strength(&self) -> f64 {
+        f64::from(self.finding.listing_strength)
+    }
+}
+
+impl<'a> View<'a> {
+    /// Looks at a partner whose history was learned alone.
+    pub fn alone(series: &'a PartnerSeries, history: &'a History) -> Self {
+        Self { series, history, place: 0 }
+    }
+}
+
 impl View<'_> {
     /// The day that is judged.
-    pub(super) fn day(&self) -> Day {
+    pub fn day(&self) -> Day {
         self.history.days - 1
     }
 
     /// Says why there is no verdict on the day, or that there may be one.
-    pub(super) fn before_judging(&self) -> Verdict {
+    pub(crate) fn before_judging(&self) -> Verdict {
         let until = (self.series.joined_on + MIN_AGE_DAYS).max(super::JUDGED_FROM);
         if self.day() < until {
             Verdict::TooYoung { until }
@@ -169,19 +180,19 @@ impl View<'_> {
     }
 
     /// Returns a fall of conversions at unchanged clicks.
-    pub(super) fn conversion_fall(&self) -> Option<ConversionFall> {
+    pub fn conversion_fall(&self) -> Option<ConversionFall> {
         conversions::fall(self.history, &self.series.conversions, self.place, self.day())
     }
 
     /// Returns the possible cause of a fall that began on `since`.
-    pub(super) fn diagnose(&self, since: Day) -> Diagnosis {
+    pub(crate) fn diagnose(&self, since: Day) -> Diagnosis {
         cause::diagnose(self.series, self.history, self.place, since, self.day())
     }
 
     fn facts(&self, standing: &Standing) -> Facts {
         let (fall, state) = (self.fall(standing), &standing.state);
         Facts {
-            listing_strength: f64::from(standing.finding.listing_strength),
+            listing_strength: standing.listing_strength(),
             share_lost: 1.0 - fall.kept,
             next_loss: NEXT_DAYS * fall.rate * fall.usual * (1.0 - fall.kept),
             silent_since_onset: state.last_click.is_some_and(|last| last < fall.since),
@@ -208,7 +219,8 @@ impl View<'_> {
         Fall { since, rate, kept, usual, exposure, seen, uncertainty }
     }
 
-    pub(super) fn decline(&self, severity: Severity, standing: &Standing) -> Decline {
+    /// Describes the decline that a partner is listed for.
+    pub fn decline(&self, severity: Severity, standing: &Standing) -> Decline {
         let fall = self.fall(standing);
         let days = self.history.used.between(self.place, fall.since, self.day() + 1);
         let diagnosis = self.diagnose(fall.since);
@@ -271,7 +283,7 @@ impl Fall {
 }
 
 impl Estimate {
-    pub(super) fn around(value: f64, relative_variance: f64) -> Self {
+    pub(crate) fn around(value: f64, relative_variance: f64) -> Self {
         let (low, high) = interval(value, relative_variance);
         Self { value, low, high }
     }

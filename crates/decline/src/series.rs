@@ -10,9 +10,9 @@ use std::ops::RangeInclusive;
 pub type Day = usize;
 
 /// A partner's first days are a honeymoon (friends, tests, a launch post) and no sample of later.
-pub(super) const HONEYMOON_DAYS: usize = 10;
+pub const HONEYMOON_DAYS: usize = 10;
 /// A newcomer gets no verdict before its seventh week.
-pub(super) const MIN_AGE_DAYS: usize = 42;
+pub const MIN_AGE_DAYS: usize = 42;
 
 /// Holds what one partner did on every day of the series.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,16 +76,16 @@ impl PartnerSeries {
     }
 
     /// Returns whether the day says anything about the partner.
-    pub(super) fn is_sample(&self, day: Day) -> bool {
+    pub(crate) fn is_sample(&self, day: Day) -> bool {
         day >= self.joined_on + HONEYMOON_DAYS && !self.is_away(day)
     }
 
     /// Returns whether the partner may be judged on that day.
-    pub(super) fn can_judge(&self, day: Day) -> bool {
+    pub(crate) fn can_judge(&self, day: Day) -> bool {
         day >= self.joined_on + MIN_AGE_DAYS && !self.is_away(day)
     }
 
-    pub(super) fn check(&self, partner: usize, days: usize) -> Result<(), UnevenSeries> {
+    pub(crate) fn check(&self, partner: usize, days: usize) -> Result<(), UnevenSeries> {
         let fixed = [
             ("clicks", self.clicks.len()),
             ("conversions", self.conversions.len()),

@@ -49,7 +49,7 @@ pub struct Rise {
 }
 
 /// Returns the rises of a day's list, the surest first; `n_judged` partners could be on it.
-pub(super) fn listed(mut rises: Vec<Rise>, n_judged: usize) -> Vec<Rise> {
+pub fn listed(mut rises: Vec<Rise>, n_judged: usize) -> Vec<Rise> {
     rises.sort_unstable_by(|a, b| a.p_value.total_cmp(&b.p_value));
     let passes = |(rank, rise): (usize, &Rise)| {
         rise.p_value <= FALSE_SHARE * (rank + 1) as f64 / n_judged as f64
@@ -69,7 +69,7 @@ impl Network {
 
 impl Detector {
     /// Returns the rises that may be on the list of the last day.
-    pub(super) fn rises(&self) -> Vec<Rise> {
+    pub fn rises(&self) -> Vec<Rise> {
         let clearest = |partner| self.can_judge(partner).then(|| self.clearest_rise(partner))?;
         let rises = halves::map(self.count(), clearest).into_iter().flatten();
         rises.filter(|rise| rise.p_value <= FALSE_SHARE).collect()

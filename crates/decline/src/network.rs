@@ -7,7 +7,7 @@
 use super::baseline::cap;
 
 /// With fewer partners to compare, the factor is shrunk towards 1 instead of measured robustly.
-pub(super) const MIN_PARTNERS: usize = 20;
+pub(crate) const MIN_PARTNERS: usize = 20;
 /// The few-partner rule starts from so many expected clicks that behave as usual.
 const FEW_PRIOR_CLICKS: f64 = 50.0;
 /// Below this a partner fell on its own, it does not show the network: so many deviations.
@@ -17,15 +17,15 @@ const ROUNDS: usize = 3;
 
 /// Describes what one partner shows of the network on one day.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     /// Clicks counted that day.
-    pub(super) count: f64,
+    pub(crate) count: f64,
     /// Clicks a usual network would have brought, from the mean of the last weeks.
-    pub(super) usual: f64,
+    pub(crate) usual: f64,
     /// The same from the robust level, which sets the cap; 0 before a level is known.
-    pub(super) level: f64,
+    pub(crate) level: f64,
     /// The partner's daily noise beyond Poisson, as a relative variance.
-    pub(super) noise: f64,
+    pub(crate) noise: f64,
 }
 
 impl Sight {
@@ -50,7 +50,7 @@ impl Sight {
 }
 
 /// Returns the factor of a day seen by many partners ([`MIN_PARTNERS`] or more).
-pub(super) fn factor_of_many(sights: &[Sight]) -> f64 {
+pub(crate) fn factor_of_many(sights: &[Sight]) -> f64 {
     let mut ratios: Vec<_> =
         sights.iter().map(|s| (s.count / s.usual, s.weight() * s.usual)).collect();
     let mut factor = weighted_median(&mut ratios).unwrap_or(1.0).max(0.02);
@@ -68,7 +68,7 @@ pub(super) fn factor_of_many(sights: &[Sight]) -> f64 {
 }
 
 /// Returns the factor of a day seen by few partners, from pairs of count and expected clicks.
-pub(super) fn factor_of_few(sights: impl Iterator<Item = (f64, f64)>) -> f64 {
+pub(crate) fn factor_of_few(sights: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (seen, expected) = sights.fold((0.0, 0.0), |(seen, expected), (count, e)| {
         (seen + count.min(3.0 * e + 3.0), expected + e)
     });
@@ -76,7 +76,7 @@ pub(super) fn factor_of_few(sights: impl Iterator<Item = (f64, f64)>) -> f64 {
 }
 
 /// Returns the value at half of the total weight, or `None` without values. Sorts its input.
-pub(super) fn weighted_median(values: &mut [(f64, f64)]) -> Option<f64> {
+pub(crate) fn weighted_median(values: &mut [(f64, f64)]) -> Option<f64> {
     values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let half = values.iter().map(|v| v.1).sum::<f64>() / 2.0;
     let mut passed = 0.0;
@@ -99,7 +99,7 @@ const USUAL_DAYS: usize = 112;
 /// When all partners of a program begin together, with more clicks than they will keep, it rests
 /// below 1 from then on. That changes no comparison, because level times factor is right; but what
 /// is *usual* is the factor's own last months, not 1.
-pub(super) fn usual(factors: &[f64]) -> f64 {
+pub(crate) fn usual(factors: &[f64]) -> f64 {
     let mut recent = factors[factors.len().saturating_sub(USUAL_DAYS)..].to_vec();
     let half = recent.len() / 2;
     if recent.is_empty() {
@@ -109,7 +109,7 @@ pub(super) fn usual(factors: &[f64]) -> f64 {
 }
 
 /// Returns how many days at the end are low, and what they kept of what is usual.
-pub(super) fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
+pub(crate) fn low_stretch(factors: &[f64]) -> Option<(usize, f64)> {
     // A good season that ends is no incident.
     let usual = usual(factors).min(1.0);
     let is_low = |factor: &f64| *factor < INCIDENT_BELOW * usual;

@@ -11,8 +11,9 @@ const WINDOWS: [usize; 4] = [7, 14, 28, 56];
 const REFERENCE_DAYS: usize = 168;
 const MIN_CONVERSIONS: f64 = 8.0;
 /// With fewer of them in so many days there is nothing to tell.
-pub(super) const MIN_COUNT: i64 = 8;
-pub(super) const REACH_DAYS: usize = 223;
+pub const MIN_COUNT: i64 = 8;
+/// Days before the judged one that the longest window and its reference reach back.
+pub const REACH_DAYS: usize = 223;
 const MIN_EXPECTED: f64 = 3.0;
 const FALLEN_BELOW: f64 = 0.6;
 /// Relative variance of a conversion rate that has not changed.
@@ -33,7 +34,7 @@ pub struct ConversionFall {
 }
 
 /// Returns the clearest fall of conversions in the windows that end with `day`.
-pub(super) fn fall(
+pub(crate) fn fall(
     history: &History,
     conversions: &[u32],
     partner: usize,
@@ -41,8 +42,7 @@ pub(super) fn fall(
 ) -> Option<ConversionFall> {
     let first = day.saturating_sub(REACH_DAYS);
     // Hardly any partner has enough of them.
-    let n_conversions: f64 = conversions[first..=day].iter().map(|&n| f64::from(n)).sum();
-    if n_conversions < MIN_CONVERSIONS {
+    if conversions[first..=day].iter().sum::<u32>() < MIN_CONVERSIONS as u32 {
         return None;
     }
     // Cut on the days on which clicks are cut, and by the same part.

@@ -7,16 +7,16 @@ use rand_distr::{Distribution, Poisson};
 use super::*;
 
 /// A network of `partners` steady partners with `per_day` clicks, over `days` days.
-pub(super) struct Town {
+pub(crate) struct Town {
     days: usize,
     partners: Vec<PartnerSeries>,
 }
 
-pub(super) const SUBJECT: usize = 0;
-pub(super) const NOBODY: [usize; 0] = [];
+pub(crate) const SUBJECT: usize = 0;
+pub(crate) const NOBODY: [usize; 0] = [];
 
 impl Town {
-    pub(super) fn steady(days: usize, partners: usize, per_day: f64) -> Self {
+    pub(crate) fn steady(days: usize, partners: usize, per_day: f64) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let mut poisson = |mean: f64| -> Vec<u32> {
             let poisson = Poisson::new(mean).unwrap();
@@ -44,14 +44,14 @@ impl Town {
     }
 
     /// Multiplies the subject's clicks on these days.
-    pub(super) fn subject(mut self, days: impl IntoIterator<Item = Day>, times: f64) -> Self {
+    pub(crate) fn subject(mut self, days: impl IntoIterator<Item = Day>, times: f64) -> Self {
         for day in days {
             scale(&mut self.partners[SUBJECT], day, times);
         }
         self
     }
 
-    pub(super) fn everybody(
+    pub(crate) fn everybody(
         mut self,
         days: impl IntoIterator<Item = Day> + Clone,
         times: f64,
@@ -62,18 +62,18 @@ impl Town {
         self
     }
 
-    pub(super) fn with(mut self, change: impl FnOnce(&mut PartnerSeries)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut PartnerSeries)) -> Self {
         change(&mut self.partners[SUBJECT]);
         self
     }
 
-    pub(super) fn network(self) -> Replay {
+    pub(crate) fn network(self) -> Replay {
         Replay::of(self.days, self.partners)
     }
 }
 
 /// What was said at the end of each day, and the network at the end of the last one.
-pub(super) struct Replay {
+pub(crate) struct Replay {
     network: Network,
     said: Vec<(Vec<Assessment>, Vec<Rise>, Option<Incident>)>,
 }
@@ -93,7 +93,7 @@ impl Replay {
         self.said[day].0.clone()
     }
 
-    pub(super) fn rising(&self, day: Day) -> &[Rise] {
+    pub(crate) fn rising(&self, day: Day) -> &[Rise] {
         &self.said[day].1
     }
 
@@ -373,10 +373,7 @@ fn a_partner_alone_is_judged_as_among_the_others() {
         let (view, beside) =
             (network.view(partner), View { history: &alone, place: 0, ..network.view(partner) });
         let standing = network.detector.standing(partner);
-        assert_eq!(
-            assess::declines(&[(view, standing)], 60),
-            assess::declines(&[(beside, standing)], 60)
-        );
+        assert_eq!(declines(&[(view, standing)], 60), declines(&[(beside, standing)], 60));
         let days = 0..220;
         assert!(days.into_iter().all(|day| view.expected(day, None) == beside.expected(day, None)));
     }

@@ -11,7 +11,7 @@ use super::series::Day;
 const LOOK_BACK_DAYS: usize = 28;
 
 /// Returns the likeliest first day of a fall to `kept` of `rate`, first seen from `seen_since` on.
-pub(super) fn onset(
+pub(crate) fn onset(
     history: &History,
     partner: usize,
     (rate, kept): (f64, f64),

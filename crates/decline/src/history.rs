@@ -27,18 +27,18 @@ const RECAP_AGE: std::ops::Range<usize> = 35..42;
 
 /// What the network did on a day.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct CommonDay {
+pub struct CommonDay {
     /// Clicks relative to a usual day.
-    pub(super) factor: f64,
+    pub(crate) factor: f64,
     /// Weight of the day's weekday for each kind of partner.
-    pub(super) weekdays: KindWeights,
+    pub(crate) weekdays: KindWeights,
     /// Factor of the months before, which a usual day is told by ([`network::usual`]).
-    pub(super) usual: f64,
+    pub(crate) usual: f64,
 }
 
 impl CommonDay {
     /// How unusual the day was.
-    pub(super) fn disturbance(self) -> f64 {
+    pub(crate) fn disturbance(self) -> f64 {
         (self.factor / self.usual).ln().abs().min(1.0).powi(2)
     }
 
@@ -49,43 +49,43 @@ impl CommonDay {
 
 /// What a day brought, by partner.
 #[derive(Debug, Default)]
-pub(super) struct Today {
+pub struct Today {
     /// Clicks counted.
-    pub(super) counts: Vec<u32>,
+    pub counts: Vec<u32>,
     /// Whether the day says anything about the partner.
-    pub(super) is_sample: Vec<bool>,
+    pub is_sample: Vec<bool>,
     /// Whether the partner may be judged on it.
-    pub(super) can_judge: Vec<bool>,
+    pub can_judge: Vec<bool>,
 }
 
 /// Holds what is known of every partner's past.
 #[derive(Debug)]
-pub(super) struct History {
+pub struct History {
     /// Days learned.
-    pub(super) days: usize,
+    pub(crate) days: usize,
     /// First day of each partner, once it has begun.
-    pub(super) joined_on: Vec<Option<Day>>,
+    pub(crate) joined_on: Vec<Option<Day>>,
     /// Clicks, capped ([`cap`]), of used days.
-    pub(super) clicks: Totals<f64>,
+    pub(crate) clicks: Totals<f64>,
     /// Clicks as counted, of used days.
-    pub(super) raw: Totals<u32>,
+    pub(crate) raw: Totals<u32>,
     /// Usual days: weekday weight times network factor, 0 on unused days.
-    pub(super) exposure: Totals<UsualDays>,
+    pub(crate) exposure: Totals<UsualDays>,
     /// Number of used days.
-    pub(super) used: Totals<u16>,
+    pub(crate) used: Totals<u16>,
     /// What the network did on each day.
-    pub(super) common: Vec<CommonDay>,
+    pub(crate) common: Vec<CommonDay>,
     /// Daily noise by number of full weeks.
-    pub(super) noises: Weekly<f64>,
+    pub(crate) noises: Weekly<f64>,
     /// Levels by number of full weeks.
-    pub(super) baselines: Weekly<Baseline>,
-    pub(super) season: Season,
-    pub(super) levels: Vec<f64>,
+    pub(crate) baselines: Weekly<Baseline>,
+    pub(crate) season: Season,
+    pub(crate) levels: Vec<f64>,
 }
 
 /// What is learned at the end of each week, by partner.
 #[derive(Debug)]
-pub(super) struct Weekly<T> {
+pub(crate) struct Weekly<T> {
     /// Weeks that are forgotten.
     first: usize,
     rows: Vec<Vec<T>>,
@@ -112,7 +112,7 @@ impl<T> Weekly<T> {
 
 impl History {
     /// Begins with partners of these kinds.
-    pub(super) fn new(kinds: Vec<u8>) -> Self {
+    pub(crate) fn new(kinds: Vec<u8>) -> Self {
         let count = kinds.len();
         Self {
             days: 0,
@@ -130,13 +130,13 @@ impl History {
     }
 
     /// Begins with the first days of these partners known.
-    pub(super) fn of(partners: &[PartnerSeries]) -> Self {
+    pub(crate) fn of(partners: &[PartnerSeries]) -> Self {
         let joined_on = partners.iter().map(|partner| Some(partner.joined_on)).collect();
         Self { joined_on, ..Self::new(partners.iter().map(|partner| partner.kind).collect()) }
     }
 
     /// Learns a partner alone, in a network of which all days are known.
-    pub(super) fn alone(partner: &PartnerSeries, common: &[CommonDay]) -> Self {
+    pub fn alone(partner: &PartnerSeries, common: &[CommonDay]) -> Self {
         let partners = std::slice::from_ref(partner);
         let mut history = Self::of(partners);
         for (day, common) in common.iter().enumerate() {
@@ -146,33 +146,33 @@ impl History {
     }
 
     /// Returns every partner's baseline of the full weeks before `day`.
-    pub(super) fn baselines_before(&self, day: Day) -> &[Baseline] {
+    pub(crate) fn baselines_before(&self, day: Day) -> &[Baseline] {
         self.baselines.after(day / 7)
     }
 
     /// Returns the partner's daily noise as known from the full weeks before `day`.
-    pub(super) fn noise_before(&self, partner: usize, day: Day) -> f64 {
+    pub(crate) fn noise_before(&self, partner: usize, day: Day) -> f64 {
         self.noises.after(day / 7)[partner]
     }
 
     /// Returns how unusual the network was in a stretch, by the partner's usual days.
-    pub(super) fn disturbance(&self, partner: usize, from: Day, until: Day) -> f64 {
+    pub(crate) fn disturbance(&self, partner: usize, from: Day, until: Day) -> f64 {
         let days = from..until;
         days.map(|day| self.exposure.on(partner, day) * self.common[day].disturbance()).sum()
     }
 
     /// Returns usual days per day at present: what turns clicks per usual day into clicks a day.
-    pub(super) fn usual(&self) -> f64 {
+    pub(crate) fn usual(&self) -> f64 {
         self.common.last().map_or(1.0, |day| day.usual)
     }
 
     /// Returns the network factor of every day.
-    pub(super) fn factors(&self) -> Vec<f64> {
+    pub(crate) fn factors(&self) -> Vec<f64> {
         self.common.iter().map(|day| day.factor).collect()
     }
 
     /// Forgets what was before a day that begins a week.
-    pub(super) fn forget_before(&mut self, day: Day) {
+    pub(crate) fn forget_before(&mut self, day: Day) {
         self.clicks.forget_before(day);
         self.raw.forget_before(day);
         self.exposure.forget_before(day);
@@ -183,7 +183,7 @@ impl History {
 
     /// Goes on at the end of a week; what partners did on the days from `first` on is yet to be put
     /// in.
-    pub(super) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>, first: Day) -> Self {
+    pub(crate) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>, first: Day) -> Self {
         let (count, days) = (kinds.len(), common.len());
         let n_weeks = days / 7 - first / 7 + 1;
         let mut history = Self {
@@ -205,7 +205,7 @@ impl History {
     }
 
     /// Makes room for a day.
-    pub(super) fn begin_day(&mut self) {
+    pub(crate) fn begin_day(&mut self) {
         self.clicks.begin_day();
         self.raw.begin_day();
         self.exposure.begin_day();
@@ -213,7 +213,7 @@ impl History {
     }
 
     /// Puts in what a partner did on the day that was begun.
-    pub(super) fn put_day(
+    pub(crate) fn put_day(
         &mut self,
         partner: usize,
         day: Day,
@@ -226,14 +226,14 @@ impl History {
     }
 
     /// Returns noise and level of a partner at the end of each week that is kept, oldest first.
-    pub(super) fn learned_of(&self, partner: usize) -> impl Iterator<Item = (f64, Baseline)> {
+    pub(crate) fn learned_of(&self, partner: usize) -> impl Iterator<Item = (f64, Baseline)> {
         let first = super::kept::states::first_kept(self.days) / 7;
         let rows = self.noises.since(first).iter().zip(self.baselines.since(first));
         rows.map(move |(noises, baselines)| (noises[partner], baselines[partner]))
     }
 
     /// Returns them in the same order, to be set.
-    pub(super) fn learned_of_mut(
+    pub(crate) fn learned_of_mut(
         &mut self,
         partner: usize,
     ) -> impl Iterator<Item = (&mut f64, &mut Baseline)> {
@@ -242,7 +242,7 @@ impl History {
     }
 
     /// Learns the next day. What the network did on it is found out, unless it is known.
-    pub(super) fn learn_day(&mut self, today: &Today, common: Option<CommonDay>) {
+    pub(crate) fn learn_day(&mut self, today: &Today, common: Option<CommonDay>) {
         let day = self.days;
         let weekdays = common.map_or_else(|| self.season.usual_weights(day), |c| c.weekdays);
         let weights = self.season.weights(day, &weekdays);
@@ -363,7 +363,7 @@ impl History {
 
 impl Today {
     /// Returns what a day of whole series brought.
-    pub(super) fn of(partners: &[PartnerSeries], day: Day) -> Self {
+    pub(crate) fn of(partners: &[PartnerSeries], day: Day) -> Self {
         Self {
             counts: partners.iter().map(|partner| partner.clicks[day]).collect(),
             is_sample: partners.iter().map(|partner| partner.is_sample(day)).collect(),
@@ -378,11 +378,11 @@ mod tests {
 
     impl History {
         /// Learns the next day of whole series.
-        pub(in crate::report::decline) fn learn_series(&mut self, partners: &[PartnerSeries]) {
+        pub(crate) fn learn_series(&mut self, partners: &[PartnerSeries]) {
             self.learn_day(&Today::of(partners, self.days), None);
         }
 
-        pub(in crate::report::decline) fn learn(partners: &[PartnerSeries], days: usize) -> Self {
+        pub(crate) fn learn(partners: &[PartnerSeries], days: usize) -> Self {
             let mut history = Self::of(partners);
             (0..days).for_each(|_| history.learn_series(partners));
             history

@@ -37,36 +37,36 @@ pub enum FalseAlarms {
 
 /// Holds what severity depends on, for one partner with a verdict.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) listing_strength: f64,
+pub(crate) struct Facts {
+    pub(crate) listing_strength: f64,
     /// Share of the clicks lost, 0 to 1.
-    pub(super) share_lost: f64,
+    pub(crate) share_lost: f64,
     /// Clicks expected to be lost in the next 28 days.
-    pub(super) next_loss: f64,
-    pub(super) silent_since_onset: bool,
-    pub(super) dormancy: f64,
+    pub(crate) next_loss: f64,
+    pub(crate) silent_since_onset: bool,
+    pub(crate) dormancy: f64,
 }
 
 /// Returns whether a partner of this listing strength may be on any day's list: the others only
 /// count.
-pub(super) fn may_be_listed(listing_strength: f64) -> bool {
+pub fn may_be_listed(listing_strength: f64) -> bool {
     is_watched(listing_strength) || LOOKS * 10_f64.powf(-listing_strength) <= FALSE_SHARE
 }
 
 /// Returns whether a listing strength is worth watching by itself.
-pub(super) fn is_watched(listing_strength: f64) -> bool {
+pub(crate) fn is_watched(listing_strength: f64) -> bool {
     listing_strength >= WATCH_STRENGTH
 }
 
 /// Returns the listing strength from which partners are on the day's list; of the `n_judged` ones
 /// at least the strengths of those that may be listed are given.
-pub(super) fn listed_from(strengths: &[f64], n_judged: usize) -> f64 {
+pub fn listed_from(strengths: &[f64], n_judged: usize) -> f64 {
     WATCH_STRENGTH.min(warning_strength(strengths, n_judged))
 }
 
 /// Returns the severity of each of these partners, `None` for those not listed. Of the `n_judged`
 /// partners at least those that may be listed are given.
-pub(super) fn severities(day: &[Facts], n_judged: usize) -> Vec<Option<Severity>> {
+pub(crate) fn severities(day: &[Facts], n_judged: usize) -> Vec<Option<Severity>> {
     let strengths: Vec<f64> = day.iter().map(|facts| facts.listing_strength).collect();
     let warned_from = warning_strength(&strengths, n_judged);
     let is_warned = |strength: f64| strength > 0.0 && strength >= warned_from;
@@ -98,7 +98,7 @@ pub(super) fn severities(day: &[Facts], n_judged: usize) -> Vec<Option<Severity>
 }
 
 /// Returns the error rate that holds for a listing of this strength.
-pub(super) fn control(severity: Severity) -> FalseAlarms {
+pub(crate) fn control(severity: Severity) -> FalseAlarms {
     match severity {
         Severity::Watch | Severity::Silent => FalseAlarms::PerPartnerMonth(WATCH_FALSE_ALARMS),
         Severity::Warning | Severity::Critical => FalseAlarms::OfList(FALSE_SHARE),

@@ -13,7 +13,7 @@ impl View<'_> {
     /// From the first day of a `decline` on, the level is the one before the fall: the baseline
     /// would sink with it. None where the day says nothing: a newcomer's first days, a declared
     /// absence, an outage of the tracker, or no level yet.
-    pub(super) fn expected(&self, day: Day, decline: Option<&Decline>) -> Option<Estimate> {
+    pub fn expected(&self, day: Day, decline: Option<&Decline>) -> Option<Estimate> {
         let fall = decline.filter(|decline| day >= decline.since);
         let known = fall.map_or(day, |decline| decline.since);
         let baseline = self.history.baselines_before(known)[self.place];
@@ -29,7 +29,7 @@ impl View<'_> {
     }
 
     /// Returns the clicks that the partner brought on a day, as counted.
-    pub(super) fn observed(&self, day: Day) -> u32 {
+    pub fn observed(&self, day: Day) -> u32 {
         self.series.clicks[day]
     }
 }

@@ -2,6 +2,7 @@
 //! changes that.
 
 use super::assess::Standing;
+use super::conversions::{self, ConversionFall};
 use super::finding::Finding;
 use super::halves;
 use super::history::{CommonDay, History, Today};
@@ -20,12 +21,12 @@ const FORGOTTEN_DAYS: usize = 28;
 
 /// Holds what was learned of a network up to the end of a day.
 #[derive(Debug)]
-pub(super) struct Detector {
-    pub(super) history: History,
-    pub(super) windows: Vec<Window>,
-    pub(super) silences: Vec<Silence>,
-    pub(super) rests: Vec<Rest>,
-    pub(super) fallen: Vec<Option<Fallen>>,
+pub struct Detector {
+    pub(crate) history: History,
+    pub(crate) windows: Vec<Window>,
+    pub(crate) silences: Vec<Silence>,
+    pub(crate) rests: Vec<Rest>,
+    pub(crate) fallen: Vec<Option<Fallen>>,
     /// Strongest finding of the last day, by partner.
     findings: Vec<Finding>,
     /// Who could be judged on it.
@@ -34,7 +35,7 @@ pub(super) struct Detector {
 
 impl Detector {
     /// Begins with partners of these kinds.
-    pub(super) fn new(kinds: Vec<u8>) -> Self {
+    pub fn new(kinds: Vec<u8>) -> Self {
         Self::with(History::new(kinds))
     }
 
@@ -52,19 +53,19 @@ impl Detector {
     }
 
     /// Begins with the first days of these partners known.
-    pub(super) fn of(partners: &[PartnerSeries]) -> Self {
+    pub(crate) fn of(partners: &[PartnerSeries]) -> Self {
         Self::with(History::of(partners))
     }
 
     /// Goes on at the end of a week of which only what the network did is known yet.
-    pub(super) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>) -> Self {
+    pub(crate) fn resumed(kinds: Vec<u8>, common: Vec<CommonDay>) -> Self {
         let first = first_kept(common.len());
         Self::with(History::resumed(kinds, common, first))
     }
 
     /// Forgets days that no rule looks at any more. A month of them at a time: each forgetting
     /// moves everything that is kept.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         let first = first_kept(self.history.days / 7 * 7);
         if first >= self.history.clicks.first() + FORGOTTEN_DAYS {
             self.history.forget_before(first);
@@ -72,17 +73,53 @@ impl Detector {
     }
 
     /// Number of partners.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.findings.len()
     }
 
+    /// Number of days learned.
+    pub fn days(&self) -> usize {
+        self.history.days
+    }
+
+    /// The first day that is not forgotten yet.
+    pub fn first_kept(&self) -> Day {
+        self.history.clicks.first()
+    }
+
+    /// What the network did on each day.
+    pub fn common(&self) -> &[CommonDay] {
+        &self.history.common
+    }
+
+    /// First day of each partner, once it has begun.
+    pub fn joined_on(&self) -> &[Option<Day>] {
+        &self.history.joined_on
+    }
+
+    /// Lets partners begin with their first click: before it there is nothing to judge. To be told
+    /// of the counts of the next day before it is learned.
+    pub fn note_beginnings(&mut self, counts: &[u32]) {
+        let day = self.history.days;
+        for (joined, &count) in self.history.joined_on.iter_mut().zip(counts) {
+            if joined.is_none() && count > 0 {
+                *joined = Some(day);
+            }
+        }
+    }
+
+    /// Returns the clearest fall of conversions of a partner, counted by day.
+    pub fn conversion_fall(&self, partner: usize, counts: &[u32]) -> Option<ConversionFall> {
+        conversions::fall(&self.history, counts, partner, self.last())
+    }
+
     /// The last day that was learned.
-    pub(super) fn last(&self) -> Day {
+    pub fn last(&self) -> Day {
         self.history.days - 1
     }
 
     /// Learns the next day. What the network did on it is found out, unless it is known.
-    pub(super) fn learn_day(&mut self, today: Today, common: Option<CommonDay>) {
+    pub fn learn_day(&mut self, today: Today, common: Option<CommonDay>) {
         let day = self.history.days;
         self.history.learn_day(&today, common);
         for (partner, rest) in self.rests.iter_mut().enumerate() {
@@ -139,12 +176,12 @@ impl Detector {
     }
 
     /// Returns whether a partner could be judged on the last day.
-    pub(super) fn can_judge(&self, partner: usize) -> bool {
+    pub fn can_judge(&self, partner: usize) -> bool {
         self.can_judge[partner]
     }
 
     /// Returns what is known of a partner at the end of the last day.
-    pub(super) fn standing(&self, partner: usize) -> Standing {
+    pub fn standing(&self, partner: usize) -> Standing {
         let (fallen, rest) = (self.fallen[partner], &self.rests[partner]);
         let state = State::at(&self.history, partner, fallen, rest);
         Standing { finding: self.findings[partner], state }
@@ -152,7 +189,7 @@ impl Detector {
 
     /// Returns a partner's clicks a day in the last `days`, freed of what the network did; none
     /// while these were no usual days at all.
-    pub(super) fn rate(&self, partner: usize, days: usize) -> Option<f64> {
+    pub fn rate(&self, partner: usize, days: usize) -> Option<f64> {
         let until = self.history.days;
         let from = until.saturating_sub(days);
         let exposure = self.history.exposure.between(partner, from, until);
@@ -161,7 +198,7 @@ impl Detector {
     }
 
     /// Returns the network-wide incident that the last day belongs to, once it lasts three days.
-    pub(super) fn incident(&self) -> Option<Incident> {
+    pub(crate) fn incident(&self) -> Option<Incident> {
         let (n_days, factor) = network::low_stretch(&self.history.factors())?;
         Some(Incident { since: self.history.days - n_days, factor })
     }

@@ -6,16 +6,12 @@ use std::thread;
 const WORTH_FROM: usize = 4_000;
 
 /// Returns `f` of every index below `count`, in order.
-pub(super) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     map_from(WORTH_FROM, count, f)
 }
 
 /// The same, with two threads from so many on: for work that is heavier.
-pub(super) fn map_from<T: Send>(
-    worth_from: usize,
-    count: usize,
-    f: impl Fn(usize) -> T + Sync,
-) -> Vec<T> {
+pub fn map_from<T: Send>(worth_from: usize, count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     if count < worth_from {
         return (0..count).map(f).collect();
     }
@@ -28,7 +24,7 @@ pub(super) fn map_from<T: Send>(
 }
 
 /// Runs two pieces of work side by side and returns both results.
-pub(super) fn both<A, B: Send>(a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> (A, B) {
+pub(crate) fn both<A, B: Send>(a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> (A, B) {
     thread::scope(|scope| {
         let second = scope.spawn(b);
         let first = a();

@@ -1,45 +1,48 @@
 //! What reports need of a day.
 
 use chrono::NaiveDate;
+use uuid::Uuid;
 
 use super::{Reader, Writer};
-use crate::ids::PartnerId;
-use crate::report::decline::assess::Standing;
-use crate::report::decline::finding::Finding;
-use crate::report::decline::history::CommonDay;
-use crate::report::decline::{Day, Estimate, Fallen, Incident, Rise, State, network};
+use crate::assess::Standing;
+use crate::finding::Finding;
+use crate::history::CommonDay;
+use crate::{Day, Estimate, Fallen, Incident, Rise, State, network};
 
 /// What was learned of a program up to the end of a day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     /// The day with the number 0.
-    pub(in crate::report::decline) first: NaiveDate,
+    pub first: NaiveDate,
     /// What the network did, on each day up to the one that is judged.
-    pub(in crate::report::decline) common: Vec<CommonDay>,
+    pub common: Vec<CommonDay>,
     /// Every partner that has ever had a click, in the order of their ids.
-    pub(in crate::report::decline) partners: Vec<(PartnerId, Mark)>,
+    pub partners: Vec<(Uuid, Mark)>,
     /// Those that may be on the day's list.
-    pub(in crate::report::decline) notable: Vec<(PartnerId, Standing)>,
+    pub notable: Vec<(Uuid, Standing)>,
     /// Those that may be on the list of those that rise.
-    pub(in crate::report::decline) rises: Vec<(PartnerId, Rise)>,
+    pub rises: Vec<(Uuid, Rise)>,
 }
 
 /// Whether there is a verdict about a partner on the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report::decline) enum Mark {
+pub enum Mark {
+    /// There is one.
     Judged,
+    /// It is away.
     Away,
+    /// There is none yet.
     TooYoung,
 }
 
 impl Learned {
     /// The day that is judged.
-    pub(in crate::report::decline) fn last(&self) -> Day {
+    pub fn last(&self) -> Day {
         self.common.len() - 1
     }
 
     /// Returns the network-wide incident that the day belongs to.
-    pub(in crate::report::decline) fn incident(&self) -> Option<Incident> {
+    pub fn incident(&self) -> Option<Incident> {
         let factors: Vec<f64> = self.common.iter().map(|day| day.factor).collect();
         let (n_days, factor) = network::low_stretch(&factors)?;
         Some(Incident { since: self.common.len() - n_days, factor })
@@ -53,7 +56,7 @@ impl Learned {
         out.common(&self.common);
         out.place(self.partners.len());
         for (id, mark) in &self.partners {
-            out.0.extend_from_slice(id.0.as_bytes());
+            out.0.extend_from_slice(id.as_bytes());
             out.0.push(match mark {
                 Mark::Judged => 0,
                 Mark::Away => 1,
@@ -62,13 +65,13 @@ impl Learned {
         }
         out.place(self.notable.len());
         for (id, standing) in &self.notable {
-            out.0.extend_from_slice(id.0.as_bytes());
+            out.0.extend_from_slice(id.as_bytes());
             write_finding(&mut out, &standing.finding);
             write_state(&mut out, &standing.state);
         }
         out.place(self.rises.len());
         for (id, rise) in &self.rises {
-            out.0.extend_from_slice(id.0.as_bytes());
+            out.0.extend_from_slice(id.as_bytes());
             out.place(rise.partner);
             out.place(rise.since);
             let Rise { expected_per_day: expected, observed_per_day: observed, .. } = rise;
@@ -101,13 +104,13 @@ fn write_state(out: &mut Writer, state: &State) {
 }
 
 /// Reads it back; none if these bytes are something else.
-pub(in crate::report::decline) fn read(bytes: &[u8]) -> Option<Learned> {
+pub fn read(bytes: &[u8]) -> Option<Learned> {
     let mut read = Reader(bytes);
     let first = NaiveDate::from_epoch_days(i32::try_from(read.number()?).ok()?)?;
     let common = read.common()?;
     let mut partners = Vec::new();
     for _ in 0..read.count()? {
-        let id = PartnerId(read.id()?);
+        let id = read.id()?;
         let mark = match read.byte()? {
             0 => Mark::Judged,
             1 => Mark::Away,
@@ -118,13 +121,13 @@ pub(in crate::report::decline) fn read(bytes: &[u8]) -> Option<Learned> {
     }
     let mut notable = Vec::new();
     for _ in 0..read.count()? {
-        let id = PartnerId(read.id()?);
+        let id = read.id()?;
         let (finding, state) = (read_finding(&mut read)?, read_state(&mut read)?);
         notable.push((id, Standing { finding, state }));
     }
     let mut rises = Vec::new();
     for _ in 0..read.count()? {
-        let id = PartnerId(read.id()?);
+        let id = read.id()?;
         let (partner, since) = (read.place()?, read.place()?);
         let mut estimate =
             || Some(Estimate { value: read.float()?, low: read.float()?, high: read.float()? });

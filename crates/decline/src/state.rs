@@ -52,7 +52,7 @@ impl State {
     }
 
     /// Tells a partner's state at the end of the last day of its history.
-    pub(super) fn at(
+    pub(crate) fn at(
         history: &History,
         partner: usize,
         fallen: Option<Fallen>,
@@ -67,7 +67,7 @@ impl State {
 }
 
 /// Latches a fall that a day shows, and lets go of one that is over.
-pub(super) fn relatch(
+pub(crate) fn relatch(
     fallen: Option<Fallen>,
     history: &History,
     partner: usize,
@@ -94,18 +94,18 @@ fn present(history: &History, partner: usize, fallen: Option<Fallen>, day: Day) 
 
 /// The days since a partner's last click, on whatever day that was.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Rest {
-    pub(super) last: Option<Day>,
+pub(crate) struct Rest {
+    pub(crate) last: Option<Day>,
     /// Clicks and exposure of the days that end with the last click.
-    pub(super) clicks: f64,
-    pub(super) usual: f64,
+    pub(crate) clicks: f64,
+    pub(crate) usual: f64,
     /// Exposure since then.
-    pub(super) exposure: f64,
+    pub(crate) exposure: f64,
 }
 
 impl Rest {
     /// Takes in a day that the history has just learned.
-    pub(super) fn pass_day(&mut self, history: &History, partner: usize, day: Day, count: u32) {
+    pub(crate) fn pass_day(&mut self, history: &History, partner: usize, day: Day, count: u32) {
         if count > 0 {
             *self = Self { last: Some(day), ..Self::default() };
             return;
