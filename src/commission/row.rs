@@ -108,6 +108,18 @@ impl Step {
 /// How the causes of what a person took back begin; refunds and orders take nothing of it back.
 const BY_HAND: &str = "by_hand:";
 
+/// Returns whether this is the cause of what a person took back.
+pub fn is_by_hand(cause: &str) -> bool {
+    cause.starts_with(BY_HAND)
+}
+
+/// Returns what is due of an amount of which a person took this back, below zero: never more than
+/// there is.
+pub fn due(amount: Money, by_hand_minor: i64) -> Money {
+    let minor = amount.minor.saturating_add(by_hand_minor);
+    if by_hand_minor == 0 { amount } else { Money { minor: minor.max(0), ..amount } }
+}
+
 /// The rule of a hold that was extended, in its history.
 pub const EXTENDED: &str = "extended";
 
@@ -317,7 +329,7 @@ impl Commission {
 
     /// Returns whether a person took it back, whatever the order says.
     pub fn is_by_hand(&self) -> bool {
-        self.kind == CommissionKind::Clawback && self.cause.starts_with(BY_HAND)
+        self.kind == CommissionKind::Clawback && is_by_hand(&self.cause)
     }
 
     /// Notes in its history what was done about it, and nothing else: its revision rises, so that

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::commission::plan::{Calculation, PlanVersion, wire};
+use crate::commission::row::due;
 use crate::commission::{Commission, CommissionKind, CommissionState};
 use crate::ids::CommissionId;
 use crate::money::Money;
@@ -133,8 +134,7 @@ impl Family {
         // What a person took back comes off, and never more than there is.
         let by_hand = self.corrections(row.commission_id).filter(|row| row.is_by_hand());
         let by_hand: i64 = by_hand.map(|row| row.amount.minor).sum();
-        let minor = expected.minor.saturating_add(by_hand).max(0.min(expected.minor));
-        let expected = Money { minor, ..expected };
+        let expected = due(expected, by_hand);
         if expected == found { Proof::Holds } else { Proof::OtherAmount { expected, found } }
     }
 }

@@ -10,6 +10,7 @@
 //! price is a full refund, never more: a partner does not pay for the shop's generosity.
 
 use crate::commission::plan::{Calculation, NoCommission};
+use crate::commission::row::due;
 use crate::commission::state::{CommissionState, Reservation};
 use crate::money::{Money, MoneyError};
 
@@ -149,7 +150,7 @@ impl Target {
 
 /// Decides what a lower target does to a commission: what was refunded is taken back.
 pub fn on_less(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
-    let by = facts.due(target)?.checked_sub(facts.net()?)?;
+    let by = facts.due(target).checked_sub(facts.net()?)?;
     let is_untouched = facts.reservation == Reservation::Free && facts.corrections.is_none();
     match facts.state {
         CommissionState::Pending | CommissionState::OnHold if target.is_end => {
@@ -189,7 +190,7 @@ pub fn on_update(
 
 /// Decides what another target does to a commission: the partner gets more, or less.
 pub fn on_change(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
-    let by = facts.due(target)?.checked_sub(facts.net()?)?;
+    let by = facts.due(target).checked_sub(facts.net()?)?;
     match facts.state {
         // A review changes nothing of what is owed: it is released with what the order says then.
         CommissionState::Pending | CommissionState::OnHold if target.is_end => {
@@ -250,10 +251,8 @@ impl RefundFacts<'_> {
 impl Held {
     /// Returns what is due of a target: what a person took back comes off, and never more than there
     /// is.
-    fn due(&self, target: &Target) -> Result<Money, MoneyError> {
-        let Some(by_hand) = self.by_hand else { return Ok(target.amount) };
-        let due = target.amount.checked_add(by_hand)?;
-        Ok(if due.minor < 0 { Money::zero(due.currency) } else { due })
+    fn due(&self, target: &Target) -> Money {
+        due(target.amount, self.by_hand.map_or(0, |by_hand| by_hand.minor))
     }
 
     /// Returns what the partner has of this commission now, corrections included.

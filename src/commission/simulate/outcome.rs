@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::past::{Booked, Past};
 use super::replay::New;
 use crate::commission::plan::{Calculation, Cap, NoCommission};
+use crate::commission::row::due;
 use crate::ids::{ConversionId, PartnerId};
 use crate::money::{Currency, Money};
 
@@ -118,13 +119,21 @@ impl Lines {
         &mut self.0[n]
     }
 
-    /// Takes what the ledger holds; what arithmetic does not explain of it stays as it is.
-    fn book(&mut self, partner_id: PartnerId, net: Money, explained: Option<Money>) {
+    /// Takes what the ledger holds; what arithmetic does not explain of it stays as it is, and so does
+    /// what a person took back.
+    fn book(
+        &mut self,
+        partner_id: PartnerId,
+        net: Money,
+        explained: Option<Money>,
+        by_hand_minor: i64,
+    ) {
         let line = self.of(partner_id, net.currency);
         let explained = explained.filter(|old| old.currency == net.currency);
         let by_hand = net.minor.saturating_sub(explained.map_or(0, |old| old.minor));
         line.now_minor = line.now_minor.saturating_add(net.minor);
-        line.then_minor = line.then_minor.saturating_add(by_hand);
+        let expected = explained.map_or(0, |old| due(old, by_hand_minor).minor);
+        line.then_minor = line.then_minor.saturating_add(net.minor.saturating_sub(expected));
         line.by_hand_minor = line.by_hand_minor.saturating_add(by_hand);
     }
 
@@ -141,19 +150,24 @@ impl Outcome {
         let mut lines = Lines::default();
         for (one, old) in past.booked.iter().zip(olds) {
             let old = old.as_ref();
-            lines.book(one.partner_id, one.net, old.map(|old| old.total));
+            let explained = old.map(|old| old.total);
+            lines.book(one.partner_id, one.net, explained, one.by_hand_minor);
             if let Some(recruiter) = one.recruiter.filter(|recruiter| !recruiter.is_over) {
                 let part = old.and_then(|old| old.recruiter).map(|part| part.amount);
-                lines.book(recruiter.partner_id, recruiter.net, part);
+                lines.book(recruiter.partner_id, recruiter.net, part, recruiter.by_hand_minor);
             }
             old.iter().for_each(|old| note_caps(&mut self.caps_now, old));
         }
         for New { partner_id, calculation, pays_recruiter } in news {
             let Ok(calculation) = calculation else { continue };
-            lines.pay(*partner_id, calculation.total);
+            let booked = past.booked.iter().find(|one| one.partner_id == *partner_id);
+            let by_hand_minor = booked.map_or(0, |one| one.by_hand_minor);
+            lines.pay(*partner_id, due(calculation.total, by_hand_minor));
             let recruiter = calculation.recruiter.filter(|_| *pays_recruiter);
             if let Some(part) = recruiter.filter(|part| part.partner_id != *partner_id) {
-                lines.pay(part.partner_id, part.amount);
+                let booked = booked.and_then(|one| one.recruiter);
+                let by_hand_minor = booked.map_or(0, |recruiter| recruiter.by_hand_minor);
+                lines.pay(part.partner_id, due(part.amount, by_hand_minor));
             }
             note_caps(&mut self.caps_then, calculation);
         }
@@ -178,11 +192,16 @@ impl Outcome {
     ) {
         let mut lines = Lines::default();
         for (one, old) in booked.iter().zip(olds) {
-            lines.book(partner_id, one.net, old.as_ref().map(|old| old.total));
+            let explained = old.as_ref().map(|old| old.total);
+            lines.book(partner_id, one.net, explained, one.by_hand_minor);
             old.iter().for_each(|old| note_caps(&mut self.caps_now, old));
         }
+        // What was taken back of one row is taken off the first that can bear it.
+        let mut by_hand_minor: i64 = booked.iter().map(|one| one.by_hand_minor).sum();
         for new in news {
-            lines.pay(partner_id, new.total);
+            let left = due(new.total, by_hand_minor);
+            by_hand_minor += new.total.minor - left.minor;
+            lines.pay(partner_id, left);
             note_caps(&mut self.caps_then, new);
         }
         for Line { whose, now_minor, then_minor, by_hand_minor } in lines.0 {

@@ -8,6 +8,7 @@ use crate::commission::plan::{PriceFacts, Split};
 use crate::commission::pricing::Told;
 use crate::commission::pricing::reported::{price_facts, told};
 use crate::commission::refund::Refund;
+use crate::commission::row::is_by_hand;
 use crate::commission::{CommissionKind, CommissionState};
 use crate::conversion::path::Path;
 use crate::conversion::wire::{self as report_wire, ReportError};
@@ -57,6 +58,8 @@ pub struct Booked {
     pub is_spent: bool,
     /// The partner's part, where several share the conversion.
     pub split: Option<Split>,
+    /// What of `net` a person took back, below zero.
+    pub by_hand_minor: i64,
     /// What its recruiter has.
     pub recruiter: Option<Recruited>,
 }
@@ -72,6 +75,8 @@ pub struct Recruited {
     pub is_over: bool,
     /// What the recruiter has of it now.
     pub net: Money,
+    /// What of that a person took back, below zero.
+    pub by_hand_minor: i64,
 }
 
 /// A partner's part of a conversion.
@@ -181,6 +186,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
                 partner_id: line.partner_id,
                 is_over: is_over(line.state),
                 net: line.live_amount(),
+                by_hand_minor: 0,
             });
         }
     }
@@ -188,6 +194,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
         for one in &mut all {
             if Some(one.commission_id) == line.corrects_id {
                 one.net = one.net.checked_add(line.live_amount()).unwrap_or(one.net);
+                one.by_hand_minor = one.by_hand_minor.saturating_add(line.by_hand_minor());
                 // What the latest correction says holds; without arithmetic it took all there was.
                 let stored = wire::from_text(&line.calculation);
                 one.is_spent = stored.is_none();
@@ -197,6 +204,8 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
             {
                 let net = recruiter.net;
                 recruiter.net = net.checked_add(line.live_amount()).unwrap_or(net);
+                let by_hand = recruiter.by_hand_minor;
+                recruiter.by_hand_minor = by_hand.saturating_add(line.by_hand_minor());
             }
         }
     }
@@ -224,12 +233,24 @@ impl Booked {
             stored,
             is_spent: false,
             split,
+            by_hand_minor: 0,
             recruiter: None,
         })
     }
 }
 
 impl CommissionLine {
+    /// Returns what of its amount a person took back.
+    fn by_hand_minor(&self) -> i64 {
+        if self.kind != CommissionKind::Clawback {
+            return 0;
+        }
+        // The arithmetic of a correction names its cause.
+        let kept: Option<serde_json::Value> = serde_json::from_str(&self.calculation).ok();
+        let cause = kept.as_ref().and_then(|of| of.get("cause")?.as_str());
+        if cause.is_some_and(is_by_hand) { self.amount.minor } else { 0 }
+    }
+
     fn live_amount(&self) -> Money {
         if is_over(self.state) { Money::zero(self.amount.currency) } else { self.amount }
     }
