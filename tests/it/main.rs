@@ -22,6 +22,7 @@ mod decline_stories;
 mod documents;
 mod engines;
 mod explanations;
+mod first_party;
 mod fraud;
 mod harness;
 mod imports;
