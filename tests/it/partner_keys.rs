@@ -224,7 +224,9 @@ async fn every_other_route_is_closed(app: &TestApp, key: &ApiKey, scene: &Scene)
             }
             let path = path.replace(['{', '}'], "");
             let (program, partner) = (&scene.program_id, &scene.partner_id);
-            let filled = format!("{path}?program_id={program}&partner_id={partner}");
+            let source = &scene.source_id;
+            let filled =
+                format!("{path}?program_id={program}&partner_id={partner}&source_id={source}");
             let answer = app.call(key, &method, &filled, json!({})).await;
             assert_eq!(answer.status, 403, "{name}: {}", answer.text());
             answer.expect_problem(403, "insufficient-scope");

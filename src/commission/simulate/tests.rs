@@ -305,6 +305,31 @@ fn a_draft_shares_what_earned_nothing_along_its_path() {
 }
 
 #[test]
+fn parts_of_a_conversion_have_their_budget_in_the_order_of_their_making() {
+    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}],
+        "caps": [{"period": "day", "per": "program", "amount": "6.00", "currency": "EUR"}]});
+    for is_swapped in [false, true] {
+        let mut book = Book::new(&plan);
+        for index in [0, 1] {
+            let partner_id = PartnerId(Uuid::from_u128(2 - index as u128));
+            let facts =
+                PriceFacts::new(EventKind::Sale, Some(Money::new(10_000, "EUR".parse().unwrap())));
+            let split = Some(Split { index, weights: vec![1, 1] });
+            let around = Circumstances::new(partner_id, start());
+            book.settle_inputs("A", &Inputs { split, ..Inputs::new(facts, around) });
+        }
+        if is_swapped {
+            book.earned.reverse();
+        }
+        book.revalue();
+        book.earned.sort_by_key(|earned| earned.commission.commission_id);
+        let amounts: Vec<i64> =
+            book.earned.iter().map(|earned| earned.commission.amount.minor).collect();
+        assert_eq!(amounts, [500, 100], "whatever order they are read in");
+    }
+}
+
+#[test]
 fn another_attribution_pays_others_and_the_ledger_stays() {
     let plan =
         json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});

@@ -19,7 +19,7 @@ use crate::commission::plan::{
 use crate::commission::refund::{Refund, left};
 use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step, due};
 use crate::commission::state::{Action, CommissionKind, CommissionState, Reason, Standing};
-use crate::ids::{PartnerId, PlanVersionId, ProgramId};
+use crate::ids::{CommissionId, PartnerId, PlanVersionId, ProgramId};
 use crate::money::Money;
 
 /// A commission with what has happened to it.
@@ -301,8 +301,10 @@ impl Terms<'_> {
 }
 
 impl Item<'_> {
-    fn order(&self) -> (Timestamp, &str) {
-        (self.earned.commission.occurred_at, &self.earned.name)
+    /// The parts of one conversion come in the order in which they were made.
+    fn order(&self) -> (Timestamp, &str, CommissionId) {
+        let commission = &self.earned.commission;
+        (commission.occurred_at, &self.earned.name, commission.commission_id)
     }
 
     fn corrections(&self, of: &Commission) -> impl Iterator<Item = &Commission> {

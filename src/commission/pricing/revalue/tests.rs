@@ -15,7 +15,7 @@ use crate::commission::plan::{
 };
 use crate::commission::pricing::{Arrival, PricingFacts, Told};
 use crate::commission::state::{Reservation, Standing};
-use crate::ids::{CommissionId, ConversionId, PartnerId};
+use crate::ids::{ConversionId, PartnerId};
 use crate::money::Currency;
 
 fn eur(minor: i64) -> Money {
