@@ -227,7 +227,11 @@ async fn every_other_route_is_closed(app: &TestApp, key: &ApiKey, scene: &Scene)
             let source = &scene.source_id;
             let filled =
                 format!("{path}?program_id={program}&partner_id={partner}&source_id={source}");
-            let answer = app.call(key, &method, &filled, json!({})).await;
+            let mut answer = app.call(key, &method, &filled, json!({})).await;
+            if answer.status == 422 {
+                // This one takes no such questions.
+                answer = app.call(key, &method, &path, json!({})).await;
+            }
             assert_eq!(answer.status, 403, "{name}: {}", answer.text());
             answer.expect_problem(403, "insufficient-scope");
             n_closed += 1;
