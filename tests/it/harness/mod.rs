@@ -5,4 +5,4 @@ pub mod cut;
 pub mod look;
 pub mod services;
 
-pub use app::{Answer, BROWSER, Sale, Scene, TestApp};
+pub use app::{Answer, Sale, Scene, TestApp};
