@@ -12,7 +12,7 @@ use crate::address::Guard;
 use crate::audit::{Beside, Stream};
 use crate::click::visitor::Salts;
 use crate::clock::Clock;
-use crate::config::{Config, UnsafeRedis};
+use crate::config::{Config, Redis, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::intake::known::LookUp;
 use crate::intake::rate::Rates;
@@ -86,19 +86,7 @@ impl App {
             config.snapshot_path.clone(),
         );
         let stream_stats = Arc::new(StreamStats::default());
-        let redis = RedisLog::new(
-            config.redis_url.expose_secret(),
-            RedisOptions {
-                prefix: config.stream_prefix.clone(),
-                response_timeout: config.redis_timeout,
-                on_unsafe: match config.unsafe_redis {
-                    UnsafeRedis::Refuse => OnUnsafe::Refuse,
-                    UnsafeRedis::AcceptLoss => OnUnsafe::AcceptLoss,
-                },
-                ..RedisOptions::default()
-            },
-            Arc::clone(&stream_stats),
-        )?;
+        let redis = redis_log(&config, &stream_stats)?;
         let spool = Spool::open(
             SpoolOptions {
                 dir: config.spool_dir.clone(),
@@ -107,8 +95,11 @@ impl App {
             },
             Arc::clone(&stream_stats),
         )?;
-        let options =
-            DurableOptions { brisk: config.redirect_append_timeout, ..DurableOptions::default() };
+        let options = DurableOptions {
+            shards: config.stream_shards,
+            brisk: config.redirect_append_timeout,
+            ..DurableOptions::default()
+        };
         let log = DurableLog::new(Arc::new(redis), spool, options, Arc::clone(&stream_stats));
         Ok(Self {
             link_keys: LinkKeys {
@@ -195,4 +186,24 @@ impl App {
     pub fn shard_of(&self, random: u16) -> Shard {
         Shard(random % self.config.stream_shards)
     }
+}
+
+/// Makes the log on one Redis or on a cluster.
+fn redis_log(config: &Config, stats: &Arc<StreamStats>) -> anyhow::Result<RedisLog> {
+    let options = RedisOptions {
+        prefix: config.stream_prefix.clone(),
+        response_timeout: config.redis_timeout,
+        on_unsafe: match config.unsafe_redis {
+            UnsafeRedis::Refuse => OnUnsafe::Refuse,
+            UnsafeRedis::AcceptLoss => OnUnsafe::AcceptLoss,
+        },
+        ..RedisOptions::default()
+    };
+    Ok(match &config.redis {
+        Redis::One(url) => RedisLog::new(url.expose_secret(), options, Arc::clone(stats))?,
+        Redis::Cluster(urls) => {
+            let urls: Vec<&str> = urls.iter().map(|url| url.expose_secret()).collect();
+            RedisLog::cluster(&urls, options, Arc::clone(stats))?
+        }
+    })
 }

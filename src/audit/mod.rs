@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::ids::{
-    AdjustmentId, ClaimId, CommissionId, ConversionId, DeadLetterId, LedgerAccountId,
+    AdjustmentId, ClaimId, CommissionId, ConversionId, CouponId, DeadLetterId, LedgerAccountId,
     LedgerTransactionId, PartnerId, PayoutBatchId, PayoutId, PlanVersionId, ProgramId, StatementId,
 };
 use crate::sealing::Sealer;
@@ -203,6 +203,7 @@ fn typed_id(of: &str, text: &str) -> Option<String> {
         "statement" => StatementId(id).to_string(),
         "adjustment" => AdjustmentId(id).to_string(),
         "claim" => ClaimId(id).to_string(),
+        "coupon" => CouponId(id).to_string(),
         "dead_letter" => DeadLetterId(id).to_string(),
         _ => return None,
     })

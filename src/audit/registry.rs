@@ -4,7 +4,7 @@
 //! the stories: without that the stories fail.
 
 use super::proof;
-use super::store::{click, commission, conversion, ledger, notice, payout, service};
+use super::store::{click, commission, conversion, ledger, log, notice, payout, service};
 use super::{Check, Invariant, PROOF_ROWS, QUERY_ROWS};
 
 /// An invariant that a query judges.
@@ -60,6 +60,22 @@ pub static REGISTRY: &[Invariant] = &[
         proof::stream::waiting,
     ),
     proof(
+        "stream_entries",
+        "shard",
+        "Every entry that was ever added to a shard was settled or still waits in it.",
+        "Entries were removed from the stream by hand, or it was set back: see that its key is written \
+         by this service alone; what is missing is in the newest append-only file of Redis.",
+        proof::stream::entries,
+    ),
+    proof(
+        "edge",
+        "spool",
+        "What this process acknowledged by its spool waits there, or was moved to the stream.",
+        "Events that a shop or a visitor was told are safe are not: look for files *.bad in the spool \
+         folder and for what its disk said in the log, then ask the shops to send that time again.",
+        proof::stream::edge,
+    ),
+    proof(
         "spool",
         "spool",
         "The spool of this process has lost nothing that it acknowledged.",
@@ -87,6 +103,13 @@ pub static REGISTRY: &[Invariant] = &[
         "The kept balance of each account is the sum of its entries.",
         BY_HAND,
         ledger::balances,
+    ),
+    query(
+        "ledger_days",
+        "account",
+        "The kept sum of each day of an account is that of its entries.",
+        BY_HAND,
+        ledger::days,
     ),
     proof(
         "ledger_hashes",
@@ -218,6 +241,18 @@ pub static REGISTRY: &[Invariant] = &[
         REPORT,
         proof::commission::nets,
     ),
+    Invariant {
+        rows: ENROLLMENT_ROWS,
+        ..proof(
+            "plan_sums",
+            "partner",
+            "The sums that tiers, caps and budgets of the open periods go by are those of the \
+             commissions.",
+            "Mark the periods to be reckoned again: `insert into plan_marks (program_id, partner_id, \
+             from_at)` with the beginning of the period; the timers do the rest.",
+            proof::plan::sums,
+        )
+    },
     query(
         "payout_items",
         "payout",
@@ -333,6 +368,27 @@ pub static REGISTRY: &[Invariant] = &[
         REPORT,
         conversion::claims,
     ),
+    query(
+        "coupons",
+        "coupon",
+        "Each coupon is of a partner of its program, and its code is nobody else's at that time.",
+        "End the coupon that was given last, and put the trigger coupons_refuse_overlap back.",
+        conversion::coupons,
+    ),
+    query(
+        "coupon_conversions",
+        "conversion",
+        "The partner of a conversion that a coupon brought had a coupon in force.",
+        REPORT,
+        conversion::coupon_conversions,
+    ),
+    query(
+        "bonds",
+        "conversion",
+        "Each bond binds the customer of its conversion to the partner of that conversion.",
+        REPORT,
+        conversion::bonds,
+    ),
     Invariant {
         rows: ENROLLMENT_ROWS,
         ..query(
@@ -353,6 +409,26 @@ pub static REGISTRY: &[Invariant] = &[
             click::days,
         )
     },
+    Invariant {
+        rows: ENROLLMENT_ROWS,
+        ..query(
+            "click_landings",
+            "partner",
+            "The sums by landing page that incidents are found by are the clicks, as far back as both \
+             are kept.",
+            REPORT,
+            click::landings,
+        )
+    },
+    query(
+        "audit_log",
+        "change",
+        "Each change that a person made to plans, policies, commissions, payouts, adjustments and \
+         months is in the audit log.",
+        "Somebody wrote past the service, or removed lines as the owner of the database: compare with \
+         a backup.",
+        log::changes,
+    ),
     query(
         "notices",
         "notice",

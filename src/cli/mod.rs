@@ -25,7 +25,7 @@ use secrecy::ExposeSecret as _;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::demo::{self, DemoOptions};
-use crate::engines::{self, EngineOptions, Exports};
+use crate::engines::{self, ClusterSize, EngineOptions, Exports};
 use crate::progress::Progress;
 use crate::web::problem;
 use crate::{app::App, db, dev, metrics, server, telemetry};
@@ -150,6 +150,10 @@ struct WithEnginesArgs {
     /// Also give the command a `DATABASE_URL`.
     #[arg(long)]
     database_url: bool,
+    /// Also start a Redis Cluster of so many masters and name its nodes in
+    /// `TRIBUTARY_TEST_REDIS_CLUSTER`.
+    #[arg(long, value_name = "MASTERS", value_parser = clap::value_parser!(u8).range(1..=16))]
+    redis_cluster: Option<u8>,
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -264,7 +268,10 @@ async fn with_engines(args: WithEnginesArgs) -> ExitCode {
     let mut options = EngineOptions::new(engines::default_data_dir());
     options.search_path = config::environment("PATH").map(Into::into);
     let exports = if args.database_url { Exports::TestsAndDatabaseUrl } else { Exports::Tests };
-    match engines::hold(&options, &Progress::stderr(), &args.command, exports).await {
+    let cluster = args
+        .redis_cluster
+        .map(|masters| ClusterSize { masters: usize::from(masters), replicas: 0 });
+    match engines::hold(&options, &Progress::stderr(), &args.command, exports, cluster).await {
         Ok(status) => {
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             code.map_or(ExitCode::FAILURE, ExitCode::from)

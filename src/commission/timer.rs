@@ -110,6 +110,7 @@ async fn reckon(
     let floor = terms.floor(from_at);
     // A day earlier than any time zone could make it; what is too early is only counted.
     let since = (floor - chrono::Days::new(1)).and_time(chrono::NaiveTime::MIN).and_utc();
+    pricing::store::lock_earned(db, program_id, partner, since).await?;
     let earned =
         pricing::store::load_earned(db, program_id, partner, since, terms.ask_customers()).await?;
     let clicks = pricing::store::load_clicks(db, program_id, partner, since).await?;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use secrecy::SecretString;
+
 /// A part of the service that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -44,6 +46,26 @@ impl FromStr for Roles {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let roles = parts.map(str::parse).collect::<Result<BTreeSet<_>, _>>()?;
         if roles.is_empty() { Err("no role is left".to_owned()) } else { Ok(Self(roles)) }
+    }
+}
+
+/// Where the event log is.
+#[derive(Debug, Clone)]
+pub enum Redis {
+    /// On one server.
+    One(SecretString),
+    /// On the cluster of these nodes; the others are found through them.
+    Cluster(Vec<SecretString>),
+}
+
+impl Redis {
+    /// Streams that the events are spread over where nothing is set. A cluster spreads the load by
+    /// them, and keeps a fair share of them when it grows.
+    pub(super) fn usual_shards(&self) -> u16 {
+        match self {
+            Self::One(_) => 1,
+            Self::Cluster(_) => 64,
+        }
     }
 }
 

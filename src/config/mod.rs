@@ -19,7 +19,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::signing::{Key, KeyRing};
-pub use choices::{Env, GpcMode, LogFormat, Role, Roles, SubIdPii, UnsafeRedis};
+pub use choices::{Env, GpcMode, LogFormat, Redis, Role, Roles, SubIdPii, UnsafeRedis};
 pub use network::{BadNetwork, Network};
 use parse::Reader;
 pub use settings::{
@@ -46,8 +46,8 @@ pub struct Config {
     pub migrate_database_url: Option<SecretString>,
     /// Connections to PostgreSQL, at most.
     pub db_pool: u32,
-    /// Redis.
-    pub redis_url: SecretString,
+    /// Redis, one or a cluster.
+    pub redis: Redis,
     /// How long any command to Redis may take.
     pub redis_timeout: Duration,
     /// How long a redirect waits for Redis before the spool takes the click.
@@ -176,6 +176,7 @@ impl Config {
     /// All mistakes, never only the first.
     pub fn from(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
         let mut r = Reader::new(&lookup);
+        let redis = r.read_redis();
         let config = Self {
             env: r.read("TRIBUTARY_ENV", str::parse),
             bind: r.read("TRIBUTARY_BIND", parse::address),
@@ -186,11 +187,13 @@ impl Config {
             migrate_database_url: r
                 .read_optional("TRIBUTARY_MIGRATE_DATABASE_URL", parse::postgres_url),
             db_pool: r.read("TRIBUTARY_DB_POOL", parse::number(1..=1000)),
-            redis_url: r.read("REDIS_URL", parse::redis_url),
             redis_timeout: r.read("TRIBUTARY_REDIS_TIMEOUT_MS", parse::millis(1..=60_000)),
             redirect_append_timeout: r
                 .read("TRIBUTARY_REDIRECT_APPEND_TIMEOUT_MS", parse::millis(1..=1000)),
-            stream_shards: r.read("TRIBUTARY_STREAM_SHARDS", parse::number(1..=1024)),
+            stream_shards: r
+                .read_optional("TRIBUTARY_STREAM_SHARDS", parse::number(1..=1024))
+                .unwrap_or_else(|| redis.usual_shards()),
+            redis,
             stream_prefix: r.read("TRIBUTARY_STREAM_PREFIX", parse::key_prefix),
             stream_retain: r.read("TRIBUTARY_STREAM_RETAIN_HOURS", parse::hours(0..=8760)),
             spool_dir: r.read("TRIBUTARY_SPOOL_DIR", parse::path),

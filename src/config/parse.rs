@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::ConfigError;
+use super::choices::Redis;
 use super::network::{BadNetwork, Network};
 use super::settings::{Setting, Unset, setting};
 use crate::signing::Key;
@@ -65,6 +66,30 @@ impl<'a> Reader<'a> {
             self.errors.push(error);
             None
         })
+    }
+
+    /// Reads where Redis is: one server or a cluster, and exactly one of the two.
+    pub(super) fn read_redis(&mut self) -> Redis {
+        let n_errors = self.errors.len();
+        let one = self.read_optional("REDIS_URL", redis_url);
+        let cluster = self.read_optional("REDIS_CLUSTER_URLS", redis_cluster_urls);
+        let is_clear = self.errors.len() == n_errors;
+        match (one, cluster) {
+            (None, Some(urls)) => return Redis::Cluster(urls),
+            (Some(url), None) => return Redis::One(url),
+            (Some(url), Some(_)) => {
+                let why = "REDIS_URL and REDIS_CLUSTER_URLS are both set; keep REDIS_URL for one \
+                           Redis, or REDIS_CLUSTER_URLS for a cluster";
+                self.errors.push(ConfigError::Contradiction(why.to_owned()));
+                return Redis::One(url);
+            }
+            (None, None) if is_clear => {
+                let allowed = setting("REDIS_URL").allowed;
+                self.errors.push(ConfigError::Missing { name: "REDIS_URL", allowed });
+            }
+            (None, None) => {}
+        }
+        Redis::Cluster(Vec::new())
     }
 
     fn parse<T, E: Display>(
@@ -176,6 +201,13 @@ pub(super) fn postgres_url(text: &str) -> Result<SecretString, &'static str> {
 
 pub(super) fn redis_url(text: &str) -> Result<SecretString, &'static str> {
     secret_url(text, &["redis://", "rediss://", "redis+unix://", "unix://"])
+}
+
+pub(super) fn redis_cluster_urls(text: &str) -> Result<Vec<SecretString>, &'static str> {
+    let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let urls: Vec<_> =
+        urls.map(|url| secret_url(url, &["redis://", "rediss://"])).collect::<Result<_, _>>()?;
+    if urls.is_empty() { Err("it names no node") } else { Ok(urls) }
 }
 
 pub(super) fn smtp_url(text: &str) -> Result<SecretString, &'static str> {

@@ -78,9 +78,9 @@ fn all_mistakes_are_reported_together_and_secrets_stay_hidden() {
     assert_eq!(
         found,
         [
+            "REDIS_URL is not set; expected redis://, rediss:// or redis+unix:// URL",
             "DATABASE_URL=***: the scheme is another; expected postgres:// URL",
             "TRIBUTARY_DB_POOL=many: not a whole number; expected 1–1000",
-            "REDIS_URL is not set; expected redis://, rediss:// or redis+unix:// URL",
             "TRIBUTARY_LINK_KEYS=***: key number 1 is not of the form <kid 0-31>:<base64 of \
              exactly 32 bytes>; expected <kid 0-31>:<base64 of 32 bytes>, several separated by commas",
         ]
@@ -105,6 +105,27 @@ fn a_secret_may_come_from_a_file_but_not_from_both() {
         errors(&[("TRIBUTARY_LINK_KEYS", ""), ("TRIBUTARY_LINK_KEYS_FILE", "/nowhere")]),
         ["TRIBUTARY_LINK_KEYS_FILE=/nowhere: the file cannot be read"]
     );
+}
+
+#[test]
+fn redis_is_one_server_or_a_cluster_and_never_both() {
+    let nodes = "redis://:hush@a:7000, redis://b:7001,";
+    let found = errors(&[("REDIS_CLUSTER_URLS", nodes)]);
+    assert!(found.len() == 1 && found[0].starts_with("REDIS_URL and REDIS_CLUSTER_URLS are both"));
+    let cluster = [("REDIS_URL", ""), ("REDIS_CLUSTER_URLS", nodes)];
+    let config = Config::from(lookup(&cluster)).unwrap();
+    assert!(matches!(&config.redis, Redis::Cluster(urls) if urls.len() == 2));
+    assert_eq!(config.stream_shards, 64);
+    let fewer = [&cluster[..], &[("TRIBUTARY_STREAM_SHARDS", "16")]].concat();
+    assert_eq!(Config::from(lookup(&fewer)).unwrap().stream_shards, 16);
+    assert_eq!(Config::from(lookup(&[])).unwrap().stream_shards, 1);
+    for (bad, why) in [("unix:///a", "the scheme is another"), (" , ", "it names no node")] {
+        let found = errors(&[("REDIS_URL", ""), ("REDIS_CLUSTER_URLS", bad)]);
+        let expected = format!(
+            "REDIS_CLUSTER_URLS=***: {why}; expected redis:// or rediss:// URLs, separated by commas"
+        );
+        assert_eq!(found, [expected]);
+    }
 }
 
 #[test]

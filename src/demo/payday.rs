@@ -4,6 +4,7 @@
 use anyhow::Context as _;
 use chrono::{Datelike as _, Days, NaiveDate};
 
+use crate::account::audit_store::{self, Entry};
 use crate::clock::Timestamp;
 use crate::db::Db;
 use crate::ids::UserId;
@@ -53,6 +54,10 @@ pub(super) async fn pay_month(
     };
     let id = batch.payout_batch_id;
     action::approve(&mut db_tx, id, &actor(hands.approver)).await?;
+    for act in ["payout_batch.create", "payout_batch.approve"] {
+        let entry = Entry::by_system(act, id).program(program.program_id);
+        audit_store::record(&mut db_tx, entry, at).await?;
+    }
     let filter = PayoutFilter { batch: Some(id), ..PayoutFilter::default() };
     let payouts = load_payouts(&mut db_tx, filter, PAYOUTS_MAX).await?;
     for (n, payout) in payouts.iter().enumerate() {

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use chrono::{Days, NaiveTime};
 
+use crate::account::audit_store::{self, Entry};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::PlanDocument;
@@ -110,16 +111,19 @@ async fn make_plans(
 ) -> Result<(), sqlx::Error> {
     let editions = [(1_500, before), (2_000, day_start(cast, cast.plan_change))];
     for (percent_bps, effective_from) in editions {
+        let version = PlanVersionId::new();
         commission::store::insert_plan(
             db,
             program_id,
-            PlanVersionId::new(),
+            version,
             effective_from,
             &plan(percent_bps),
             options.created_by,
             before,
         )
         .await?;
+        let entry = Entry::by_system("plan.create", version).program(program_id);
+        audit_store::record(db, entry, before).await?;
     }
     Ok(())
 }

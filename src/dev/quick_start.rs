@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::Duration;
 
+use crate::account::audit_store::{self, Entry};
 use crate::account::key::ApiKey;
 use crate::account::{Role, store as accounts};
 use crate::app::App;
@@ -119,6 +120,8 @@ async fn seed_program(app: &App, db: &mut DbTx, tour: &mut Tour) -> anyhow::Resu
     let begin = now - Duration::days(365);
     let (program_id, version) = (program.program_id, PlanVersionId::new());
     plans::insert_plan(db, program_id, version, begin, &plan, UserId::new(), now).await?;
+    let entry = Entry::by_system("plan.create", version).program(program_id);
+    audit_store::record(db, entry, now).await?;
     let (partner_id, partner_number) = seed_partner(app, db, program_id).await?;
     seed_link(app, db, tour, (program_id, number), (partner_id, partner_number)).await?;
     let source = Source {

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
-use super::{EngineError, EngineOptions, Engines, child, io};
+use super::{ClusterSize, EngineError, EngineOptions, Engines, RedisCluster, child, io};
 use crate::progress::Progress;
 
 /// What the command finds in its environment.
@@ -23,7 +23,7 @@ pub enum Exports {
     TestsAndDatabaseUrl,
 }
 
-/// Starts scratch engines, runs `command` with their addresses in its environment, stops the
+/// Starts scratch engines, and a Redis Cluster (`TRIBUTARY_TEST_REDIS_CLUSTER`) where one is wanted, runs `command` with their addresses in its environment, stops the
 /// engines, and returns how the command ended.
 ///
 /// SIGTERM and SIGHUP are passed on. So is Ctrl-C where there is no terminal; on one, the command
@@ -40,6 +40,7 @@ pub async fn hold(
     progress: &Progress,
     command: &[String],
     exports: Exports,
+    cluster: Option<ClusterSize>,
 ) -> Result<ExitStatus, EngineError> {
     let (program, arguments) = command.split_first().ok_or_else(|| EngineError::Io {
         action: "run",
@@ -47,6 +48,10 @@ pub async fn hold(
         source: std::io::ErrorKind::InvalidInput.into(),
     })?;
     let engines = Engines::start_scratch(options, progress)?;
+    let cluster = match cluster {
+        Some(size) => Some(RedisCluster::start(options, size, progress)?),
+        None => None,
+    };
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hang_up = listen(SignalKind::hangup())?;
@@ -55,6 +60,9 @@ pub async fn hold(
     command.args(arguments);
     command.env("TRIBUTARY_TEST_PG", engines.database_url());
     command.env("TRIBUTARY_TEST_REDIS", engines.redis_url());
+    if let Some(cluster) = &cluster {
+        command.env("TRIBUTARY_TEST_REDIS_CLUSTER", cluster.urls().join(","));
+    }
     match exports {
         Exports::Tests => {}
         Exports::TestsAndDatabaseUrl => {

@@ -19,6 +19,7 @@
 //! (fetched programs) and `lock`.
 
 mod child;
+mod cluster;
 mod fetch;
 mod find;
 mod folder;
@@ -34,6 +35,7 @@ use nix::unistd::geteuid;
 use url::Url;
 
 use crate::progress::Progress;
+pub use cluster::{RedisCluster, Size as ClusterSize};
 pub use hold::{Exports, hold};
 
 /// Where the engines live when root starts them: root's home is closed to the account that

@@ -263,16 +263,21 @@ pub async fn load_reviews(
              on c.program_id = n.program_id and c.commission_id = n.commission_id
            join conversions v
              on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+           -- Of a shared conversion each partner answers for a click of its own.
+           left join lateral (
+               select s.*
+               from parts_of(v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
+               where s.partner_id = c.partner_id) s on true
            left join lateral (
                select k.referrer_host, k.flags
                from clicks k
-               where k.program_id = v.program_id
-                 and k.day = (v.click_at at time zone 'UTC')::date
+               where k.program_id = c.program_id
+                 and k.day = (s.click_at at time zone 'UTC')::date
                  and k.partner_id = c.partner_id
-                 and k.partner_id = v.partner_id
-                 and k.link_number = v.link_number
-                 and k.at = v.click_at
-                 and random_of_click(k.click_id) = random_of_click_id(v.click_id)) k on true
+                 and k.link_number = s.link_number
+                 and k.at = s.click_at
+                 and random_of_click(k.click_id) = random_of_click_id(s.click_id)
+               limit 1) k on true
            where c.kind = 'earned'"#,
         &due.iter().map(|d| d.0.0).collect::<Vec<_>>(),
         &due.iter().map(|d| d.1.0).collect::<Vec<_>>(),
@@ -345,16 +350,19 @@ pub async fn load_top_sources(
                   and c.kind = 'earned' and c.occurred_at >= n.since
                  join conversions v
                    on v.program_id = c.program_id and v.conversion_id = c.conversion_id
+                 cross join lateral parts_of(
+                     v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
                  cross join lateral (
                      select k.referrer_host
                      from clicks k
-                     where k.program_id = v.program_id
-                       and k.day = (v.click_at at time zone 'UTC')::date
+                     where k.program_id = c.program_id
+                       and k.day = (s.click_at at time zone 'UTC')::date
                        and k.partner_id = c.partner_id
-                       and k.partner_id = v.partner_id
-                       and k.link_number = v.link_number
-                       and k.at = v.click_at
-                       and random_of_click(k.click_id) = random_of_click_id(v.click_id)) k
+                       and k.link_number = s.link_number
+                       and k.at = s.click_at
+                       and random_of_click(k.click_id) = random_of_click_id(s.click_id)
+                     limit 1) k
+                 where s.partner_id = c.partner_id
                  group by 1, 2, 3) s
            order by s.program_id, s.partner_id, s.n_part desc, s.host"#,
         &since.iter().map(|s| s.0.0).collect::<Vec<_>>(),

@@ -1,11 +1,16 @@
 //! Whatever comes in from outside is read or refused, and never panics.
 //!
-//! Few cases in every run of the tests; `./x fuzz` runs a million of each target. Half of the
-//! input is noise, half is right in form and damaged, which gets deeper.
+//! Few cases in every run of the tests; `./x fuzz` runs a million of each target and tells how many
+//! were read and how many refused. Half of the input is noise, half is right in form and damaged,
+//! which gets deeper.
+#![expect(clippy::print_stdout, reason = "how much was tried is the point of it")]
+
+use std::cell::Cell;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
@@ -73,6 +78,10 @@ fn value() -> impl Strategy<Value = String> {
             ";",
             "\u{feff}",
             "\u{202e}",
+            ",",
+            "a,,b",
+            "IBVAYNEAAAfSAAAD6QAAACoBAgMEBVmLbQ-DaK_EdPub",
+            "IBVAYNEAAAfSAAAD6QAAACoBAgMEBVmLbQ-DaK_EdPub,x IBVAYNEAAAfSAAAD6QAAACoBAgMEBVmLbQ-DaK_EdPub",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,12}",
@@ -85,6 +94,7 @@ fn name() -> impl Strategy<Value = &'static str> {
     let mut names: Vec<&'static str> = of_profiles.collect();
     names.extend([
         "click_id",
+        "click_ids",
         "order_id",
         "amount",
         "currency",
@@ -113,50 +123,97 @@ fn name() -> impl Strategy<Value = &'static str> {
     select(names)
 }
 
-proptest! {
-    #[test]
-    fn fuzz_tokens(noise in vec(any::<u8>(), 0..80), change in changes(), is_noise: bool) {
-        let keys = KeyRing::single([1; 32]);
-        let ours = ClickId::new(now(), crate::ids::ProgramNo(1), crate::ids::PartnerNo(2),
-            crate::ids::LinkNo(3), [4; 5]).sign(&keys);
-        let bytes = if is_noise { noise } else { damage(ours.as_str().as_bytes().to_vec(), &change) };
-        let text = String::from_utf8_lossy(&bytes);
-        let link_keys = LinkKeys { issued: keys.clone(), mint: Some(keys.clone()) };
-        let read = LinkToken::verify(&link_keys, &bytes, now().date_naive(), |_, _| None);
-        prop_assert!(read.is_err(), "forged: {}", text);
-        if let Ok(found) = ClickId::verify(&keys, &bytes) {
-            let signed = found.sign(&keys);
-            prop_assert_eq!(signed.as_str(), ours.as_str(), "forged: {}", text);
-        }
-    }
+/// What a reader made of an input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Read,
+    Refused,
+}
 
-    #[test]
-    fn fuzz_signature_headers(
-        id in vec(any::<u8>(), 0..40), at in vec(any::<u8>(), 0..14), list in vec(any::<u8>(), 0..90),
-        body in vec(any::<u8>(), 0..60), change in changes(), is_noise: bool,
-    ) {
-        let secret = WebhookSecret::from_bytes(&[7; 32]).expect("32 bytes");
-        let right = sign(&secret, "msg_1", now(), &body);
-        let sent = now().timestamp().to_string();
-        let (id, at, list) = if is_noise { (id, at, list) } else {
-            (b"msg_1".to_vec(), sent.into_bytes(), damage(right.clone().into_bytes(), &change))
+type Tried = Result<Made, TestCaseError>;
+
+/// Tries a reader with as many inputs as are asked for, and tells what it made of them.
+fn fuzz<S: Strategy>(target: &str, inputs: S, reader: impl Fn(S::Value) -> Tried) {
+    let config = Config { failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let (n_read, n_refused) = (Cell::new(0_u64), Cell::new(0_u64));
+    let tried = runner.run(&inputs, |input| {
+        let count = match reader(input)? {
+            Made::Read => &n_read,
+            Made::Refused => &n_refused,
         };
-        let fresh = Freshness { now: now(), tolerance: chrono::TimeDelta::minutes(5) };
-        let headers = WebhookHeaders { id: &[&id], timestamp: &[&at], signature: &[&list] };
-        if verify(std::slice::from_ref(&secret), &headers, &body, fresh).is_ok() {
-            let text = String::from_utf8_lossy(&list);
-            prop_assert!(text.split(' ').any(|part| part == right), "forged: {}", text);
-        }
+        count.set(count.get() + 1);
+        Ok(())
+    });
+    let (n_read, n_refused) = (n_read.get(), n_refused.get());
+    println!("fuzz {target}: {} inputs, {n_read} read, {n_refused} refused", n_read + n_refused);
+    if let Err(found) = tried {
+        panic!("{target}: {found}");
     }
+}
 
-    #[test]
-    fn fuzz_postback_queries(
-        pairs in vec((name(), value()), 0..12), noise in vec(any::<u8>(), 0..60),
-        profile in select(PROFILES.iter().map(|p| p.name).collect::<Vec<_>>()), is_signed: bool,
-    ) {
-        let terms =
-            PostbackTerms { alias_profile: profile.to_owned(), ..PostbackTerms::default() };
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+#[test]
+fn fuzz_tokens() {
+    let keys = KeyRing::single([1; 32]);
+    let numbers = (crate::ids::ProgramNo(1), crate::ids::PartnerNo(2), crate::ids::LinkNo(3));
+    let ours = ClickId::new(now(), numbers.0, numbers.1, numbers.2, [4; 5]).sign(&keys);
+    let link_keys = LinkKeys { issued: keys.clone(), mint: Some(keys.clone()) };
+    let inputs = (vec(any::<u8>(), 0..80), changes(), any::<bool>());
+    fuzz("tokens", inputs, |(noise, change, is_noise)| {
+        let damaged = || damage(ours.as_str().as_bytes().to_vec(), &change);
+        let bytes = if is_noise { noise } else { damaged() };
+        let read = LinkToken::verify(&link_keys, &bytes, now().date_naive(), |_, _| None);
+        prop_assert!(read.is_err(), "forged: {}", String::from_utf8_lossy(&bytes));
+        let Ok(found) = ClickId::verify(&keys, &bytes) else { return Ok(Made::Refused) };
+        let signed = found.sign(&keys);
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert_eq!(signed.as_str(), ours.as_str(), "forged: {}", text);
+        Ok(Made::Read)
+    });
+}
+
+#[test]
+fn fuzz_signature_headers() {
+    let secret = WebhookSecret::from_bytes(&[7; 32]).expect("32 bytes");
+    let fresh = Freshness { now: now(), tolerance: chrono::TimeDelta::minutes(5) };
+    let sent = now().timestamp().to_string();
+    let noise = (vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..14), vec(any::<u8>(), 0..90));
+    let inputs = (noise, vec(any::<u8>(), 0..60), changes(), any::<bool>());
+    fuzz("signature headers", inputs, |(noise, body, change, is_noise)| {
+        let right = sign(&secret, "msg_1", now(), &body);
+        let damaged = || damage(right.clone().into_bytes(), &change);
+        let (id, at, list) = if is_noise {
+            noise
+        } else {
+            (b"msg_1".to_vec(), sent.clone().into_bytes(), damaged())
+        };
+        let headers = WebhookHeaders { id: &[&id], timestamp: &[&at], signature: &[&list] };
+        if verify(std::slice::from_ref(&secret), &headers, &body, fresh).is_err() {
+            return Ok(Made::Refused);
+        }
+        let text = String::from_utf8_lossy(&list);
+        prop_assert!(text.split(' ').any(|part| part == right), "forged: {}", text);
+        Ok(Made::Read)
+    });
+}
+
+#[test]
+fn fuzz_postback_queries() {
+    let profile = select(PROFILES.iter().map(|p| p.name).collect::<Vec<_>>());
+    let how = (any::<bool>(), any::<bool>());
+    let inputs = (vec((name(), value()), 0..12), vec(any::<u8>(), 0..60), profile, how);
+    fuzz("postback queries", inputs, |(mut pairs, noise, profile, (is_signed, is_right))| {
+        if is_right {
+            // A sale with something to it: what is wrong at once is refused at once.
+            pairs.truncate(2);
+            pairs.extend(
+                [("order_id", "A-1"), ("amount", "149.90"), ("currency", "EUR")]
+                    .map(|(name, value)| (name, value.to_owned())),
+            );
+        }
+        let terms = PostbackTerms { alias_profile: profile.to_owned(), ..PostbackTerms::default() };
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
         let query = format!("{query}&{}", String::from_utf8_lossy(&noise));
         let belief = if is_signed { Belief::Signed(now()) } else { Belief::Key };
         let done = read(parameters(&query, ""), &terms)
@@ -168,18 +225,21 @@ proptest! {
                     prop_assert!(!one.report.dedup_ref().is_empty());
                     prop_assert!(one.report.amount.is_none_or(|m| m.is_positive()));
                 }
+                Ok(Made::Read)
             }
-            Err(refusal) => prop_assert!(
-                !refusal.parameter.is_empty() && !refusal.reason.is_empty() && !refusal.fix.is_empty()
-            ),
+            Err(refusal) => {
+                let said = [refusal.parameter.len(), refusal.reason.len(), refusal.fix.len()];
+                prop_assert!(said.iter().all(|n| *n > 0), "{:?}", refusal);
+                Ok(Made::Refused)
+            }
         }
-    }
+    });
+}
 
-    #[test]
-    fn fuzz_csv_files(
-        columns in vec(name(), 0..5), rows in vec(vec(value(), 0..7), 0..5),
-        change in changes(), has_basics: bool,
-    ) {
+#[test]
+fn fuzz_csv_files() {
+    let inputs = (vec(name(), 0..5), vec(vec(value(), 0..7), 0..5), changes(), any::<bool>());
+    fuzz("CSV files", inputs, |(columns, rows, change, has_basics)| {
         let basics = ["event", "order_id"].into_iter().filter(|_| has_basics);
         let head: Vec<&str> = basics.chain(columns).collect();
         let mut out = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
@@ -189,7 +249,7 @@ proptest! {
         }
         let file = damage(out.into_inner().expect("a Vec takes every write"), &change);
         let Ok(mut sheet) = Sheet::open(file.as_slice(), Key([7; 32]), now()) else {
-            return Ok(());
+            return Ok(Made::Refused);
         };
         let mut last = 1;
         while let Some(line) = sheet.next_line().expect("bytes of memory can be read") {
@@ -199,5 +259,6 @@ proptest! {
                 prop_assert!(!refusal.field.is_empty() && !refusal.fix.is_empty());
             }
         }
-    }
+        Ok(Made::Read)
+    });
 }

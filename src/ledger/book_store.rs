@@ -55,10 +55,21 @@ pub async fn load_accounts(
         r#"select a.account_id as "account_id: LedgerAccountId", a.path, a.currency, a.created_at,
                   case when $4::timestamptz is null
                        then coalesce(b.balance_minor, 0)
-                       else (select coalesce(sum(e.amount_minor), 0)::bigint
-                             from ledger_entries e
-                             where e.program_id = a.program_id and e.account_id = a.account_id
-                               and e.effective_at < $4)
+                       else (
+                           -- Whole days from their sums, the rest of the last one from its entries.
+                           (select coalesce(sum(d.amount_minor), 0)
+                            from ledger_days d
+                            where d.program_id = a.program_id and d.account_id = a.account_id
+                              and d.day < ($4::timestamptz at time zone 'UTC')::date)
+                           + (select coalesce(sum(e.amount_minor), 0)
+                              from ledger_days d
+                              join ledger_entries e
+                                on e.program_id = d.program_id and e.account_id = d.account_id
+                               and e.sequence between d.first_sequence and d.last_sequence
+                              where d.program_id = a.program_id and d.account_id = a.account_id
+                                and d.day = ($4::timestamptz at time zone 'UTC')::date
+                                and e.effective_at >= date_trunc('day', $4::timestamptz, 'UTC')
+                                and e.effective_at < $4))::bigint
                   end as "balance_minor!"
            from ledger_accounts a
            left join ledger_balances b

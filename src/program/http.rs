@@ -368,6 +368,10 @@ async fn update_program(
     caller.check_reach(id)?;
     let now = app.clock.now();
     let entry = Entry::by(&caller, "program.update", id).program(id).request(&caller.request_id);
+    let policy_id = AttributionPolicyId::new();
+    let published = Entry::by(&caller, "attribution_policy.publish", policy_id)
+        .program(id)
+        .request(&caller.request_id);
     let user_id = caller.user_id;
     let program = transact(&app.db, async move |db| {
         let found = store::lock_program(db, id).await?;
@@ -377,7 +381,9 @@ async fn update_program(
         program.updated_at = now;
         store::update_program(db, &program, now).await?;
         if program.attribution_window_days != window_days {
-            publish_window(db, &program, user_id, now).await?;
+            let document = publish_window(db, &program, (policy_id, user_id), now).await?;
+            let published = published.details(json!({"effective_from": now, "document": document}));
+            audit_store::record(db, published, now).await?;
         }
         let entry = entry.details(json!({"before": before, "after": details(&program)}));
         audit_store::record(db, entry, now).await?;
@@ -392,14 +398,14 @@ async fn update_program(
 async fn publish_window(
     db: &mut DbTx,
     program: &Program,
-    user_id: UserId,
+    (policy_id, user_id): (AttributionPolicyId, UserId),
     now: Timestamp,
-) -> Result<(), Problem> {
+) -> Result<PolicyDocument, Problem> {
     let latest = attribution::store::latest(db, program.program_id).await?;
     let document = latest.map(|latest| latest.document).unwrap_or_default();
     let row = PolicyRow {
         program_id: program.program_id,
-        policy_id: AttributionPolicyId::new(),
+        policy_id,
         effective_from: now,
         document: PolicyDocument { window_days: program.attribution_window_days, ..document },
         created_at: now,
@@ -411,7 +417,8 @@ async fn publish_window(
              publish another one after it",
         ),
         Refused::Other(problem) => problem,
-    })
+    })?;
+    Ok(row.document)
 }
 
 /// Returns what the audit log keeps of a program.

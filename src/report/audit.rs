@@ -63,6 +63,7 @@ impl Report for Audit {
                 n_looked += row.n_looked;
                 n_broken += row.n_broken;
                 rows.take(vec![row.cells()]).await?;
+                rows.expect_more().await?;
             }
             Ok(vec![
                 ("invariants", Cell::Int(i64::try_from(REGISTRY.len()).unwrap_or(i64::MAX))),

@@ -4,7 +4,7 @@
 select c.commission_id as "commission_id: CommissionId", c.kind, c.state,
        c.conversion_id as "conversion_id: ConversionId", v.order_id as "order_id?",
        coalesce(v.event, 'click') as "event!", c.occurred_at,
-       w.click_at as "click_at?", v.partner_id as "click_partner_id?: PartnerId", c.created_at,
+       w.click_at as "click_at?", w.partner_id as "click_partner_id?: PartnerId", c.created_at,
        c.approved_at, c.hold_until, c.partner_id as "partner_id: PartnerId",
        p.name as partner_name, g.slug as program, l.link_id as "link_id?: LinkId",
        w.link_number as "link_number?", v.base_minor as "base_minor?",
@@ -22,12 +22,16 @@ from (
 left join conversions v on v.program_id = c.program_id and v.conversion_id = c.conversion_id
 join partners p on p.partner_id = c.partner_id
 join programs g on g.program_id = c.program_id
--- Of a shared conversion the click that is kept with it is one partner's alone.
+-- Of a shared conversion each partner has a click of its own.
 left join lateral (
-    select v.link_number, v.click_at
-    where v.path is null or v.partner_id = c.partner_id) w on true
+    select v.partner_id, v.link_number, v.click_at
+    where v.path is null
+    union all
+    select s.partner_id, s.link_number, s.click_at
+    from parts_of(v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
+    where v.path is not null and s.partner_id = c.partner_id) w on true
 left join links l
-  on l.program_id = v.program_id and l.partner_id = v.partner_id and l.number = w.link_number
+  on l.program_id = v.program_id and l.partner_id = w.partner_id and l.number = w.link_number
 left join lateral (
     select s.number
     from commission_history h

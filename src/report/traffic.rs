@@ -73,7 +73,7 @@ impl Report for Traffic {
                 let mut found = load(db, params, from, to);
                 let mut page = Vec::with_capacity(PAGE_ROWS);
                 while let Some(r) = found.try_next().await? {
-                    let counts = [r.n_clicks, r.n_unique, r.n_bots, r.n_conversions];
+                    let counts = [r.n_clicks, r.n_unique, r.n_bots, r.n_whole];
                     for (total, n) in totals.iter_mut().zip(counts) {
                         *total += n;
                     }
@@ -110,6 +110,8 @@ struct Row {
     n_unique: i64,
     n_bots: i64,
     n_conversions: i64,
+    /// Those that no row of another partner counts, too: their sum counts each once.
+    n_whole: i64,
     sale_minor: i64,
     commission_minor: i64,
 }

@@ -52,6 +52,7 @@ async fn readyz(app: Data<App>, state: Data<State>) -> HttpResponse {
     let has_snapshot = app.snapshot.load().taken_at.is_some();
     let is_stopping = state.is_stopping.load(Ordering::Relaxed);
     let store = match (stream.is_log_up, stream.is_spool_up) {
+        (true, _) if stream.shards_down > 0 => "ready (other shards take what some cannot)",
         (true, _) => "ready",
         (false, true) => "ready (spooling: redis is down)",
         (false, false) => "not_ready: neither redis nor the spool takes events",
@@ -85,6 +86,7 @@ async fn readyz(app: Data<App>, state: Data<State>) -> HttpResponse {
     HttpResponse::build(status).json(json!({
         "ready": ok,
         "role": roles,
+        "shards_down": stream.shards_down,
         "spool_events": stream.spool_events,
         "snapshot_taken_at": app.snapshot.load().taken_at,
     }))

@@ -25,6 +25,8 @@ pub struct Counts {
     pub n_duplicates: u64,
     /// Events moved to the dead letters.
     pub n_dead: u64,
+    /// Entries that were not settled before.
+    pub n_entries: u64,
 }
 
 /// Locks and reads where a shard stands in this generation; begins at the start of a new one.
@@ -39,8 +41,8 @@ pub async fn lock_position(
     now: Timestamp,
 ) -> Result<Offset, sqlx::Error> {
     let made = sqlx::query!(
-        "insert into stream_offsets (prefix, shard, generation, updated_at)
-         values ($1, $2, $3, $4)
+        "insert into stream_offsets (prefix, shard, generation, n_entries, updated_at)
+         values ($1, $2, $3, 0, $4)
          on conflict on constraint stream_offsets_pkey do nothing",
         prefix,
         i32::from(shard.0),
@@ -117,7 +119,9 @@ pub async fn move_position(
     sqlx::query!(
         "update stream_offsets
          set ms = $4, seq = $5, n_settled = n_settled + $6, n_duplicates = n_duplicates + $7,
-             n_dead = n_dead + $8, updated_at = $9
+             n_dead = n_dead + $8, updated_at = $10,
+             -- Whoever stands at the start has nothing behind.
+             n_entries = case when (ms, seq) = (0, 0) then 0 else n_entries end + $9
          where prefix = $1 and shard = $2 and generation = $3",
         prefix,
         i32::from(shard.0),
@@ -127,7 +131,31 @@ pub async fn move_position(
         whole(counts.n_settled),
         whole(counts.n_duplicates),
         whole(counts.n_dead),
+        whole(counts.n_entries),
         now,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Goes back to the start of a log that was set back, unless somebody moved on from `from` meanwhile.
+pub async fn rewind(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+    from: Position,
+) -> Result<(), sqlx::Error> {
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query!(
+        "update stream_offsets
+         set ms = 0, seq = 0
+         where prefix = $1 and shard = $2 and generation = $3 and (ms, seq) = ($4, $5)",
+        prefix,
+        i32::from(shard.0),
+        from.generation,
+        whole(from.offset.ms),
+        whole(from.offset.seq),
     )
     .execute(db)
     .await

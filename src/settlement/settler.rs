@@ -125,6 +125,9 @@ impl Settler {
             read_from
         } else {
             tracing::error!("the stream of shard {shard} was set back; it is read from its start");
+            let from = Position { generation: state.generation, offset: read_from };
+            let mut db = self.db.acquire().await?;
+            offset_store::rewind(&mut db, &self.prefix, shard, from).await?;
             crate::stream::Offset::START
         };
         let entries = log.read(shard, after, self.entries_max).await?;
@@ -148,7 +151,7 @@ impl Settler {
         let (items, mut dead) = self.decode(shard, entries);
         let mut clashes = 0;
         loop {
-            match self.try_batch(shard, &items, &dead, to).await {
+            match self.try_batch(shard, (entries, &items), &dead, to).await {
                 Ok(counts) => return Ok(counts),
                 Err(error) if is_clash(&error) && clashes < CLASHES_MAX => clashes += 1,
                 Err(error) if is_clash(&error) => return Err(SettleError::Clash),
@@ -167,7 +170,8 @@ impl Settler {
                         .into_iter()
                         .filter(|i| !poisoned.contains(&(i.entry, i.position)))
                         .collect();
-                    return Ok(self.try_batch(shard, &rest, &dead, to).await.map_err(plain)?);
+                    let tried = self.try_batch(shard, (entries, &rest), &dead, to).await;
+                    return Ok(tried.map_err(plain)?);
                 }
                 Err(error) => return Err(plain(error).into()),
             }
@@ -214,20 +218,24 @@ impl Settler {
     async fn try_batch(
         &self,
         shard: Shard,
-        items: &[Item],
+        (entries, items): (&[Entry], &[Item]),
         dead: &[DeadLetter],
         to: Position,
     ) -> Result<Counts, ApplyError> {
         let now = self.clock.now();
         let mut db = self.db.begin().await?;
-        offset_store::lock_position(&mut db, &self.prefix, shard, to.generation, now).await?;
+        let at =
+            offset_store::lock_position(&mut db, &self.prefix, shard, to.generation, now).await?;
         let Written { n_new, tally } = self.write(&mut db, items.iter()).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
             n_settled: items.len() as u64,
             n_duplicates: items.len() as u64 - n_new,
             n_dead: dead.len() as u64,
+            n_entries: entries.iter().filter(|entry| entry.offset > at).count() as u64,
         };
+        // Somebody else may have gone further meanwhile: then this was read in vain.
+        let to = Position { offset: to.offset.max(at), ..to };
         offset_store::move_position(&mut db, &self.prefix, shard, to, counts, now).await?;
         db.commit().await?;
         tally.count();

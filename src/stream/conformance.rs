@@ -1,6 +1,7 @@
 //! What every [`EventLog`] must do, run over each of them.
 
 use super::memory::MemoryLog;
+use super::redis::cluster_tests::TestCluster;
 use super::redis::tests::TestRedis;
 use super::{ClickRecord, EventLog, Offset, PackedBatch, Shard, StreamEvent, unpack};
 use crate::clock::Clock;
@@ -84,6 +85,12 @@ async fn the_memory_log_conforms() {
 async fn the_redis_log_conforms() {
     let server = TestRedis::shared_or_own();
     conforms(&server.log()).await;
+}
+
+#[tokio::test]
+async fn the_cluster_log_conforms_on_an_own_redis() {
+    let cluster = TestCluster::start(3, 0);
+    conforms(&cluster.log()).await;
 }
 
 #[tokio::test]

@@ -22,13 +22,14 @@ pub struct MemoryLog {
 struct Lane {
     generation: Uuid,
     last: Offset,
+    n_added: u64,
     entries: BTreeMap<Offset, Vec<u8>>,
 }
 
 impl Lane {
     fn new() -> Self {
         let generation = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-        Self { generation, last: Offset::START, entries: BTreeMap::new() }
+        Self { generation, last: Offset::START, n_added: 0, entries: BTreeMap::new() }
     }
 }
 
@@ -66,6 +67,7 @@ impl EventLog for MemoryLog {
             })?;
         lane.entries.insert(offset, batch.as_bytes().to_vec());
         lane.last = offset;
+        lane.n_added += 1;
         Ok(offset)
     }
 
@@ -90,6 +92,7 @@ impl EventLog for MemoryLog {
             last: lane.last,
             oldest: lane.entries.keys().next().copied(),
             length: lane.entries.len() as u64,
+            n_added: Some(lane.n_added),
         })
     }
 

@@ -56,6 +56,8 @@ pub struct LogState {
     pub oldest: Option<Offset>,
     /// How many entries are still there.
     pub length: u64,
+    /// How many were ever added in this life; none where the log cannot tell.
+    pub n_added: Option<u64>,
 }
 
 impl LogState {
@@ -129,6 +131,12 @@ pub trait EventLog: Send + Sync {
         offset: Offset,
     ) -> impl Future<Output = Result<u64, StreamError>> + Send;
 
+    /// Tells whether a failure of one shard says nothing about the other, because another server
+    /// holds it.
+    fn are_apart(&self, _one: Shard, _other: Shard) -> bool {
+        false
+    }
+
     /// Proves by a durable write beside the shard that an append would work now.
     fn probe(&self, shard: Shard) -> impl Future<Output = Result<(), StreamError>> + Send;
 }
@@ -144,6 +152,22 @@ impl Counter {
     }
 
     /// Returns the count since the process started.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A figure that rises and falls.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Says what it is now.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Returns what it was last.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -166,8 +190,12 @@ pub struct StreamStats {
     pub connections: Counter,
     /// Connections refused because Redis could lose acknowledged events.
     pub unsafe_refusals: Counter,
+    /// Events that waited in the spool when it was opened.
+    pub spool_found_events: Counter,
     /// Events moved from the spool to the log.
     pub drained_events: Counter,
+    /// Events that wait in the spool.
+    pub spool_waiting: Level,
     /// Spool segments whose unfinished last record was cut at start (never acknowledged).
     pub spool_torn_tails: Counter,
     /// Spool segments moved aside as `*.bad` because acknowledged bytes were damaged.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tributary::commission::timer;
 
 use crate::bad_input::Before;
+use crate::harness::app::{BROWSER, click_id_of};
 use crate::harness::{Scene, TestApp};
 use crate::postbacks;
 
@@ -360,4 +361,86 @@ async fn rederiving_the_model_in_force_comes_to_the_ledger_and_another_to_what_i
         let problem = refused.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["pointer"], pointer);
     }
+}
+
+/// Follows a link as somebody who comes from a page; returns the click id.
+async fn click_from(app: &TestApp, link: &str, page: &str) -> String {
+    let url = url::Url::parse(link).unwrap();
+    let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+    let answer = app.send("GET", &path, &[("user-agent", BROWSER), ("referer", page)], "").await;
+    click_id_of(&answer).unwrap_or_else(|| panic!("no click id in {answer:?}"))
+}
+
+#[actix_web::test]
+async fn each_partner_of_a_shared_conversion_answers_for_its_own_click_and_counts_its_part() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let mut clicks = vec![click_from(&app, &scene.link, "https://www.spam.example/page").await];
+    let mut partners = vec![scene.partner_id.clone()];
+    for name in ["Magazine", "Coupons"] {
+        app.clock.advance(TimeDelta::hours(1));
+        let (partner_id, link) = join(&app, &scene, name).await;
+        clicks.push(app.click_id(&link).await);
+        partners.push(partner_id);
+    }
+    let path = Path { scene, partners, clicks };
+    let scene = &path.scene;
+    share_by(&app, scene, json!({"model": "linear"})).await;
+    let receipt = sell(&app, scene, sale("E-1", "100.03", &path.clicks)).await;
+    assert_eq!(path.parts(&app, &receipt["conversion_id"]).await, ["667", "667", "667"]);
+
+    let (from, to) = ("2026-11-20", "2026-12-20");
+    let read = async |name: &str| {
+        let path =
+            format!("/v1/reports/{name}?program_id={}&from={from}&to={to}", scene.program_id);
+        app.get(&app.finance_key, &path).await.expect(200)
+    };
+    let traffic = read("traffic").await;
+    let sold: Vec<&Value> = traffic["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["conversions"] != 0 || row["commission"] != "0.00")
+        .collect();
+    let mut cells: Vec<(&str, &Value, &str, &str)> = sold
+        .iter()
+        .map(|row| {
+            assert_eq!(row["link_number"], 1, "{row}");
+            let text = |name: &str| row[name].as_str().unwrap();
+            (text("partner_id"), &row["conversions"], text("sale_amount"), text("commission"))
+        })
+        .collect();
+    cells.sort_by_key(|cell| path.partners.iter().position(|id| id == cell.0));
+    let told: Vec<_> = cells.iter().map(|cell| (cell.1, cell.3)).collect();
+    assert_eq!(told, [(&json!(1), "6.67"), (&json!(1), "6.67"), (&json!(1), "6.67")], "{traffic}");
+    let cents = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
+    assert_eq!(cells.iter().map(|cell| cents(cell.2)).sum::<i64>(), 10_003, "{traffic}");
+    assert_eq!(traffic["summary"]["conversions"], 1, "{traffic}");
+
+    // Each line tells of the partner's own click, and stands on its own link.
+    let lines = read("commissions").await;
+    let lines = lines["rows"].as_array().unwrap();
+    let times: std::collections::BTreeSet<&str> =
+        lines.iter().map(|line| line["click_at"].as_str().unwrap()).collect();
+    let links: std::collections::BTreeSet<&str> =
+        lines.iter().map(|line| line["link_id"].as_str().unwrap()).collect();
+    assert_eq!((lines.len(), times.len(), links.len()), (3, 3, 3), "{lines:#?}");
+
+    // The page that one of them came from holds that one's commission alone, though the conversion
+    // shows another's click.
+    let policy = json!({"banned_referrers": ["spam.example"]});
+    let at = format!("/v1/programs/{}/fraud-policy", scene.program_id);
+    app.call(&app.manager_key, "PUT", &at, policy).await.expect(200);
+    let shown = path.explained(&app, &receipt["conversion_id"]).await;
+    assert_eq!(shown["conversion"]["partner_id"], path.partners[2].as_str());
+    assert_eq!(app.advance(TimeDelta::days(31)).await, 2);
+    let list = format!("/v1/commissions?program_id={}&status=on_hold", scene.program_id);
+    let held = app.get(&app.manager_key, &list).await.expect(200);
+    let held: Vec<(&str, &str)> = held["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["partner_id"].as_str().unwrap(), row["reason"].as_str().unwrap()))
+        .collect();
+    assert_eq!(held, [(path.partners[0].as_str(), "banned_referrer")]);
 }

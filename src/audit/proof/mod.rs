@@ -1,9 +1,10 @@
 //! Checks that reckon again: the hash of each ledger transaction, the arithmetic of each
-//! commission, the bytes of each payment file, the position in the stream.
+//! commission, the sums that plans count, the bytes of each payment file, the position in the stream.
 
 pub mod commission;
 pub mod ledger;
 pub mod payout_file;
+pub mod plan;
 pub mod stream;
 
 use serde_json::{Map, Value};

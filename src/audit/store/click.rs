@@ -57,3 +57,39 @@ paged! {
          where c.program_id = p.program_id and c.partner_id = p.id) n
      where n.clicks > 0"
 }
+
+paged! {
+    /// Judges whether the sums by landing page are the clicks, as far back as both are kept.
+    landings of "partner": "enrollments", "partner_id", "",
+    "select p.program_id, p.id,
+            case when n.off > 0 then
+                jsonb_build_object('pages_that_differ', n.off, 'first_day', n.first_day,
+                                   'clicks', n.clicks, 'clicks_in_sums', n.summed)
+            end as wrong
+     from page p
+     cross join lateral (
+         -- Of both the oldest day that is there is whole.
+         select greatest(
+                    (select to_date(min(right(c.relname, 8)), 'YYYYMMDD')
+                     from pg_inherits i
+                     join pg_class c on c.oid = i.inhrelid
+                     where i.inhparent = 'clicks'::regclass),
+                    (select min(l.day) from click_landings l)) as day) kept
+     cross join lateral (
+         select count(*) filter (where r.n_unique is distinct from l.n_unique) as off,
+                min(day) filter (where r.n_unique is distinct from l.n_unique) as first_day,
+                coalesce(sum(r.n_unique), 0) as clicks, coalesce(sum(l.n_unique), 0) as summed
+         from (
+             select c.day, c.landing, count(*) as n_unique
+             from clicks c
+             where c.program_id = p.program_id and c.partner_id = p.id and c.day >= kept.day
+               and c.at >= kept.day::timestamp at time zone 'UTC'
+               and c.is_unique and c.landing is not null
+             group by 1, 2) r
+         full join (
+             select l.day, l.landing, l.n_unique
+             from click_landings l
+             where l.program_id = p.program_id and l.partner_id = p.id and l.day >= kept.day) l
+         using (day, landing)) n
+     where n.clicks + n.summed > 0"
+}

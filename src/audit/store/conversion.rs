@@ -1,4 +1,5 @@
-//! Queries about conversions: once, whose, refunded by how much, by which message, when.
+//! Queries about conversions: once, whose, refunded by how much, by which message, when; and about
+//! coupons and bonds, which say whose they are.
 
 use super::paged;
 
@@ -157,4 +158,61 @@ paged! {
      from page p
      left join commissions c
        on c.program_id = p.program_id and c.commission_id = p.commission_id"
+}
+
+paged! {
+    /// Judges whether each coupon is of a partner of its program, and its code of nobody else at
+    /// that time.
+    coupons of "coupon": "coupons", "coupon_id",
+    ", t.partner_id, t.code_key, t.starts_at, t.ends_at",
+    "select p.program_id, p.id,
+            case when e.partner_id is null or n.twins > 0 then
+                jsonb_build_object('partner', p.partner_id,
+                                   'partner_is_of_it', e.partner_id is not null,
+                                   'others_of_that_time', n.twins)
+            end as wrong
+     from page p
+     left join enrollments e on e.program_id = p.program_id and e.partner_id = p.partner_id
+     cross join lateral (
+         select count(*) as twins
+         from coupons c
+         where c.program_id = p.program_id and c.code_key = p.code_key and c.coupon_id <> p.id
+           and tstzrange(c.starts_at, c.ends_at) && tstzrange(p.starts_at, p.ends_at)) n"
+}
+
+paged! {
+    /// Judges whether the partner of a conversion that a coupon brought had one in force.
+    coupon_conversions of "conversion": "conversions", "conversion_id",
+    ", t.attribution, t.partner_id, t.occurred_at",
+    "select p.program_id, p.id,
+            case when not exists (
+                select from coupons c
+                where c.program_id = p.program_id and c.partner_id = p.partner_id
+                  and c.starts_at <= p.occurred_at
+                  and (c.ends_at is null or p.occurred_at < c.ends_at + interval '5 min')) then
+                jsonb_build_object('partner', p.partner_id, 'occurred_at', p.occurred_at)
+            end as wrong
+     from page p
+     where p.attribution = 'coupon'"
+}
+
+paged! {
+    /// Judges whether each bond binds the customer of its conversion to the partner of it.
+    bonds of "conversion": "customer_bonds", "conversion_id",
+    ", t.partner_id, t.customer_hash, t.since",
+    "select p.program_id, p.id,
+            case when v.conversion_id is null or v.is_test
+                   or v.customer_hash is distinct from p.customer_hash
+                   or (v.partner_id is distinct from p.partner_id and not exists (
+                           select from claims k
+                           where k.program_id = p.program_id and k.conversion_id = p.id
+                             and k.partner_id = p.partner_id and k.status = 'accepted'))
+                   or (v.restated_at is null and v.occurred_at <> p.since) then
+                jsonb_build_object('partner', p.partner_id, 'since', p.since,
+                                   'partner_of_conversion', v.partner_id,
+                                   'occurred_at', v.occurred_at, 'is_test', v.is_test,
+                                   'is_its_customer', v.customer_hash = p.customer_hash)
+            end as wrong
+     from page p
+     left join conversions v on v.program_id = p.program_id and v.conversion_id = p.id"
 }

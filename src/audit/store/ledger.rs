@@ -257,3 +257,30 @@ pub(in crate::audit) async fn places(
     .await?;
     Ok(rows.into_iter().map(|r| (r.program_id, r.ledger_transaction_id, r.sequence)).collect())
 }
+
+paged! {
+    /// Judges whether the kept sum of each day of an account is that of its entries.
+    days of "account": "ledger_accounts", "account_id", "",
+    "select p.program_id, p.id,
+            case when n.off > 0 then
+                jsonb_build_object('days_that_differ', n.off, 'first_day', n.first_day)
+            end as wrong
+     from page p
+     cross join lateral (
+         select count(*) filter (where is_off) as off, min(day) filter (where is_off) as first_day
+         from (
+             select day, r.amount_minor is distinct from d.amount_minor
+                         or d.first_sequence > r.first_sequence
+                         or d.last_sequence < r.last_sequence as is_off
+             from (
+                 select (e.effective_at at time zone 'UTC')::date as day,
+                        sum(e.amount_minor)::bigint as amount_minor,
+                        min(e.sequence) as first_sequence, max(e.sequence) as last_sequence
+                 from ledger_entries e
+                 where e.program_id = p.program_id and e.account_id = p.id
+                 group by 1) r
+             full join (
+                 select d.day, d.amount_minor, d.first_sequence, d.last_sequence
+                 from ledger_days d
+                 where d.program_id = p.program_id and d.account_id = p.id) d using (day)) x) n"
+}

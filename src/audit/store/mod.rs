@@ -9,9 +9,11 @@ pub mod commission;
 pub mod conversion;
 pub mod kept;
 pub mod ledger;
+pub mod log;
 pub mod notice;
 pub mod payout;
 pub mod payout_file;
+pub mod plan;
 pub mod service;
 
 use serde_json::{Map, Value};

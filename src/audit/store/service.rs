@@ -114,6 +114,7 @@ pub(in crate::audit) struct OffsetRow {
     pub(in crate::audit) seq: i64,
     pub(in crate::audit) n_settled: i64,
     pub(in crate::audit) n_duplicates: i64,
+    pub(in crate::audit) n_entries: Option<i64>,
 }
 
 /// Loads where a shard stands, in all the lives that it has had.
@@ -124,7 +125,7 @@ pub(in crate::audit) async fn load_offsets(
 ) -> Result<Vec<OffsetRow>, sqlx::Error> {
     sqlx::query_as!(
         OffsetRow,
-        "select generation, ms, seq, n_settled, n_duplicates
+        "select generation, ms, seq, n_settled, n_duplicates, n_entries
          from stream_offsets
          where prefix = $1 and shard = $2
          order by updated_at",

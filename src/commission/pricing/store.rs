@@ -470,7 +470,32 @@ pub async fn load_program(
     })
 }
 
-/// Loads what was earned since, locked, each with its corrections and refunds.
+/// Locks what was earned since, before it is read to be reckoned again.
+pub async fn lock_earned(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partner_id: Option<PartnerId>,
+    since: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select c.commission_id
+         from commissions c
+         where c.program_id = $1
+           and ($2::uuid is null or c.partner_id = $2)
+           and c.kind = 'earned'
+           and c.state not in ('rejected', 'reversed')
+           and c.occurred_at >= $3
+         for update of c",
+        program_id.0,
+        partner_id.map(|p| p.0),
+        since,
+    )
+    .fetch_all(db)
+    .await
+    .map(drop)
+}
+
+/// Loads what was earned since, each with its corrections and refunds.
 pub async fn load_earned(
     db: &mut PgConnection,
     program_id: ProgramId,
@@ -501,8 +526,7 @@ pub async fn load_earned(
              and ($2::uuid is null or c.partner_id = $2)
              and c.kind = 'earned'
              and c.state not in ('rejected', 'reversed')
-             and c.occurred_at >= $3
-           for update of c"#,
+             and c.occurred_at >= $3"#,
         program_id.0,
         partner_id.map(|p| p.0),
         since,

@@ -342,13 +342,15 @@ pub(super) async fn read_conversions(
         r#"select partner_id as "partner_id!: PartnerId",
                   array_agg(day) as "days!", array_agg(n) as "counts!"
            from (
-               select v.partner_id, (v.occurred_at at time zone $2)::date - $3 as day,
+               -- A shared one counts for each partner that has a part.
+               select s.partner_id, (v.occurred_at at time zone $2)::date - $3 as day,
                       count(*) as n
                from conversions v
+               cross join lateral parts_of(
+                   v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
                where v.program_id = $1 and v.attribution = 'click' and not v.is_test
                  and v.occurred_at >= $3::date::timestamp at time zone $2
                  and v.occurred_at < ($4::date + 1)::timestamp at time zone $2
-                 and v.partner_id is not null
                group by 1, 2) counted
            group by partner_id
            having sum(n) >= $5::bigint"#,
@@ -491,10 +493,13 @@ async fn read_activity(
         r#"select partner_id as "partner_id!: PartnerId", what as "what!",
                   array_agg(day - $3) as "days!", array_agg(n) as "counts!"
            from (
-               select v.partner_id, (v.occurred_at at time zone $2)::date as day,
+               select s.partner_id, (v.occurred_at at time zone $2)::date as day,
                       'conversions' as what, count(*) as n
                from conversions v
-               where v.program_id = $1 and v.partner_id = any ($5)
+               cross join lateral parts_of(
+                   v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
+               where v.program_id = $1 and (v.partner_id = any ($5) or v.path is not null)
+                 and s.partner_id = any ($5)
                  and v.attribution = 'click' and not v.is_test
                group by 1, 2
                union all

@@ -115,6 +115,7 @@ impl Report for Unattributed {
                 if is_last {
                     break;
                 }
+                rows.expect_more().await?;
             }
             Ok(totals.summary(&load_without_effect(db, params).await?, params))
         })

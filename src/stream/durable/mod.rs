@@ -2,17 +2,24 @@
 //! spool.
 //!
 //! While the log is down, callers do not queue up to find that out: after a failure appends go to
-//! the spool directly, except one trial after each pause.
+//! the spool directly, except one trial after each pause. Where several servers hold the log, each
+//! fails for itself: what the shards of one would have got, those of the others take, since any
+//! shard is as good for an event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
+mod breaker;
+
+use self::breaker::Breaker;
+
 use super::redis::RedisLog;
-use super::spool::{DrainError, Spool, SpoolError};
+use super::spool::{DrainError, Outlet, Spool, SpoolError};
 use super::{EventLog, PackedBatch, Shard, StreamError, StreamStats};
 use crate::telemetry;
 
@@ -40,6 +47,8 @@ pub struct NotDurable {
 /// Times of the way in.
 #[derive(Debug, Clone)]
 pub struct DurableOptions {
+    /// Shards of the log.
+    pub shards: u16,
     /// How long appends go to the spool directly after the log failed.
     pub pause: Duration,
     /// How long an append may wait for the spool's disk.
@@ -56,6 +65,7 @@ pub struct DurableOptions {
 impl Default for DurableOptions {
     fn default() -> Self {
         Self {
+            shards: 1,
             pause: Duration::from_millis(500),
             spool_timeout: Duration::from_secs(2),
             probe_every: Duration::from_secs(1),
@@ -68,8 +78,10 @@ impl Default for DurableOptions {
 /// What `/readyz` and the metrics tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurableState {
-    /// The log took the last append or probe.
+    /// The log took the last append or probe, on one of its servers at least.
     pub is_log_up: bool,
+    /// Shards that take nothing at present; others take their events.
+    pub shards_down: u16,
     /// The spool took the last append or probe.
     pub is_spool_up: bool,
     /// Events that wait in the spool.
@@ -92,7 +104,8 @@ pub struct DurableLog<L = RedisLog> {
     log: Arc<L>,
     spool: Spool,
     options: DurableOptions,
-    breaker: Breaker,
+    /// One for each shard.
+    breakers: Vec<Breaker>,
     is_log_up: AtomicBool,
     stats: Arc<StreamStats>,
 }
@@ -105,12 +118,12 @@ impl<L: EventLog> DurableLog<L> {
         options: DurableOptions,
         stats: Arc<StreamStats>,
     ) -> Self {
-        let breaker = Breaker::new(options.pause);
-        Self { log, spool, options, breaker, is_log_up: AtomicBool::new(true), stats }
+        let breakers = (0..options.shards.max(1)).map(|_| Breaker::new(options.pause)).collect();
+        Self { log, spool, options, breakers, is_log_up: AtomicBool::new(true), stats }
     }
 
     /// Appends a batch and returns once it is durable: in the log within `deadline`, else in the
-    /// spool.
+    /// spool. It lands on `shard` unless that does not take it and another does.
     ///
     /// An append that came too late for its deadline may have been applied; the batch is then in
     /// the log twice, and the unique event ids make that harmless.
@@ -121,7 +134,7 @@ impl<L: EventLog> DurableLog<L> {
         deadline: Duration,
     ) -> Result<Where, NotDurable> {
         let n_events = batch.len() as u64;
-        if self.breaker.admits() && self.append_to_log(shard, batch, deadline).await {
+        if self.append_to_log(shard, batch, deadline).await {
             self.stats.log_events.add(n_events);
             return Ok(Where::Log);
         }
@@ -138,11 +151,26 @@ impl<L: EventLog> DurableLog<L> {
         }
     }
 
+    /// Tries one shard that is up and, if it fails, one of another server at once.
     async fn append_to_log(&self, shard: Shard, batch: &PackedBatch, deadline: Duration) -> bool {
-        match timeout(deadline, self.log.append(shard, batch)).await {
+        let began = Instant::now();
+        let Some(first) = self.up_from(shard, |_| true) else { return false };
+        // Half, so that a server that hangs leaves time for another.
+        let patience = if self.breakers.len() > 1 { deadline / 2 } else { deadline };
+        if self.append_to_shard(first, batch, patience).await {
+            return true;
+        }
+        let Some(second) = self.up_from(first, |other| self.log.are_apart(first, other)) else {
+            return false;
+        };
+        let rest = deadline.saturating_sub(began.elapsed());
+        self.append_to_shard(second, batch, rest).await
+    }
+
+    async fn append_to_shard(&self, shard: Shard, batch: &PackedBatch, patience: Duration) -> bool {
+        match timeout(patience, self.log.append(shard, batch)).await {
             Ok(Ok(_)) => {
-                self.breaker.close();
-                self.set_log_up(None);
+                self.note_up(shard);
                 true
             }
             // The shard's own trouble: the others go on as they are.
@@ -152,17 +180,57 @@ impl<L: EventLog> DurableLog<L> {
             }
             Ok(Err(error @ (StreamError::Down { .. } | StreamError::Settings(_)))) => {
                 self.stats.log_failures.add(1);
-                self.breaker.open();
-                self.set_log_up(Some(&error));
+                self.note_down(shard, &error);
                 false
             }
             Err(_) => {
                 // Late is not down: the next probe, which is patient, tells which it was.
                 self.stats.log_timeouts.add(1);
-                self.breaker.open();
+                self.of_one_fate(shard).for_each(Breaker::open);
                 false
             }
         }
+    }
+
+    /// Returns the first shard, from this one on, that fits and may be tried.
+    fn up_from(&self, shard: Shard, fits: impl Fn(Shard) -> bool) -> Option<Shard> {
+        let n_shards = self.breakers.len();
+        (0..n_shards)
+            .map(|n| (usize::from(shard.0) + n) % n_shards)
+            .map(|n| (Shard(u16::try_from(n).unwrap_or(0)), &self.breakers[n]))
+            .find(|(shard, breaker)| fits(*shard) && breaker.admits())
+            .map(|(shard, _)| shard)
+    }
+
+    /// Returns the breakers of the shards that fail and heal together with this one.
+    fn of_one_fate(&self, shard: Shard) -> impl Iterator<Item = &Breaker> {
+        let is_beside = move |other: Shard| other == shard || !self.log.are_apart(shard, other);
+        let all = (0..).map(Shard).zip(&self.breakers);
+        all.filter(move |(other, _)| is_beside(*other)).map(|(_, breaker)| breaker)
+    }
+
+    fn note_up(&self, shard: Shard) {
+        if self.breakers.get(usize::from(shard.0)).is_some_and(Breaker::is_open) {
+            self.of_one_fate(shard).for_each(Breaker::close);
+        }
+        self.set_log_up(None);
+    }
+
+    fn note_down(&self, shard: Shard, failure: &StreamError) {
+        let were_down = self.shards_down();
+        self.of_one_fate(shard).for_each(Breaker::open);
+        let are_down = self.shards_down();
+        if usize::from(are_down) == self.breakers.len() {
+            self.set_log_up(Some(failure));
+        } else if are_down > were_down {
+            let causes = telemetry::with_causes(failure);
+            warn!("{are_down} shards are down, other shards take their events: {causes}");
+        }
+    }
+
+    fn shards_down(&self) -> u16 {
+        let n = self.breakers.iter().filter(|breaker| breaker.is_open()).count();
+        u16::try_from(n).unwrap_or(u16::MAX)
     }
 
     /// Probes log and spool and empties the spool, for ever. May be dropped at any point.
@@ -186,20 +254,7 @@ impl<L: EventLog> DurableLog<L> {
 
     /// Asks both sides whether an append would work now.
     pub async fn probe(&self) {
-        let started = Instant::now();
-        match timeout(self.options.probe_timeout, self.log.probe(Shard(0))).await {
-            Ok(Ok(())) => {
-                self.set_log_up(None);
-                if started.elapsed() <= self.options.brisk {
-                    self.breaker.close();
-                }
-            }
-            Ok(Err(error)) => self.set_log_up(Some(&error)),
-            Err(_) => {
-                let reason = "no answer to a probe".to_owned();
-                self.set_log_up(Some(&StreamError::Down { reason, source: None }));
-            }
-        }
+        join_all(self.one_of_each_fate().into_iter().map(|shard| self.probe_shard(shard))).await;
         let was_failing = self.spool.is_failing();
         let probing = timeout(self.options.spool_timeout, self.spool.probe());
         match probing.await.unwrap_or(Err(SpoolError::TimedOut)) {
@@ -209,15 +264,40 @@ impl<L: EventLog> DurableLog<L> {
         }
     }
 
+    async fn probe_shard(&self, shard: Shard) {
+        let started = Instant::now();
+        match timeout(self.options.probe_timeout, self.log.probe(shard)).await {
+            Ok(Ok(())) if started.elapsed() <= self.options.brisk => self.note_up(shard),
+            Ok(Ok(())) => self.set_log_up(None),
+            Ok(Err(error)) => self.note_down(shard, &error),
+            Err(_) => {
+                let reason = "no answer to a probe".to_owned();
+                self.note_down(shard, &StreamError::Down { reason, source: None });
+            }
+        }
+    }
+
+    /// Returns one shard of each server.
+    fn one_of_each_fate(&self) -> Vec<Shard> {
+        let mut chosen: Vec<Shard> = Vec::new();
+        for (shard, _) in (0..).map(Shard).zip(&self.breakers) {
+            if chosen.iter().all(|other| self.log.are_apart(*other, shard)) {
+                chosen.push(shard);
+            }
+        }
+        chosen
+    }
+
     /// Moves what waits in the spool to the log and returns the number of events.
     pub async fn drain(&self) -> Result<u64, DrainError> {
-        self.spool.drain(&*self.log).await
+        self.spool.drain(self).await
     }
 
     /// Returns what `/readyz` and the metrics tell.
     pub fn state(&self) -> DurableState {
         DurableState {
             is_log_up: self.is_log_up.load(Ordering::Relaxed),
+            shards_down: self.shards_down(),
             is_spool_up: !self.spool.is_failing(),
             spool_events: self.spool.n_events(),
             spool_bytes: self.spool.bytes(),
@@ -248,45 +328,14 @@ impl<L: EventLog> DurableLog<L> {
     }
 }
 
-/// Keeps callers away from a log that failed: closed means "try the log".
-struct Breaker {
-    born: Instant,
-    pause_ms: u64,
-    /// When the next trial is due, in milliseconds since `born`; 0 while closed.
-    retry_at_ms: AtomicU64,
-}
-
-impl Breaker {
-    fn new(pause: Duration) -> Self {
-        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1);
-        Self { born: Instant::now(), pause_ms, retry_at_ms: AtomicU64::new(0) }
-    }
-
-    /// Says whether this caller may try the log. While open, one caller per pause may.
-    fn admits(&self) -> bool {
-        let retry_at = self.retry_at_ms.load(Ordering::Acquire);
-        if retry_at == 0 {
-            return true;
+impl<L: EventLog> Outlet for DurableLog<L> {
+    /// Takes what was spooled: on its shard, or on one that is up.
+    async fn take(&self, shard: Shard, batch: &PackedBatch) -> Result<(), StreamError> {
+        let Err(error) = self.log.append(shard, batch).await else { return Ok(()) };
+        match self.up_from(shard, |other| other != shard && self.log.are_apart(shard, other)) {
+            Some(other) => self.log.append(other, batch).await.map(drop),
+            None => Err(error),
         }
-        let now = self.now_ms();
-        let later = now.saturating_add(self.pause_ms);
-        now >= retry_at
-            && self
-                .retry_at_ms
-                .compare_exchange(retry_at, later, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-    }
-
-    fn open(&self) {
-        self.retry_at_ms.store(self.now_ms().saturating_add(self.pause_ms), Ordering::Release);
-    }
-
-    fn close(&self) {
-        self.retry_at_ms.store(0, Ordering::Release);
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

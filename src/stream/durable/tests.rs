@@ -123,9 +123,9 @@ async fn appends_per_second() {
     for callers in [1, 64, 512] {
         for place in [Where::Log, Where::Spool] {
             if place == Where::Spool {
-                durable.breaker.open()
+                durable.breakers[0].open()
             } else {
-                durable.breaker.close()
+                durable.breakers[0].close()
             }
             let n_each = if callers == 1 { 1000 } else { APPENDS / callers };
             let started = Instant::now();

@@ -166,6 +166,11 @@ impl PackedBatch {
         self.n_events == 0
     }
 
+    /// Says whether these are messages of conversions, not clicks: each door packs its own kind.
+    pub fn holds_messages(&self) -> bool {
+        self.bytes.get(1).is_some_and(|kind| *kind != KIND_CLICK)
+    }
+
     /// Returns the packed bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

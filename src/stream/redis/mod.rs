@@ -1,36 +1,27 @@
 //! The log in Redis Streams: one stream per shard, one field `b` per entry, one XADD per append.
 //!
-//! We hold the connection ourselves instead of using the client's own reconnecting one: each
-//! connection is checked for safe settings *before* the first append may use it, and a connection
-//! that gave any doubtful answer is dropped, so that the next one is checked anew. Commands are
-//! sent one by one, never as a pipeline: an error in one cannot shift the reply of another.
+//! On one server ([`node`]) or on a cluster ([`cluster`]): the keys of a shard share a hash tag, so
+//! each of its commands goes to one server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo};
-use ::redis::{RedisError, Value, cmd};
-use arc_swap::ArcSwapOption;
+use ::redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError, Value, cmd};
 use chrono::NaiveDate;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
-use tracing::{debug, warn};
 use uuid::Uuid;
 
+use self::cluster::Cluster;
+use self::node::{Kind, Node};
+use self::slot::slot_of;
 use super::{Entry, EventLog, LogState, Offset, PackedBatch, Shard, StreamError, StreamStats};
+
+mod cluster;
+mod node;
+mod slot;
 
 /// The one field of an entry.
 const FIELD: &str = "b";
-
-/// Commands that may wait for the socket; more simply wait in their own tasks. The client's
-/// default of 50 makes a burst of clicks queue behind one another.
-const PIPELINE_COMMANDS_MAX: usize = 1024;
-
-/// What must stand in Redis's configuration so that an acknowledged event cannot vanish.
-const SAFE_SETTINGS: [(&str, &str); 3] =
-    [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
 
 /// A salt outlives its day by the clocks of all processes, and not by more.
 const SALT_S: u64 = 48 * 3600;
@@ -84,16 +75,15 @@ impl Default for RedisOptions {
     }
 }
 
-/// An [`EventLog`] on one Redis server.
+/// An [`EventLog`] on one Redis server, or on a cluster of them.
 pub struct RedisLog {
-    client: Client,
-    options: RedisOptions,
-    stats: Arc<StreamStats>,
-    /// The connection in use; it has passed the safety check.
-    live: ArcSwapOption<MultiplexedConnection>,
-    /// Held while connecting, so that one caller dials and the others wait; remembers when the
-    /// last attempt failed.
-    dialing: Mutex<Option<Instant>>,
+    prefix: String,
+    servers: Servers,
+}
+
+enum Servers {
+    One(Box<Node>),
+    Cluster(Cluster),
 }
 
 impl RedisLog {
@@ -103,87 +93,48 @@ impl RedisLog {
         options: RedisOptions,
         stats: Arc<StreamStats>,
     ) -> Result<Self, StreamError> {
-        let settings = |error: RedisError| StreamError::Settings(error.to_string());
-        let info = url.into_connection_info().map_err(settings)?;
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(settings)?;
-        let live = ArcSwapOption::empty();
-        Ok(Self { client, options, stats, live, dialing: Mutex::new(None) })
+        let info =
+            url.into_connection_info().map_err(|error| StreamError::Settings(error.to_string()))?;
+        let prefix = options.prefix.clone();
+        let node = Node::new(info, Kind::Alone, options, stats)?;
+        Ok(Self { prefix, servers: Servers::One(Box::new(node)) })
     }
 
-    /// Reads whether Redis is safe now, over a connection of its own. An error means it is down.
+    /// Returns a log on the cluster that these nodes are of; the others are found through them.
+    pub fn cluster(
+        urls: &[&str],
+        options: RedisOptions,
+        stats: Arc<StreamStats>,
+    ) -> Result<Self, StreamError> {
+        let prefix = options.prefix.clone();
+        Ok(Self { prefix, servers: Servers::Cluster(Cluster::new(urls, options, stats)?) })
+    }
+
+    /// Reads whether Redis is safe now, over a connection of its own; of a cluster, every master
+    /// that answers. An error means it is down.
     ///
     /// The start of the service asks this and exits when the answer is unsafe and not accepted.
     pub async fn check(&self) -> Result<Safety, StreamError> {
-        let mut connection = self.dial().await?;
-        safety_of(&mut connection).await.map_err(|error| down("safety check", error))
+        match &self.servers {
+            Servers::One(node) => node.check().await,
+            Servers::Cluster(cluster) => cluster.check().await,
+        }
     }
 
-    async fn live(&self) -> Result<Arc<MultiplexedConnection>, StreamError> {
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
-        }
-        let mut failed_at = self.dialing.lock().await;
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
-        }
-        if failed_at.is_some_and(|at| at.elapsed() < self.options.reconnect_pause) {
-            let reason = "the last attempt to connect failed just now".into();
-            return Err(StreamError::Down { reason, source: None });
-        }
-        // Noted before the attempt: a caller with a short deadline may drop us half-way.
-        *failed_at = Some(Instant::now());
-        let live = Arc::new(self.connect_safely().await?);
-        *failed_at = None;
-        self.stats.connections.add(1);
-        self.live.store(Some(live.clone()));
-        Ok(live)
-    }
-
-    async fn connect_safely(&self) -> Result<MultiplexedConnection, StreamError> {
-        let mut connection = self.dial().await?;
-        let safety = safety_of(&mut connection).await.map_err(|e| down("safety check", e))?;
-        match (safety, self.options.on_unsafe) {
-            (Safety::Safe, _) => debug!("connected to Redis; its settings are safe"),
-            (Safety::Unsafe(reason), OnUnsafe::AcceptLoss) => {
-                warn!("connected to Redis; acknowledged events can be lost, as accepted: {reason}");
-            }
-            (Safety::Unsafe(reason), OnUnsafe::Refuse) => {
-                self.stats.unsafe_refusals.add(1);
-                let reason = format!("Redis could lose acknowledged events: {reason}");
-                return Err(StreamError::Down { reason, source: None });
-            }
-        }
-        Ok(connection)
-    }
-
-    async fn dial(&self) -> Result<MultiplexedConnection, StreamError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.options.connect_timeout))
-            .set_response_timeout(Some(self.options.response_timeout))
-            .set_pipeline_buffer_size(PIPELINE_COMMANDS_MAX);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        connecting.await.map_err(|error| down("connect", error))
-    }
-
-    /// Sends one command and reads its answer.
+    /// Sends one command about `key` and reads its answer.
     async fn run<T: FromRedisValue>(
         &self,
         shard: Shard,
-        command: &mut Cmd,
+        key: &str,
+        command: &Cmd,
     ) -> Result<T, StreamError> {
-        let live = self.live().await?;
-        let mut connection = MultiplexedConnection::clone(&live);
-        command.query_async(&mut connection).await.map_err(|error| {
-            let name = name_of(command);
-            if error.code().is_some_and(|code| REFUSALS.contains(&code)) {
-                return StreamError::Refused { command: name, shard, source: Box::new(error) };
-            }
-            // Whatever it was, the next connection starts with a new safety check. Calls already
-            // under way keep their own handle of this one.
-            self.live.compare_and_swap(&Some(live), None);
-            down(&name, error)
-        })
+        let answer = match &self.servers {
+            Servers::One(node) => node.ask(command).await,
+            Servers::Cluster(cluster) => cluster.ask(slot_of(key), command).await,
+        };
+        let answer = answer.map_err(|failure| failure.about(command, shard))?;
+        ::redis::from_redis_value(answer)
+            .map_err(|error| unexpected(&name_of(command), &error.to_string()))
     }
 
     /// Agrees with all processes on this Redis on the salt of a day: the first one proposed. It
@@ -197,23 +148,23 @@ impl RedisLog {
         proposed: [u8; 32],
     ) -> Result<[u8; 32], StreamError> {
         let shard = Shard(0);
-        let key = format!("{}:salt:{day}", self.options.prefix);
+        let key = format!("{}:salt:{day}", self.prefix);
         let mut set = cmd("SET");
         set.arg(&key).arg(&proposed[..]).arg("NX").arg("EX").arg(SALT_S);
-        let _: Option<String> = self.run(shard, &mut set).await?;
-        let kept: Vec<u8> = self.run(shard, cmd("GET").arg(&key)).await?;
+        let _: Option<String> = self.run(shard, &key, &set).await?;
+        let kept: Vec<u8> = self.run(shard, &key, cmd("GET").arg(&key)).await?;
         kept.try_into().map_err(|_| unexpected("GET", "a salt that has not 32 bytes"))
     }
 
     fn events_key(&self, shard: Shard) -> String {
-        shard.events_key(&self.options.prefix)
+        shard.events_key(&self.prefix)
     }
 
     async fn generation(&self, shard: Shard) -> Result<Uuid, StreamError> {
-        let key = shard.generation_key(&self.options.prefix);
+        let key = shard.generation_key(&self.prefix);
         let fresh = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
-        let _: bool = self.run(shard, cmd("SETNX").arg(&key).arg(fresh)).await?;
-        let text: String = self.run(shard, cmd("GET").arg(&key)).await?;
+        let _: bool = self.run(shard, &key, cmd("SETNX").arg(&key).arg(fresh)).await?;
+        let text: String = self.run(shard, &key, cmd("GET").arg(&key)).await?;
         text.parse().map_err(|_| unexpected("GET", "a generation that is no UUID"))
     }
 }
@@ -222,8 +173,8 @@ impl EventLog for RedisLog {
     async fn append(&self, shard: Shard, batch: &PackedBatch) -> Result<Offset, StreamError> {
         let key = self.events_key(shard);
         let mut command = cmd("XADD");
-        command.arg(key).arg("*").arg(FIELD).arg(batch.as_bytes());
-        let id: String = self.run(shard, &mut command).await?;
+        command.arg(&key).arg("*").arg(FIELD).arg(batch.as_bytes());
+        let id: String = self.run(shard, &key, &command).await?;
         id.parse().map_err(|_| unexpected("XADD", "an id that is no offset"))
     }
 
@@ -236,8 +187,8 @@ impl EventLog for RedisLog {
         let Some(first) = after.next() else { return Ok(Vec::new()) };
         let key = self.events_key(shard);
         let mut command = cmd("XRANGE");
-        command.arg(key).arg(first.to_string()).arg("+").arg("COUNT").arg(entries_max);
-        let entries: Vec<Value> = self.run(shard, &mut command).await?;
+        command.arg(&key).arg(first.to_string()).arg("+").arg("COUNT").arg(entries_max);
+        let entries: Vec<Value> = self.run(shard, &key, &command).await?;
         let entries = entries.into_iter().map(entry_of).collect::<Option<_>>();
         entries.ok_or_else(|| unexpected("XRANGE", "an entry without id or fields"))
     }
@@ -248,11 +199,13 @@ impl EventLog for RedisLog {
         let generation = self.generation(shard).await?;
         let key = self.events_key(shard);
         let info: Result<HashMap<String, Value>, _> =
-            self.run(shard, cmd("XINFO").arg("STREAM").arg(key)).await;
+            self.run(shard, &key, cmd("XINFO").arg("STREAM").arg(&key)).await;
         let mut info = match info {
             Ok(info) => info,
             Err(error) if is_missing_key(&error) => {
-                return Ok(LogState { generation, last: Offset::START, oldest: None, length: 0 });
+                let n_added = Some(0);
+                let (last, oldest) = (Offset::START, None);
+                return Ok(LogState { generation, last, oldest, length: 0, n_added });
             }
             Err(error) => return Err(error),
         };
@@ -260,8 +213,12 @@ impl EventLog for RedisLog {
         let last = offset_of(field("last-generated-id"));
         let length = ::redis::from_redis_value(field("length")).ok();
         let oldest = entry_of(field("first-entry")).map(|entry| entry.offset);
+        // Redis counts them since 7.0.
+        let n_added = ::redis::from_redis_value(field("entries-added")).ok();
         match (last, length) {
-            (Some(last), Some(length)) => Ok(LogState { generation, last, oldest, length }),
+            (Some(last), Some(length)) => {
+                Ok(LogState { generation, last, oldest, length, n_added })
+            }
             (_, _) => Err(unexpected("XINFO", "no last id or length")),
         }
     }
@@ -269,32 +226,51 @@ impl EventLog for RedisLog {
     async fn trim_before(&self, shard: Shard, offset: Offset) -> Result<u64, StreamError> {
         let key = self.events_key(shard);
         let minimum = offset.to_string();
-        self.run(shard, cmd("XTRIM").arg(key).arg("MINID").arg("=").arg(minimum)).await
+        self.run(shard, &key, cmd("XTRIM").arg(&key).arg("MINID").arg("=").arg(minimum)).await
+    }
+
+    fn are_apart(&self, one: Shard, other: Shard) -> bool {
+        let slot = |shard: Shard| slot_of(&self.events_key(shard));
+        match &self.servers {
+            Servers::One(_) => false,
+            Servers::Cluster(cluster) => cluster.are_apart(slot(one), slot(other)),
+        }
     }
 
     async fn probe(&self, shard: Shard) -> Result<(), StreamError> {
-        let key = shard.probe_key(&self.options.prefix);
-        self.run(shard, cmd("SET").arg(key).arg(1)).await
+        let key = shard.probe_key(&self.prefix);
+        self.run(shard, &key, cmd("SET").arg(&key).arg(1)).await
     }
 }
 
-/// Asks a connection for the settings that matter. What cannot be read counts as unsafe.
-async fn safety_of(connection: &mut MultiplexedConnection) -> Result<Safety, RedisError> {
-    let mut doubts = Vec::new();
-    for (name, wanted) in SAFE_SETTINGS {
-        let mut command = cmd("CONFIG");
-        match command.arg("GET").arg(name).query_async::<HashMap<String, String>>(connection).await
-        {
-            Ok(found) => match found.get(name) {
-                Some(value) if value == wanted => {}
-                Some(value) => doubts.push(format!("{name} is {value}, not {wanted}")),
-                None => doubts.push(format!("{name} cannot be read")),
-            },
-            Err(error) if error.is_io_error() => return Err(error),
-            Err(error) => doubts.push(format!("{name} cannot be read ({error})")),
+/// Why a server gave no answer to a command.
+enum Failure {
+    /// It was not asked: not reachable, or it could lose events.
+    Away(StreamError),
+    /// It was asked, and said this; or nothing in time.
+    Said(RedisError),
+}
+
+impl Failure {
+    /// Tells whether the command is to blame, not the server.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Away(_) => false,
+            Self::Said(error) => error.code().is_some_and(|code| REFUSALS.contains(&code)),
         }
     }
-    Ok(if doubts.is_empty() { Safety::Safe } else { Safety::Unsafe(doubts.join("; ")) })
+
+    fn about(self, command: &Cmd, shard: Shard) -> StreamError {
+        let is_refusal = self.is_refusal();
+        let name = name_of(command);
+        match self {
+            Self::Away(error) => error,
+            Self::Said(error) if is_refusal => {
+                StreamError::Refused { command: name, shard, source: Box::new(error) }
+            }
+            Self::Said(error) => down(&name, error),
+        }
+    }
 }
 
 /// Reads `[id, [field, value, …]]`. An entry that we did not write still has its place: it comes
@@ -352,5 +328,7 @@ pub async fn empty(url: &str) -> Result<(), StreamError> {
     cmd("FLUSHALL").query_async(&mut connection).await.map_err(|error| down("FLUSHALL", error))
 }
 
+#[cfg(test)]
+pub(in crate::stream) mod cluster_tests;
 #[cfg(test)]
 pub(in crate::stream) mod tests;

@@ -14,11 +14,15 @@ use crate::progress::Progress;
 use crate::stream::conformance::{click, numbers};
 use crate::stream::unpack;
 
-/// Returns the Redis of this machine: installed, or fetched for the run.
-fn server() -> Command {
+pub(super) fn engine_options() -> EngineOptions {
     let mut options = EngineOptions::new(engines::default_data_dir());
     options.search_path = config::environment("PATH").map(Into::into);
-    engines::redis_server(&options, &Progress::stderr()).unwrap()
+    options
+}
+
+/// Returns the Redis of this machine: installed, or fetched for the run.
+fn server() -> Command {
+    engines::redis_server(&engine_options(), &Progress::stderr()).unwrap()
 }
 
 /// A Redis for one test: a private server in a temporary folder, or a prefix in a given one.
@@ -121,6 +125,11 @@ impl Drop for TestRedis {
     }
 }
 
+fn stats(log: &RedisLog) -> &StreamStats {
+    let Servers::One(node) = &log.servers else { panic!("it is one server") };
+    node.stats()
+}
+
 fn is_down<T>(result: Result<T, StreamError>) -> bool {
     matches!(result, Err(StreamError::Down { .. }))
 }
@@ -196,7 +205,7 @@ async fn a_redis_that_could_lose_events_is_refused_at_each_connection() {
         let Ok(Safety::Unsafe(reason)) = log.check().await else { panic!("{setting} is unsafe") };
         assert!(reason.contains(name) && reason.contains(value), "{reason}");
         assert!(is_down(log.append(SHARD, &click(1)).await), "{setting}");
-        assert_eq!((log.stats.unsafe_refusals.get(), log.stats.connections.get()), (1, 0));
+        assert_eq!((stats(&log).unsafe_refusals.get(), stats(&log).connections.get()), (1, 0));
         server.log_with(OnUnsafe::AcceptLoss).append(SHARD, &click(1)).await.unwrap();
     }
 }
@@ -282,7 +291,7 @@ async fn an_error_on_one_shard_never_shifts_the_answers_of_another() {
     for entry in log.read(Shard(1), Offset::START, 1000).await.unwrap() {
         assert_eq!(entry.bytes, click(given[&entry.offset]).into_bytes());
     }
-    assert_eq!(log.stats.connections.get(), 1, "a refusal does not cost the connection");
+    assert_eq!(stats(&log).connections.get(), 1, "a refusal does not cost the connection");
 }
 
 #[tokio::test]
@@ -311,7 +320,8 @@ async fn a_failed_attempt_is_not_repeated_at_once() {
 #[test]
 fn small_appends_do_not_wait_for_one_another_on_tcp() {
     let log = RedisLog::new("redis://10.0.0.1", RedisOptions::default(), Arc::default()).unwrap();
-    assert!(log.client.get_connection_info().tcp_settings().nodelay());
+    let Servers::One(node) = &log.servers else { panic!("it is one server") };
+    assert!(node.client().get_connection_info().tcp_settings().nodelay());
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Disk {
             }
         }
         self.sync_folder().map_err(refused("sync its folder"))?;
+        self.stats.spool_found_events.add(self.n_events);
         self.publish();
         Ok(())
     }
@@ -388,6 +389,7 @@ impl Disk {
     fn publish(&self) {
         self.gauges.bytes.store(self.bytes(), Ordering::Relaxed);
         self.gauges.n_events.store(self.n_events, Ordering::Relaxed);
+        self.stats.spool_waiting.set(self.n_events);
     }
 
     fn store_position(&self, position: Position) -> io::Result<()> {

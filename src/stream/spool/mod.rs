@@ -89,6 +89,22 @@ pub enum DrainError {
     Spool(#[from] SpoolError),
 }
 
+/// Where a spool is emptied into.
+pub trait Outlet: Sync {
+    /// Takes a batch, durably, on its shard or on another.
+    fn take(
+        &self,
+        shard: Shard,
+        batch: &PackedBatch,
+    ) -> impl Future<Output = Result<(), StreamError>> + Send;
+}
+
+impl<L: EventLog> Outlet for L {
+    async fn take(&self, shard: Shard, batch: &PackedBatch) -> Result<(), StreamError> {
+        self.append(shard, batch).await.map(drop)
+    }
+}
+
 /// A reader's place: a segment and a byte in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
@@ -98,9 +114,16 @@ struct Position {
 
 /// Batches to move, and where they end.
 #[derive(Debug)]
-struct Chunk {
-    batches: Vec<(Shard, PackedBatch)>,
+pub struct Chunk {
+    /// The oldest batches with the shards they were meant for; empty when nothing waits.
+    pub batches: Vec<(Shard, PackedBatch)>,
     end: Position,
+}
+
+impl Chunk {
+    fn n_events(&self) -> u64 {
+        self.batches.iter().map(|(_, batch)| batch.len() as u64).sum()
+    }
 }
 
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
@@ -158,23 +181,35 @@ impl Spool {
     ///
     /// May be dropped or fail at any point: the next call resumes, and at worst moves one chunk a
     /// second time.
-    pub async fn drain(&self, log: &impl EventLog) -> Result<u64, DrainError> {
+    pub async fn drain(&self, log: &impl Outlet) -> Result<u64, DrainError> {
         let mut moved = 0;
         loop {
-            let batches_max = CHUNK_BATCHES_MAX;
-            let chunk = self.ask(|done| Job::Read { batches_max, done }).await?;
+            let chunk = self.oldest().await?;
             if chunk.batches.is_empty() {
                 return Ok(moved);
             }
-            let n_events = chunk.batches.iter().map(|(_, batch)| batch.len() as u64).sum();
+            let (end, n_events) = (chunk.end, chunk.n_events());
             stream::iter(chunk.batches)
-                .map(|(shard, batch)| async move { log.append(shard, &batch).await })
+                .map(|(shard, batch)| async move { log.take(shard, &batch).await })
                 .buffered(DRAIN_APPENDS_MAX)
-                .try_for_each(|_| async { Ok(()) })
+                .try_for_each(|()| async { Ok(()) })
                 .await?;
-            self.ask(|done| Job::Advance { to: chunk.end, n_events, done }).await?;
+            self.ask(|done| Job::Advance { to: end, n_events, done }).await?;
             moved += n_events;
         }
+    }
+
+    /// Returns the oldest batches without releasing them.
+    pub async fn oldest(&self) -> Result<Chunk, SpoolError> {
+        let batches_max = CHUNK_BATCHES_MAX;
+        self.ask(|done| Job::Read { batches_max, done }).await
+    }
+
+    /// Forgets the oldest batches and returns how many events they held.
+    pub async fn release(&self, chunk: Chunk) -> Result<u64, SpoolError> {
+        let n_events = chunk.n_events();
+        self.ask(|done| Job::Advance { to: chunk.end, n_events, done }).await?;
+        Ok(n_events)
     }
 
     /// Proves by a write and an fsync that an append would work now.

@@ -1,7 +1,8 @@
 //! A way to break each invariant on purpose, past triggers and foreign keys.
 //!
 //! The scene that they break is [`super::busy`]: A (20.00) and B (10.00) are paid, A is half taken
-//! back, C (16.00) is pending, D (14.00) rejected; E (6.00) was claimed and is pending.
+//! back, C (16.00) is pending, D (14.00) rejected; E (6.00) was claimed, F (8.00) came by a coupon,
+//! G (18.00) bound its customer, and all three are pending.
 
 /// One way to break one invariant.
 pub(super) struct Breaker {
@@ -38,7 +39,8 @@ impl Breaker {
 /// One for each invariant.
 pub(super) const BREAKERS: &[Breaker] = &[
     by("stream_position", "update stream_offsets set ms = ms + 1000000000"),
-    by("stream_waiting", "update stream_offsets set ms = 0, seq = 0"),
+    by("stream_waiting", "update stream_offsets set ms = 0, seq = 0").and(&["stream_entries"]),
+    by("stream_entries", "update stream_offsets set n_entries = n_entries + 1"),
     // One cent more here and one less there: the account's sum stays.
     by(
         "ledger_transactions_balance",
@@ -58,13 +60,15 @@ pub(super) const BREAKERS: &[Breaker] = &[
          update ledger_balances b set balance_minor = balance_minor + 7
          from ledger_accounts a
          where a.account_id = b.account_id and a.path like 'expense:commission:%'",
-    ),
+    )
+    .and(&["ledger_days"]),
     by(
         "ledger_balances",
         "update ledger_balances b set balance_minor = balance_minor + 7
          from ledger_accounts a
          where a.account_id = b.account_id and a.path like 'expense:commission:%'",
     ),
+    by("ledger_days", "update ledger_days set amount_minor = amount_minor + 1"),
     by(
         "ledger_hashes",
         "update ledger_transactions set recorded_at = recorded_at + interval '1 s'
@@ -103,7 +107,8 @@ pub(super) const BREAKERS: &[Breaker] = &[
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
     )
-    .forged(),
+    .forged()
+    .and(&["ledger_days"]),
     by("append_only", "grant update on ledger_entries to tributary_service").ddl(),
     by("closed_months", "update closed_periods set chain_hash = sha256('x')"),
     by("statements", "update statements set document = replace(document, 'Blog', 'Flog')"),
@@ -145,7 +150,8 @@ pub(super) const BREAKERS: &[Breaker] = &[
                 p.created_by, p.created_at
          from plan_versions p
          join commissions c on c.plan_version_id = p.plan_version_id and c.amount_minor = 1600",
-    ),
+    )
+    .and(&["audit_log"]),
     by(
         "commission_currencies",
         "update conversions v set currency = 'USD' from commissions c
@@ -167,6 +173,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
         "update commissions c set calculation = o.calculation from commissions o
          where c.kind = 'clawback' and o.commission_id = c.corrects_id",
     ),
+    by("plan_sums", "update plan_sums set n = n + 1"),
     by("payout_items", "update payout_items set amount_minor = amount_minor + 1"),
     by("payout_ledger", "update payouts set vat_minor = vat_minor + 1 where status = 'canceled'"),
     by(
@@ -183,8 +190,10 @@ pub(super) const BREAKERS: &[Breaker] = &[
              from sides)
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
-    ),
-    by("payout_four_eyes", "update payout_batches set approved_by = null, approved_at = null"),
+    )
+    .and(&["ledger_days"]),
+    by("payout_four_eyes", "update payout_batches set approved_by = null, approved_at = null")
+        .and(&["audit_log"]),
     by("payout_files", "update payout_files set sha256 = sha256('x')"),
     by(
         "partner_balances",
@@ -200,7 +209,8 @@ pub(super) const BREAKERS: &[Breaker] = &[
              from sides)
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
-    ),
+    )
+    .and(&["ledger_days"]),
     by(
         "partner_debts",
         "with sides as (
@@ -216,7 +226,7 @@ pub(super) const BREAKERS: &[Breaker] = &[
          update ledger_balances b set balance_minor = b.balance_minor + s.minor
          from sides s where b.account_id = s.account_id",
     )
-    .and(&["partner_balances"]),
+    .and(&["partner_balances", "ledger_days"]),
     by("adjustments", "update adjustments set kind = 'write_off'"),
     by(
         "conversion_once",
@@ -251,12 +261,23 @@ pub(super) const BREAKERS: &[Breaker] = &[
          where order_id = 'B'",
     ),
     by("claims", "update claims set partner_id = gen_random_uuid()"),
+    by(
+        "coupons",
+        "insert into coupons
+         select program_id, gen_random_uuid(), partner_id, code, code_key, starts_at, ends_at,
+                created_by, created_at
+         from coupons",
+    ),
+    by("coupon_conversions", "update coupons set starts_at = starts_at + interval '1 year'"),
+    by("bonds", "update customer_bonds set customer_hash = sha256('x')"),
     by("click_hours", "update click_hours set n_clicks = n_clicks + 1"),
     by(
         "click_days",
         "update clicks set click_id = '00000000-0000-7000-8000-000000000000'
          where click_id = (select click_id from clicks order by click_id limit 1)",
     ),
+    by("click_landings", "update click_landings set n_unique = n_unique + 1"),
+    by("audit_log", "delete from audit_log where action = 'payout_batch.approve'"),
     by("notices", "update notices set dispatched_at = created_at - interval '1 day'"),
     by("dead_letters", "update dead_letters set error = ''"),
     by("guards", "alter table links add constraint odd check (number > 5) not valid").ddl(),

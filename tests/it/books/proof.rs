@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tributary::clock::Timestamp;
 use tributary::ledger::Code;
 
 use super::year::{Business, CURRENCIES};
@@ -39,6 +40,7 @@ impl Business {
         self.prove_that_all_happened().await;
         self.prove_that_what_is_closed_is_fixed().await;
         self.prove_taxes().await;
+        self.prove_balances_at_any_time().await;
         // Nothing but the story of January came after: the last statements are the ledger's balances.
         let partners: std::collections::BTreeSet<_> =
             balances.keys().map(|key| key.split(' ').next().unwrap().trim_matches('"')).collect();
@@ -111,6 +113,48 @@ impl Business {
         assert_eq!(self.app.count(moved).await, 0);
         let reckoned = "select count(*) from commission_history where rule = 'period_revalued'";
         assert!(self.app.count(reckoned).await > 20, "nothing was reckoned again");
+    }
+
+    /// A balance at a time is the sum of what took effect before it, at the edge of a day or within.
+    async fn prove_balances_at_any_time(&self) {
+        let mut db = self.app.owner().await;
+        let sum = "select a.path,
+                case when a.path like 'liability:%' then -1 else 1 end
+                * coalesce(sum(e.amount_minor), 0)::bigint
+            from ledger_accounts a
+            left join ledger_entries e
+              on e.program_id = a.program_id and e.account_id = a.account_id
+             and e.effective_at < $1
+            where a.currency = 'EUR'
+            group by a.path order by a.path";
+        let mut n_different = std::collections::BTreeSet::new();
+        for (n, time) in
+            (0..).zip(["00:00:00", "09:00:00", "09:00:00.000001", "23:59:59"].repeat(12))
+        {
+            let day = chrono::NaiveDate::from_yo_opt(2026, 1 + n * 7).unwrap();
+            let at: Timestamp = format!("{day}T{time}Z").parse().unwrap();
+            let expected: Vec<(String, i64)> =
+                sqlx::query_as(sum).bind(at).fetch_all(&mut db).await.unwrap();
+            let path = format!(
+                "/v1/ledger/accounts?program_id={}&currency=EUR&limit=200&as_of={day}T{time}Z",
+                self.scene.program_id
+            );
+            let told = self.app.get(&self.app.finance_key, &path).await.expect(200);
+            let cents = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
+            let mut found: Vec<(String, i64)> = told["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| {
+                    let text = |name: &str| row[name].as_str().unwrap();
+                    (text("path").to_owned(), cents(text("balance")))
+                })
+                .collect();
+            found.sort();
+            assert_eq!(found, expected, "{at}");
+            n_different.insert(format!("{found:?}"));
+        }
+        assert!(n_different.len() > 30, "the times tell {} balances apart", n_different.len());
     }
 
     /// What the ledger says of VAT and of tax withheld is what the payouts that stand say.

@@ -338,6 +338,11 @@ impl TestApp {
     }
 
     pub async fn webhook_body(&self, scene: &Scene, id: &str, body: &[u8]) -> Answer {
+        self.webhook_to(scene, "", id, body).await
+    }
+
+    /// Sends a signed message to the address of the source with `tail` after it.
+    pub async fn webhook_to(&self, scene: &Scene, tail: &str, id: &str, body: &[u8]) -> Answer {
         let now = self.clock.now();
         let signature = sign(&scene.secret, id, now, body);
         let headers = [
@@ -346,7 +351,7 @@ impl TestApp {
             ("webhook-timestamp", &now.timestamp().to_string()),
             ("webhook-signature", &signature),
         ];
-        self.send("POST", &format!("/v1/webhooks/{}", scene.source_id), &headers, body).await
+        self.send("POST", &format!("/v1/webhooks/{}{tail}", scene.source_id), &headers, body).await
     }
 
     /// Reports a sale and waits until it is settled; returns the receipt's answer.

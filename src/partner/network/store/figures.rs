@@ -30,10 +30,15 @@ pub async fn read_figures(
                from click_hours h, ends
                where h.program_id = $1 and h.class = $6 and h.hour >= from_at and h.hour < to_at
                union all
-               select v.partner_id, 0, 1,
+               -- A shared order counts for each partner that has a part, with that part.
+               select s.partner_id, 0, 1,
                       case when v.amount_minor <= v.refunded_minor then 1 else 0 end, 0,
-                      case when v.currency = $2 then v.amount_minor - v.refunded_minor else 0 end
-               from conversions v, ends
+                      case when v.currency = $2 then
+                          div((v.amount_minor - v.refunded_minor)::numeric * s.weight,
+                              s.weight_all)::bigint else 0 end
+               from ends, conversions v
+               cross join lateral parts_of(
+                   v.path, v.partner_id, v.link_number, v.click_at, v.click_id) s
                where v.program_id = $1 and v.event = 'sale'
                  and v.attribution in ('click', 'coupon', 'customer') and not v.is_test
                  and v.occurred_at >= from_at and v.occurred_at < to_at

@@ -1,0 +1,224 @@
+//! One Redis server and the connection to it.
+//!
+//! We hold the connection ourselves instead of using the client's own reconnecting one: each
+//! connection is checked for safe settings *before* the first append may use it, and a connection
+//! that gave any doubtful answer is dropped, so that the next one is checked anew. Commands are
+//! sent one by one, never as a pipeline: an error in one cannot shift the reply of another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value, cmd,
+    pipe,
+};
+use arc_swap::ArcSwapOption;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::slot::Address;
+use super::{Failure, OnUnsafe, REFUSALS, RedisOptions, Safety, down};
+use crate::stream::{StreamError, StreamStats};
+
+/// Commands that may wait for the socket; more simply wait in their own tasks. The client's
+/// default of 50 makes a burst of clicks queue behind one another.
+const PIPELINE_COMMANDS_MAX: usize = 1024;
+
+/// What must stand in Redis's configuration so that an acknowledged event cannot vanish.
+const SAFE_SETTINGS: [(&str, &str); 3] =
+    [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")];
+
+/// What a node of a cluster answers without anything being wrong with the connection.
+const REDIRECTIONS: [&str; 4] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"];
+
+/// What stops the shards of living masters while one is dead.
+const FULL_COVERAGE: &str = "cluster-require-full-coverage";
+
+/// What a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Alone,
+    OfACluster,
+}
+
+/// A server that is connected to when first used.
+pub(super) struct Node {
+    client: Client,
+    kind: Kind,
+    options: RedisOptions,
+    stats: Arc<StreamStats>,
+    /// The connection in use; it has passed the safety check.
+    live: ArcSwapOption<MultiplexedConnection>,
+    /// Held while connecting, so that one caller dials and the others wait; remembers when the
+    /// last attempt failed.
+    dialing: Mutex<Option<Instant>>,
+}
+
+impl Node {
+    pub(super) fn new(
+        info: ConnectionInfo,
+        kind: Kind,
+        options: RedisOptions,
+        stats: Arc<StreamStats>,
+    ) -> Result<Self, StreamError> {
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let client = Client::open(info.set_tcp_settings(tcp))
+            .map_err(|error| StreamError::Settings(error.to_string()))?;
+        let (live, dialing) = (ArcSwapOption::empty(), Mutex::new(None));
+        Ok(Self { client, kind, options, stats, live, dialing })
+    }
+
+    /// Returns where it is; a socket has no address, and no cluster either.
+    pub(super) fn address(&self) -> Address {
+        match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                (host.clone(), *port)
+            }
+            ConnectionAddr::Unix(path) => (path.display().to_string(), 0),
+            // The client may learn of more kinds.
+            _ => (String::new(), 0),
+        }
+    }
+
+    /// Reads whether the server is safe now, over a connection of its own.
+    pub(super) async fn check(&self) -> Result<Safety, StreamError> {
+        let mut connection = self.dial().await?;
+        safety_of(&mut connection).await.map_err(|error| down("safety check", error))
+    }
+
+    /// Sends one command and reads its answer.
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        let live = self.live().await.map_err(Failure::Away)?;
+        let mut connection = MultiplexedConnection::clone(&live);
+        let answer = command.query_async(&mut connection).await;
+        answer.map_err(|error| self.note(live, error))
+    }
+
+    /// Sends one command about a slot that is on its way to this node. The only pipeline: the
+    /// first half holds for the next command of the connection alone.
+    pub(super) async fn ask_importing(&self, command: &Cmd) -> Result<Value, Failure> {
+        let live = self.live().await.map_err(Failure::Away)?;
+        let mut connection = MultiplexedConnection::clone(&live);
+        let mut both = pipe();
+        both.cmd("ASKING").ignore().add_command(command.clone());
+        let answer: Result<(Value,), _> = both.query_async(&mut connection).await;
+        answer.map(|(value,)| value).map_err(|error| self.note(live, error))
+    }
+
+    /// Asks something that appends nothing, for which an unsafe server will do.
+    pub(super) async fn ask_unchecked(&self, command: &Cmd) -> Result<Value, StreamError> {
+        let mut connection = match self.live.load_full() {
+            Some(live) => MultiplexedConnection::clone(&live),
+            None => self.dial().await?,
+        };
+        command.query_async(&mut connection).await.map_err(|error| down("asking", error))
+    }
+
+    /// Drops a connection whose answer leaves doubts: the next one starts with a new safety
+    /// check. Calls already under way keep their own handle of this one.
+    fn note(&self, live: Arc<MultiplexedConnection>, error: RedisError) -> Failure {
+        let is_clear = error
+            .code()
+            .is_some_and(|code| REFUSALS.contains(&code) || REDIRECTIONS.contains(&code));
+        if !is_clear {
+            self.live.compare_and_swap(&Some(live), None);
+        }
+        Failure::Said(error)
+    }
+
+    async fn live(&self) -> Result<Arc<MultiplexedConnection>, StreamError> {
+        if let Some(live) = self.live.load_full() {
+            return Ok(live);
+        }
+        let mut failed_at = self.dialing.lock().await;
+        if let Some(live) = self.live.load_full() {
+            return Ok(live);
+        }
+        if failed_at.is_some_and(|at| at.elapsed() < self.options.reconnect_pause) {
+            let reason = "the last attempt to connect failed just now".into();
+            return Err(StreamError::Down { reason, source: None });
+        }
+        // Noted before the attempt: a caller with a short deadline may drop us half-way.
+        *failed_at = Some(Instant::now());
+        let live = Arc::new(self.connect_safely().await?);
+        *failed_at = None;
+        self.stats.connections.add(1);
+        self.live.store(Some(live.clone()));
+        Ok(live)
+    }
+
+    async fn connect_safely(&self) -> Result<MultiplexedConnection, StreamError> {
+        let mut connection = self.dial().await?;
+        let safety = safety_of(&mut connection).await.map_err(|e| down("safety check", e))?;
+        match (safety, self.options.on_unsafe) {
+            (Safety::Safe, _) => debug!("connected to Redis; its settings are safe"),
+            (Safety::Unsafe(reason), OnUnsafe::AcceptLoss) => {
+                warn!("connected to Redis; acknowledged events can be lost, as accepted: {reason}");
+            }
+            (Safety::Unsafe(reason), OnUnsafe::Refuse) => {
+                self.stats.unsafe_refusals.add(1);
+                let reason = format!("Redis could lose acknowledged events: {reason}");
+                return Err(StreamError::Down { reason, source: None });
+            }
+        }
+        if self.kind == Kind::OfACluster && stops_as_a_whole(&mut connection).await {
+            let (host, port) = self.address();
+            warn!(
+                "{host}:{port} has {FULL_COVERAGE} yes: while one master is dead the others take \
+                 nothing either, and events wait in the spool; set it to no"
+            );
+        }
+        Ok(connection)
+    }
+
+    async fn dial(&self) -> Result<MultiplexedConnection, StreamError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.connect_timeout))
+            .set_response_timeout(Some(self.options.response_timeout))
+            .set_pipeline_buffer_size(PIPELINE_COMMANDS_MAX);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        connecting.await.map_err(|error| down("connect", error))
+    }
+
+    #[cfg(test)]
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> &StreamStats {
+        &self.stats
+    }
+}
+
+/// Asks a connection for the settings that matter. What cannot be read counts as unsafe.
+async fn safety_of(connection: &mut MultiplexedConnection) -> Result<Safety, RedisError> {
+    let mut doubts = Vec::new();
+    for (name, wanted) in SAFE_SETTINGS {
+        match read_setting(connection, name).await {
+            Ok(Some(value)) if value == wanted => {}
+            Ok(Some(value)) => doubts.push(format!("{name} is {value}, not {wanted}")),
+            Ok(None) => doubts.push(format!("{name} cannot be read")),
+            Err(error) if error.is_io_error() => return Err(error),
+            Err(error) => doubts.push(format!("{name} cannot be read ({error})")),
+        }
+    }
+    Ok(if doubts.is_empty() { Safety::Safe } else { Safety::Unsafe(doubts.join("; ")) })
+}
+
+/// Tells whether a cluster refuses everything while a part of it is away.
+async fn stops_as_a_whole(connection: &mut MultiplexedConnection) -> bool {
+    matches!(read_setting(connection, FULL_COVERAGE).await, Ok(Some(value)) if value == "yes")
+}
+
+async fn read_setting(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+) -> Result<Option<String>, RedisError> {
+    let mut command = cmd("CONFIG");
+    command.arg("GET").arg(name);
+    let mut found: HashMap<String, String> = command.query_async(connection).await?;
+    Ok(found.remove(name))
+}
