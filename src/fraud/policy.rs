@@ -25,6 +25,7 @@ const HOSTS_MAX: usize = 1000;
 /// What a program holds for review; what is left out is off, but for `self_referral`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FraudPolicyDocument)]
 pub struct PolicyDocument {
     /// The version of this form: 1.
     #[serde(default = "version")]

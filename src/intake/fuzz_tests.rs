@@ -200,8 +200,17 @@ fn fuzz_signature_headers() {
 #[test]
 fn fuzz_postback_queries() {
     let profile = select(PROFILES.iter().map(|p| p.name).collect::<Vec<_>>());
-    let inputs = (vec((name(), value()), 0..12), vec(any::<u8>(), 0..60), profile, any::<bool>());
-    fuzz("postback queries", inputs, |(pairs, noise, profile, is_signed)| {
+    let how = (any::<bool>(), any::<bool>());
+    let inputs = (vec((name(), value()), 0..12), vec(any::<u8>(), 0..60), profile, how);
+    fuzz("postback queries", inputs, |(mut pairs, noise, profile, (is_signed, is_right))| {
+        if is_right {
+            // A sale with something to it: what is wrong at once is refused at once.
+            pairs.truncate(2);
+            pairs.extend(
+                [("order_id", "A-1"), ("amount", "149.90"), ("currency", "EUR")]
+                    .map(|(name, value)| (name, value.to_owned())),
+            );
+        }
         let terms = PostbackTerms { alias_profile: profile.to_owned(), ..PostbackTerms::default() };
         let query =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();

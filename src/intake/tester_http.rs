@@ -133,6 +133,11 @@ fn query_of(text: &str, id: SourceId) -> Result<&str, Problem> {
         None if text.contains("://") => {
             return invalid("has no query; paste it with its parameters");
         }
+        None if !text.contains('=') => {
+            return invalid(
+                "has no parameters; paste the URL as the tracker calls it, or its query",
+            );
+        }
         None => ("", text),
     };
     let is_other =

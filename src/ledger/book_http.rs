@@ -18,7 +18,7 @@ use crate::ledger::book_store::{
     self as store, AccountBalance, AccountFilter, Placed, TransactionFilter, Unreadable,
 };
 use crate::money::Money;
-use crate::web::fields::path_id;
+use crate::web::fields::{path_id, time};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
 
 /// Adds the routes of the book.
@@ -40,6 +40,7 @@ pub struct AccountQuery {
     pub currency: Option<String>,
     /// The balance of what takes effect before this time, RFC 3339; all of it by default.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "time")]
     pub as_of: Option<Timestamp>,
 }
 
@@ -132,9 +133,11 @@ pub struct TransactionQuery {
     pub reference: Option<String>,
     /// Recorded from then on, RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "time")]
     pub from: Option<Timestamp>,
     /// Recorded before, RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "time")]
     pub to: Option<Timestamp>,
 }
 

@@ -15,7 +15,7 @@ use crate::ids::{PartnerId, ProgramId};
 use crate::ledger::book_store::load_balances_as_of;
 use crate::ledger::store::{self, Balance};
 use crate::partner;
-use crate::web::fields::path_id;
+use crate::web::fields::{path_id, time};
 use crate::web::{Code, Problem, ProblemBody, detached};
 
 /// Adds the routes of the ledger.
@@ -34,6 +34,7 @@ pub struct BalanceFilter {
     pub program_id: ProgramId,
     /// What takes effect before this time, RFC 3339; all of it by default.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "time")]
     pub as_of: Option<Timestamp>,
 }
 

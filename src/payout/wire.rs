@@ -167,6 +167,7 @@ const LINES_MAX: usize = 200;
 
 /// Who is paid by a batch and who is not.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PayoutPlanBody)]
 pub struct PlanBody {
     /// Whether this only tells what would be.
     pub dry_run: bool,
@@ -207,6 +208,7 @@ pub struct PlanBody {
 
 /// What is worth a look.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PayoutWarningBody)]
 pub struct WarningBody {
     /// `before_due`, `account_changed_recently` or `account_shared`.
     pub code: &'static str,
@@ -455,6 +457,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The receipt of a self-employed person in Russia.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PayoutReceiptBody)]
 pub struct ReceiptBody {
     /// Its number, 1 to 40 characters.
     #[schema(example = "200abc1234")]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::admission::Admission;
 use super::body::{check_json, parse_json, read};
 use super::{BODY_MAX_BYTES, Code, Problem};
+use crate::clock::Timestamp;
 use crate::money::{AmountRule, Currency, Money};
 
 /// Longest name of anything, in characters.
@@ -52,6 +53,20 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// Reads a time of a query; for `#[serde(default, deserialize_with = "time")]`. What is none is told
+/// with how to write one, where the usual error says only that it contains invalid characters.
+pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    // A plus of an offset that was not percent-encoded is a space by now.
+    let time = text.replace(' ', "+").parse();
+    time.map(Some).map_err(|_| {
+        let shown: String = text.chars().take(40).collect();
+        serde::de::Error::custom(format!(
+            "{shown:?} is no time; write it as RFC 3339, like 2026-11-22T10:15:04Z"
+        ))
+    })
 }
 
 /// Reads an id of a path; what is none names nothing that exists.

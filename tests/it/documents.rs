@@ -99,3 +99,40 @@ fn the_tour_of_the_readme_ends_with_a_paid_commission_own_engines() {
     assert!(report.contains(",29.98,") && report.contains("paid"), "{report}\n{out}");
     assert!(out.contains("\"status\":\"duplicate\""), "sent twice, taken once: {out}");
 }
+
+/// Returns the Rust files below a folder.
+fn sources(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: std::path::PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => vec![path],
+    };
+    entries.flat_map(below).filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
+}
+
+/// Two types of one name are one schema in OpenAPI: whichever comes last describes both.
+#[test]
+fn each_schema_of_the_api_has_a_name_of_its_own() {
+    let mut names = std::collections::BTreeMap::new();
+    for path in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (mut is_schema, mut name) = (false, None);
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[derive(") {
+                (is_schema, name) = (line.contains("ToSchema"), None);
+            } else if let Some(given) = line.strip_prefix("#[schema(as = ") {
+                name = given.split([')', ',']).next().map(str::to_owned);
+            } else if let Some(rest) =
+                line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "))
+            {
+                let own = rest.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned);
+                if let (true, Some(name)) = (is_schema, name.take().or(own)) {
+                    let other = names.insert(name.clone(), path.clone());
+                    assert_eq!(other, None, "{name} is also in {}", path.display());
+                }
+                is_schema = false;
+            }
+        }
+    }
+    assert!(names.len() > 100, "{} schemas", names.len());
+}

@@ -248,6 +248,11 @@ async fn the_tester_shows_everything_and_writes_nothing() {
     assert!(refused["answer"]["line"].as_str().unwrap().starts_with("payout: "), "{refused}");
     let parked = test(format!("key={key}&tid=T-1&payout=1&currency=EUR&event=upsell")).await;
     assert_eq!(parked["verdict"], "parked");
+    for url in ["", "not a url", "https://go.example/postback"] {
+        let refused = app.post(&app.manager_key, &path, json!({"url": url})).await;
+        let problem = refused.expect_problem(422, "invalid-field");
+        assert_eq!(problem["errors"][0]["pointer"], "/url", "{problem}");
+    }
     assert_eq!((app.rows().await, app.stream_len().await), (rows, stream_len));
 }
 

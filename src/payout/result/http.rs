@@ -41,6 +41,7 @@ pub struct ImportQuery {
 
 /// What a file of results did.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ResultsImportBody)]
 pub struct ImportBody {
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,

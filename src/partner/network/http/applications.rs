@@ -72,6 +72,7 @@ pub struct ReceivedBody {
 /// A decision on an application.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ApplicationDecisionBody)]
 pub struct DecisionBody {
     /// The program.
     #[schema(value_type = String)]

@@ -49,6 +49,7 @@ pub struct LonglistQuery {
 
 /// A line of the long list.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LonglistLineBody)]
 pub struct LineBody {
     /// The partner.
     #[schema(value_type = String)]
@@ -201,6 +202,7 @@ pub struct MarkBody {
 
 /// A group of a scorecard as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LonglistGroupBody)]
 pub struct GroupBody {
     /// Its name.
     pub group: &'static str,

@@ -129,6 +129,7 @@ pub struct ContactsQuery {
 
 /// Somebody to be in touch with.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NextContactBody)]
 pub struct ContactBody {
     /// The partner.
     #[schema(value_type = String)]

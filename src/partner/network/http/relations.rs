@@ -38,6 +38,7 @@ impl From<BadRecruiter> for Problem {
 /// What a program has chosen for its network.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NetworkPolicyBody)]
 pub struct PolicyBody {
     /// Kinds of applicants that are approved at once; none: a person decides on everybody.
     #[serde(default)]
