@@ -115,10 +115,11 @@ impl Setup {
         self.log.probe().await;
         let n_appends = n_clicks.div_ceil(self.batch);
         let (before, redis_before) = (own_cpu_us()?, redis_cpu_us(&self.servers).await?);
+        let (log, shards, batch) = (&self.log, self.shards, self.batch);
         let all_kept = iter(0..n_appends)
             .map(|n| async move {
-                let shard = Shard(rand::random::<u16>() % self.shards);
-                let kept = self.log.append(shard, &clicks(n, self.batch), DEADLINE).await;
+                let shard = Shard(rand::random::<u16>() % shards);
+                let kept = log.append(shard, &clicks(n, batch), DEADLINE).await;
                 matches!(kept, Ok(Where::Log))
             })
             .buffer_unordered(CALLERS)
