@@ -140,7 +140,8 @@ async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
 
 /// Reads a report, row by row as it comes.
 ///
-/// What is short comes with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
+/// The json holds the rows and, under `summary`, what `…/summary` tells of them. What is short comes
+/// with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
 #[utoipa::path(tag = "reports", params(ReportQuery), responses(
     (status = 200, content_type = "application/json", body = Object),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
@@ -222,8 +223,12 @@ pub struct SummaryBody {
     pub bytes: u64,
     /// SHA-256 of that file, in hexadecimal.
     pub sha256: String,
-    /// Its totals.
-    #[schema(value_type = Object)]
+    /// Its totals, which each report names. That of `activity-decline` has `source`: `the daily run`
+    /// where the day was learned beforehand, `learned for this report` where the report had to,
+    /// which takes longer and says the same.
+    #[schema(value_type = Object, example = json!({"day": "2026-11-26", "partners": 60, "listed": 3,
+        "too_young": 0, "lost_commission_next_28d": "412.50", "incident": null,
+        "source": "the daily run"}))]
     pub summary: serde_json::Value,
 }
 

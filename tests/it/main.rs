@@ -21,6 +21,7 @@ mod decline_stories;
 mod documents;
 mod engines;
 mod explanations;
+mod faults;
 mod first_party;
 mod fraud;
 mod harness;
