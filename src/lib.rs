@@ -32,6 +32,7 @@ pub mod conversion;
 pub mod fraud;
 pub mod incident;
 pub mod intake;
+pub mod lease;
 pub mod ledger;
 pub mod link;
 pub mod outbound;

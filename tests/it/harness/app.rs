@@ -479,6 +479,9 @@ fn config(
     let prefix = service_url.path().trim_start_matches("/test_").to_owned();
     let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
     Config::from(|name| {
+        if let Some((_, value)) = settings.iter().find(|(n, _)| *n == name) {
+            return Some((*value).to_owned());
+        }
         Some(match name {
             "TRIBUTARY_ENV" => "dev".to_owned(),
             "TRIBUTARY_BIND" | "TRIBUTARY_ADMIN_BIND" => "127.0.0.1:0".to_owned(),
@@ -496,7 +499,7 @@ fn config(
             "TRIBUTARY_SECRETS_KEY" => DEV_SECRETS_KEY.to_owned(),
             "TRIBUTARY_WORKERS" => "1".to_owned(),
             "TRIBUTARY_DB_POOL" => "8".to_owned(),
-            _ => return settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()),
+            _ => return None,
         })
     })
     .unwrap()
