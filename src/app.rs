@@ -16,6 +16,7 @@ use crate::config::{Config, Redis, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::intake::known::LookUp;
 use crate::intake::rate::Rates;
+use crate::lease::keeper::LeaseKeeper;
 use crate::link::token::LinkKeys;
 use crate::outbound::deliverer::Deliverer;
 use crate::outbound::mail::{Mailer, Post};
@@ -33,6 +34,8 @@ use crate::stream::{NotDurable, PackedBatch, Shard, StreamStats, Where};
 
 /// Connections of the tasks behind the scenes; handlers have a pool of their own.
 const BACKGROUND_CONNECTIONS: u32 = 4;
+/// Batches settled at once: half of those connections, so that nothing else waits behind them.
+const BATCHES_MAX: usize = 2;
 /// Size at which a spool segment is closed.
 const SPOOL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -59,6 +62,10 @@ pub struct App {
     pub keeper: Keeper,
     /// What visitors are recognized with for a day.
     pub salts: Salts,
+    /// Which shards this process settles.
+    pub shard_leases: LeaseKeeper,
+    /// Whether this process runs the timers.
+    pub timer_leases: LeaseKeeper,
     /// Where clicks and conversions become durable.
     pub log: Arc<DurableLog<RedisLog>>,
     /// What happened on the way in.
@@ -87,21 +94,24 @@ impl App {
         );
         let stream_stats = Arc::new(StreamStats::default());
         let redis = redis_log(&config, &stream_stats)?;
-        let spool = Spool::open(
-            SpoolOptions {
-                dir: config.spool_dir.clone(),
-                bytes_max: config.spool_max_bytes,
-                segment_bytes: SPOOL_SEGMENT_BYTES.min(config.spool_max_bytes),
-            },
-            Arc::clone(&stream_stats),
-        )?;
+        let spool = open_spool(&config, "", &stream_stats)?;
         let options = DurableOptions {
             shards: config.stream_shards,
             brisk: config.redirect_append_timeout,
             ..DurableOptions::default()
         };
         let log = DurableLog::new(Arc::new(redis), spool, options, Arc::clone(&stream_stats));
+        let log = match &config.redis {
+            Redis::One(_) => log,
+            // A failover can lose what was acknowledged.
+            Redis::Cluster(_) => log.holding(open_spool(&config, "held", &Arc::default())?),
+        };
+        let leases = |pool: String, n_items: u16| {
+            LeaseKeeper::new(background_db.clone(), pool, n_items, &config.instance_id)
+        };
         Ok(Self {
+            shard_leases: leases(format!("stream:{}", config.stream_prefix), config.stream_shards),
+            timer_leases: leases("timers".to_owned(), 1),
             link_keys: LinkKeys {
                 issued: config.link_keys.clone(),
                 mint: config.mint_keys.clone(),
@@ -133,6 +143,7 @@ impl App {
             prefix: self.config.stream_prefix.clone(),
             entries_max: self.config.settle_batch_max,
             waiting_max: self.config.waiting_room_max,
+            places: Arc::new(Semaphore::new(BATCHES_MAX)),
         }
     }
 
@@ -206,4 +217,14 @@ fn redis_log(config: &Config, stats: &Arc<StreamStats>) -> anyhow::Result<RedisL
             RedisLog::cluster(&urls, options, Arc::clone(stats))?
         }
     })
+}
+
+/// Opens the spool, or one in a folder inside it.
+fn open_spool(config: &Config, inside: &str, stats: &Arc<StreamStats>) -> anyhow::Result<Spool> {
+    let options = SpoolOptions {
+        dir: config.spool_dir.join(inside),
+        bytes_max: config.spool_max_bytes,
+        segment_bytes: SPOOL_SEGMENT_BYTES.min(config.spool_max_bytes),
+    };
+    Ok(Spool::open(options, Arc::clone(stats))?)
 }

@@ -74,6 +74,7 @@ metrics! {
     STREAM_LAG_SECONDS = "tributary_stream_lag_seconds", Gauge, Seconds, ["shard"], "Age of the oldest event that is not settled yet.";
     SPOOL_BYTES = "tributary_spool_bytes", Gauge, Bytes, [], "Size of the spool.";
     SPOOL_EVENTS = "tributary_spool_events", Gauge, Count, [], "Events that wait in the spool.";
+    HELD_MESSAGES = "tributary_held_messages", Gauge, Count, [], "Conversions held on disk until they are settled; on a Redis Cluster only.";
     EVENTS_DROPPED = "tributary_events_dropped_total", Counter, Count, ["reason"], "Clicks that found neither Redis nor room in the spool; must stay 0.";
     SETTLE_BATCH_DURATION = "tributary_settle_batch_duration_seconds", SECONDS, Seconds, [], "Time to settle a batch.";
     SETTLE_BATCH_EVENTS = "tributary_settle_batch_events", EVENTS, Count, [], "Events in a settled batch.";
@@ -84,6 +85,9 @@ metrics! {
     PAYOUTS = "tributary_payouts_total", Counter, Count, ["status", "currency"], "Payouts that reached a status.";
     SNAPSHOT_AGE = "tributary_snapshot_age_seconds", Gauge, Seconds, [], "Age of the copy the redirect works from.";
     REDIS_UP = "tributary_redis_up", Gauge, Count, [], "1 while Redis answers and is safe, else 0.";
+    SHARDS_DOWN = "tributary_shards_down", Gauge, Count, [], "Shards of the stream that take nothing at present; others take their events.";
+    SHARDS_HELD = "tributary_shards_held", Gauge, Count, [], "Shards of the stream that this process settles.";
+    TIMERS_HELD = "tributary_timers_held", Gauge, Count, [], "1 while this process is the one that runs the timers, else 0.";
     POSTGRES_UP = "tributary_postgres_up", Gauge, Count, [], "1 while PostgreSQL answers, else 0.";
     DB_POOL_CONNECTIONS = "tributary_db_pool_connections", Gauge, Count, ["state"], "Connections to PostgreSQL, idle and used.";
     WAITING_ROOM_MESSAGES = "tributary_waiting_room_messages", Gauge, Count, [], "Messages that wait for their conversion.";

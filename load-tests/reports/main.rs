@@ -133,6 +133,7 @@ async fn make_key(db: &mut PgConnection) -> anyhow::Result<String> {
         name: "load".to_owned(),
         role: Role::Finance,
         programs: None,
+        partner_id: None,
         expires_at: None,
     };
     accounts::insert_api_key(db, &row, &key, now).await?;

@@ -1,7 +1,8 @@
 //! Who calls: the API key in a handler's signature; and the management of keys.
 //!
 //! A handler that takes `Caller<scope::LinksWrite>` can only run for a key whose role has that
-//! scope; one that takes no caller is public, and looks it.
+//! scope; one that takes no caller is public, and looks it. A partner's key runs only a handler that
+//! takes `Caller<Own<scope::LinksWrite>>`, and by that says that it looks after whose rows they are.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::account::key::ApiKey;
+use crate::account::key::{ApiKey, KeyKind};
 use crate::account::{Caller as Identity, Role, audit_store, store};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ProgramId, UserId};
+use crate::ids::{ApiKeyId, PartnerId, ProgramId, UserId};
+use crate::partner;
 use crate::web::admission::Admission;
 use crate::web::request_id::RequestTag;
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
@@ -33,6 +35,18 @@ pub mod scope {
     pub trait Required: 'static {
         /// The scope.
         const SCOPE: Scope;
+        /// Whether a partner's key may have it, for what is its own.
+        const IS_FOR_PARTNERS: bool = false;
+    }
+
+    /// A scope that partners may have, too: the handler checks that what it shows or changes is the
+    /// caller's own, by [`Caller::check_own`](super::Caller::check_own) and its like.
+    #[derive(Debug)]
+    pub struct Own<S>(std::marker::PhantomData<S>);
+
+    impl<S: Required> Required for Own<S> {
+        const SCOPE: Scope = S::SCOPE;
+        const IS_FOR_PARTNERS: bool = true;
     }
 
     macro_rules! scopes {
@@ -59,6 +73,7 @@ pub mod scope {
         ConversionsWrite,
         CommissionsRead,
         CommissionsWrite,
+        ClaimsWrite,
         PayoutsRead,
         PayoutsWrite,
         PayoutsApprove,
@@ -92,6 +107,41 @@ impl<S> Caller<S> {
     }
 }
 
+impl<S> Caller<scope::Own<S>> {
+    /// Refuses what the key does not own, as if it were not there.
+    pub fn check_own(&self, program_id: ProgramId, partner_id: PartnerId) -> Result<(), Problem> {
+        if self.owns(program_id, partner_id) { Ok(()) } else { Err(Problem::new(Code::NotFound)) }
+    }
+
+    /// Returns whose rows a list shows when those of `asked` are asked for, or of all: a partner's
+    /// key lists its own, and finds nothing of others.
+    pub fn whose(&self, asked: Option<PartnerId>) -> Result<Option<PartnerId>, Problem> {
+        match (self.partner_id, asked) {
+            (None, asked) => Ok(asked),
+            (Some(own), asked) if asked.is_none_or(|asked| asked == own) => Ok(Some(own)),
+            (Some(_), _) => Err(Problem::new(Code::NotFound)),
+        }
+    }
+}
+
+/// Anybody with a key, whatever it may do.
+impl FromRequest for Identity {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = req.app_data::<Data<App>>().cloned();
+        let door = Admission::close(req);
+        let key = bearer(req);
+        Box::pin(async move {
+            let app = app.expect("every application carries the shared handles");
+            let identity = identify(app, key?).await?;
+            door.open();
+            Ok(identity)
+        })
+    }
+}
+
 impl<S: scope::Required> FromRequest for Caller<S> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
@@ -105,7 +155,8 @@ impl<S: scope::Required> FromRequest for Caller<S> {
         Box::pin(async move {
             let app = app.expect("every application carries the shared handles");
             let identity = identify(app, key?).await?;
-            if !identity.role.allows(S::SCOPE) {
+            let may_enter = identity.partner_id.is_none() || S::IS_FOR_PARTNERS;
+            if !may_enter || !identity.role.allows(S::SCOPE) {
                 return Err(Problem::new(Code::InsufficientScope)
                     .detail(format!(
                         "This needs the scope {}, which the role {} has not.",
@@ -124,7 +175,7 @@ fn bearer(req: &HttpRequest) -> Result<ApiKey, Problem> {
     let header = req.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok());
     let Some(text) = header.and_then(|h| h.strip_prefix("Bearer ")) else {
         return Err(Problem::new(Code::Unauthenticated)
-            .detail("Send the header \"Authorization: Bearer trbk_…\"."));
+            .detail("Send the header \"Authorization: Bearer trbk_…\", or trbp_… of a partner."));
     };
     ApiKey::parse(text.trim()).ok_or_else(|| {
         Problem::new(Code::Unauthenticated)
@@ -147,7 +198,10 @@ async fn identify(app: Data<App>, key: ApiKey) -> Result<Identity, Problem> {
 
 /// Adds the routes of API keys.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(create_api_key).service(list_api_keys).service(revoke_api_key);
+    cfg.service(create_api_key)
+        .service(list_api_keys)
+        .service(get_own_api_key)
+        .service(revoke_api_key);
 }
 
 /// A key to be made.
@@ -157,18 +211,39 @@ pub struct NewKeyBody {
     /// What people call it.
     #[schema(example = "finance, Anna")]
     pub name: String,
-    /// `admin`, `manager`, `finance`, `approver` or `source`.
+    /// `admin`, `manager`, `finance`, `approver`, `source`, or `partner`: that one reads what is its own.
     #[schema(example = "finance")]
     pub role: String,
     /// The person or system that owns it; a new one where it is not given. Four eyes compares users.
     #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
-    /// The programs it reaches; all where it is not given.
+    /// The programs it reaches; all where it is not given. Of a partner's key exactly one.
     #[schema(value_type = Option<Vec<String>>)]
     pub programs: Option<Vec<ProgramId>>,
+    /// Whose rows alone it reaches; needed for the role `partner`, and for no other.
+    #[schema(value_type = Option<String>)]
+    pub partner_id: Option<PartnerId>,
     /// When it ends.
     #[schema(value_type = Option<String>)]
     pub expires_at: Option<Timestamp>,
+}
+
+impl NewKeyBody {
+    /// Returns whose rows in which program the key reaches; none for one that is no partner's.
+    fn bound(&self, role: Role) -> Result<Option<(ProgramId, PartnerId)>, Problem> {
+        let wrong = |field, why| Err(Problem::new(Code::InvalidField).error(field, why));
+        match (role, self.partner_id, self.programs.as_deref()) {
+            (Role::Partner, Some(partner_id), Some([program_id])) => {
+                Ok(Some((*program_id, partner_id)))
+            }
+            (Role::Partner, None, _) => wrong("/partner_id", "is needed: whose key is it?"),
+            (Role::Partner, Some(_), _) => {
+                wrong("/programs", "must name one program: a partner's key is for that one")
+            }
+            (_, Some(_), _) => wrong("/partner_id", "is for the role partner alone"),
+            (_, None, _) => Ok(None),
+        }
+    }
 }
 
 /// A key as it is shown.
@@ -189,6 +264,9 @@ pub struct KeyBody {
     pub name: String,
     /// What it may do.
     pub role: String,
+    /// Whose rows alone it reaches, of a partner's key.
+    #[schema(value_type = Option<String>)]
+    pub partner_id: Option<PartnerId>,
     /// When it was made.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
@@ -210,10 +288,11 @@ async fn create_api_key(
     body: StrictJson<NewKeyBody>,
 ) -> Result<HttpResponse, Problem> {
     let new = body.0;
-    let role = Role::parse(&new.role).filter(|r| *r != Role::Partner).ok_or_else(|| {
+    let role = Role::parse(&new.role).ok_or_else(|| {
         Problem::new(Code::InvalidField)
-            .error("/role", "must be one of admin, manager, finance, approver, source")
+            .error("/role", "must be one of admin, manager, finance, approver, source, partner")
     })?;
+    let bound = new.bound(role)?;
     if new.name.trim().is_empty() || new.name.chars().count() > 200 {
         return Err(
             Problem::new(Code::InvalidField).error("/name", "must have 1 to 200 characters")
@@ -228,13 +307,15 @@ async fn create_api_key(
         }
         None => {}
     }
-    let key = ApiKey::generate();
+    let kind = if bound.is_some() { KeyKind::Partner } else { KeyKind::House };
+    let key = ApiKey::generate_for(kind);
     let row = store::NewApiKey {
         api_key_id: ApiKeyId::new(),
         user_id: new.user_id.unwrap_or_default(),
         name: new.name,
         role,
         programs: new.programs,
+        partner_id: bound.map(|(_, partner_id)| partner_id),
         expires_at: new.expires_at,
     };
     let (now, shown) = (app.clock.now(), key.clone());
@@ -245,13 +326,21 @@ async fn create_api_key(
         user_id: row.user_id,
         name: row.name.clone(),
         role: row.role.as_str().to_owned(),
+        partner_id: row.partner_id,
         created_at: now,
         expires_at: row.expires_at,
         revoked_at: None,
     };
     let entry = audit_store::Entry::by(&caller, "api_key.create", row.api_key_id)
-        .details(serde_json::json!({"role": row.role.as_str(), "user_id": row.user_id}));
+        .details(serde_json::json!({
+            "role": row.role.as_str(), "user_id": row.user_id, "partner_id": row.partner_id}));
     transact(&app.db, async move |db| {
+        if let Some((program_id, partner_id)) = bound
+            && partner::store::find_enrollment(db, program_id, partner_id).await?.is_none()
+        {
+            let why = "is no partner of this program";
+            return Err(Problem::new(Code::InvalidField).error("/partner_id", why));
+        }
         let user = store::NewUser { user_id: row.user_id, name: row.name.clone() };
         store::insert_user(db, &user, now).await?;
         store::insert_api_key(db, &row, &shown, now).await?;
@@ -283,11 +372,49 @@ async fn list_api_keys(
         user_id: row.user_id,
         name: row.name,
         role: row.role,
+        partner_id: row.partner_id,
         created_at: row.created_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,
     });
     Ok(HttpResponse::Ok().json(page))
+}
+
+/// What a key says of itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnKeyBody {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: ApiKeyId,
+    /// Who owns it.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// What it may do.
+    pub role: &'static str,
+    /// The programs it reaches; null for all.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub programs: Option<Vec<ProgramId>>,
+    /// Whose rows alone it reaches, of a partner's key.
+    #[schema(value_type = Option<String>)]
+    pub partner_id: Option<PartnerId>,
+    /// When it ends.
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Tells what the key of the request is: its role, its programs, its partner.
+#[utoipa::path(tag = "accounts", responses(
+    (status = 200, body = OwnKeyBody), (status = 401, body = ProblemBody)))]
+#[get("/v1/api-keys/self")]
+async fn get_own_api_key(caller: Identity) -> HttpResponse {
+    HttpResponse::Ok().json(OwnKeyBody {
+        id: caller.api_key_id,
+        user_id: caller.user_id,
+        role: caller.role.as_str(),
+        programs: caller.programs,
+        partner_id: caller.partner_id,
+        expires_at: caller.expires_at,
+    })
 }
 
 /// Revokes an API key at once.

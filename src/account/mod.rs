@@ -1,8 +1,9 @@
 //! Users, roles and API keys: who may do what.
 //!
-//! A key belongs to a user, has one role and reaches some programs or all. Roles are sets of
-//! scopes; handlers ask for a scope in their signature (see [`http::Caller`]). Four eyes
-//! compares users, so two keys of one person are one pair of eyes.
+//! A key belongs to a user, has one role and reaches some programs or all; a partner's key reaches
+//! the rows of that partner in one program. Roles are sets of scopes; handlers ask for a scope in
+//! their signature (see [`http::Caller`]). Four eyes compares users, so two keys of one person are
+//! one pair of eyes.
 
 pub mod audit_store;
 pub mod http;
@@ -12,7 +13,7 @@ pub mod once_http;
 pub mod store;
 
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ProgramId, UserId};
+use crate::ids::{ApiKeyId, PartnerId, ProgramId, UserId};
 
 /// One thing that a key may do: `resource:action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,7 @@ pub enum Scope {
     ConversionsWrite,
     CommissionsRead,
     CommissionsWrite,
+    ClaimsWrite,
     PayoutsRead,
     PayoutsWrite,
     PayoutsApprove,
@@ -55,6 +57,7 @@ impl Scope {
             Self::ConversionsWrite => "conversions:write",
             Self::CommissionsRead => "commissions:read",
             Self::CommissionsWrite => "commissions:write",
+            Self::ClaimsWrite => "claims:write",
             Self::PayoutsRead => "payouts:read",
             Self::PayoutsWrite => "payouts:write",
             Self::PayoutsApprove => "payouts:approve",
@@ -123,6 +126,7 @@ impl Role {
                     | ConversionsWrite
                     | CommissionsRead
                     | CommissionsWrite
+                    | ClaimsWrite
                     | ReportsRead
                     | WebhooksRead
                     | WebhooksWrite
@@ -149,8 +153,11 @@ impl Role {
                     | LedgerRead
             ),
             Self::Source => matches!(scope, ClicksWrite | ConversionsRead | WebhooksRead),
-            // Partners get their own pages with their own rows; until then a partner key opens nothing.
-            Self::Partner => false,
+            // Own rows alone, and only where a handler says that it looks after that.
+            Self::Partner => matches!(
+                scope,
+                LinksRead | LinksWrite | CommissionsRead | ClaimsWrite | ReportsRead | LedgerRead
+            ),
         }
     }
 }
@@ -166,6 +173,8 @@ pub struct Caller {
     pub role: Role,
     /// The programs it reaches; none given means all.
     pub programs: Option<Vec<ProgramId>>,
+    /// The partner whose rows alone it reaches; given for the role partner, and for no other.
+    pub partner_id: Option<PartnerId>,
     /// When the key ends, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -174,6 +183,11 @@ impl Caller {
     /// Tells whether the key reaches the program.
     pub fn reaches(&self, program: ProgramId) -> bool {
         self.programs.as_ref().is_none_or(|all| all.contains(&program))
+    }
+
+    /// Tells whether the key reaches what a partner has in a program.
+    pub fn owns(&self, program: ProgramId, partner: PartnerId) -> bool {
+        self.reaches(program) && self.partner_id.is_none_or(|own| own == partner)
     }
 
     /// Returns how the audit log names the caller.
@@ -192,6 +206,31 @@ mod tests {
             assert_eq!(role.allows(Scope::PayoutsApprove), role == Role::Approver, "{role:?}");
         }
         assert!(!Role::Approver.allows(Scope::PayoutsWrite), "who approves does not prepare");
+    }
+
+    #[test]
+    fn a_partners_key_owns_what_is_its_partners_in_its_program() {
+        let (program, other) = (ProgramId::new(), ProgramId::new());
+        let (partner, stranger) = (PartnerId::new(), PartnerId::new());
+        let of = |role, partner_id| Caller {
+            api_key_id: ApiKeyId::new(),
+            user_id: UserId::new(),
+            role,
+            programs: Some(vec![program]),
+            partner_id,
+            expires_at: None,
+        };
+        let own = of(Role::Partner, Some(partner));
+        let found = [(program, partner), (program, stranger), (other, partner)];
+        assert_eq!(
+            found.map(|(program, partner)| own.owns(program, partner)),
+            [true, false, false]
+        );
+        let staff = of(Role::Manager, None);
+        assert_eq!(
+            found.map(|(program, partner)| staff.owns(program, partner)),
+            [true, true, false]
+        );
     }
 
     #[test]

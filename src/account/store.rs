@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use crate::account::key::ApiKey;
 use crate::account::{Caller, Role};
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ProgramId, UserId};
+use crate::ids::{ApiKeyId, PartnerId, ProgramId, UserId};
 
 /// A user to be written.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct NewApiKey {
     pub role: Role,
     /// The programs it reaches; none given means all.
     pub programs: Option<Vec<ProgramId>>,
+    /// The partner whose rows alone it reaches.
+    pub partner_id: Option<PartnerId>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
 }
@@ -62,8 +64,9 @@ pub async fn insert_api_key(
     let programs = uuids(row.programs.as_deref());
     sqlx::query!(
         "insert into api_keys
-             (api_key_id, user_id, name, role, program_ids, key_hash, prefix, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             (api_key_id, user_id, name, role, program_ids, key_hash, prefix, created_at, expires_at,
+              partner_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict on constraint api_keys_hash_once do nothing",
         row.api_key_id.0,
         row.user_id.0,
@@ -74,6 +77,7 @@ pub async fn insert_api_key(
         key.shown(),
         now,
         row.expires_at,
+        row.partner_id.map(|p| p.0),
     )
     .execute(db)
     .await
@@ -91,7 +95,8 @@ pub async fn find_caller(
 ) -> Result<Option<Caller>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select k.api_key_id as "api_key_id: ApiKeyId", k.user_id as "user_id: UserId",
-                  k.role, k.program_ids, k.expires_at
+                  k.role, k.program_ids, k.expires_at,
+                  k.partner_id as "partner_id?: PartnerId"
            from api_keys k
            join users u on u.user_id = k.user_id
            where k.key_hash = $1
@@ -107,6 +112,7 @@ pub async fn find_caller(
             user_id: r.user_id,
             role: Role::parse(&r.role)?,
             programs: r.program_ids.map(|all| all.into_iter().map(ProgramId).collect()),
+            partner_id: r.partner_id,
             expires_at: r.expires_at,
         })
     }))
@@ -123,6 +129,8 @@ pub struct ApiKeyRow {
     pub name: String,
     /// What it may do, as text.
     pub role: String,
+    /// The partner whose rows alone it reaches.
+    pub partner_id: Option<PartnerId>,
     /// Its first characters.
     pub prefix: String,
     /// When it was made.
@@ -144,7 +152,8 @@ pub async fn list_api_keys(
     sqlx::query_as!(
         ApiKeyRow,
         r#"select api_key_id as "api_key_id: ApiKeyId", user_id as "user_id: UserId",
-                  name, role, prefix, created_at, expires_at, revoked_at
+                  name, role, partner_id as "partner_id?: PartnerId", prefix, created_at, expires_at,
+                  revoked_at
            from api_keys
            where ($1::uuid[] is null or program_ids <@ $1)
              and ($2::uuid is null or api_key_id > $2)

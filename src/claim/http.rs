@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::account::audit_store::{self, Entry};
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
@@ -175,6 +176,22 @@ impl From<Claim> for ClaimBody {
     }
 }
 
+impl ClaimBody {
+    /// Returns what a partner sees of it: neither the evidence, which tells of others, nor who of
+    /// the house decided and with which note. The decision and its sentence stay.
+    fn seen_by(mut self, partner: Option<PartnerId>) -> Self {
+        if partner.is_none() {
+            return self;
+        }
+        self.evidence = serde_json::Value::Null;
+        self.decision_note = None;
+        self.conversion_id = self.conversion_id.filter(|_| self.commission_id.is_some());
+        let by = |by| if by == "system" { by } else { "program".to_owned() };
+        self.decided_by = self.decided_by.map(by);
+        self
+    }
+}
+
 impl NewClaimBody {
     fn into_claim(self, now: Timestamp) -> Result<NewClaim, Problem> {
         let event = self.event.unwrap_or_else(|| "sale".to_owned());
@@ -214,11 +231,12 @@ impl NewClaimBody {
 async fn make_claim(
     app: Data<App>,
     req: HttpRequest,
-    caller: Caller<scope::CommissionsWrite>,
+    caller: Caller<Own<scope::ClaimsWrite>>,
     body: KeyedJson<NewClaimBody>,
 ) -> Result<HttpResponse, Problem> {
     let KeyedJson { value, bytes } = body;
-    caller.check_reach(value.program_id)?;
+    caller.check_own(value.program_id, value.partner_id)?;
+    let viewer = caller.partner_id;
     let now = app.clock.now();
     let said = value.into_claim(now)?;
     let (click_keys, customer_key) = (app.config.click_keys.clone(), app.customer_key.clone());
@@ -232,7 +250,7 @@ async fn make_claim(
             audit_store::record(db, entry.program(program_id).details(details), now).await?;
         }
         let place = format!("/v1/claims/{}", claim.claim_id);
-        let answer = Answer::created(place, ClaimBody::from(claim));
+        let answer = Answer::created(place, ClaimBody::from(claim).seen_by(viewer));
         Ok(if is_new { answer } else { Answer { status: StatusCode::OK, ..answer } })
     })
     .await
@@ -245,7 +263,7 @@ async fn make_claim(
 #[get("/v1/claims")]
 async fn list_claims(
     app: Data<App>,
-    caller: Caller<scope::CommissionsRead>,
+    caller: Caller<Own<scope::CommissionsRead>>,
     filter: Query<ClaimFilter>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -257,6 +275,7 @@ async fn list_claims(
         }
         None => caller.programs.as_ref().map(|all| all.iter().map(|p| p.0).collect()),
     };
+    let (partner_id, viewer) = (caller.whose(partner_id)?, caller.partner_id);
     let (limit, after) = (page.limit()?, page.after()?);
     if let Some(status) = &status {
         let mut wrong = Mistakes::default();
@@ -271,7 +290,8 @@ async fn list_claims(
         Ok(store::list(&mut db, &filter, i64::from(limit) + 1).await?)
     })
     .await?;
-    let page = Page::new(rows, limit, |c| (c.deadline_at, c.claim_id)).map(ClaimBody::from);
+    let page = Page::new(rows, limit, |c| (c.deadline_at, c.claim_id));
+    let page = page.map(|claim| ClaimBody::from(claim).seen_by(viewer));
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -281,7 +301,7 @@ async fn list_claims(
 #[get("/v1/claims/{id}")]
 async fn get_claim(
     app: Data<App>,
-    caller: Caller<scope::CommissionsRead>,
+    caller: Caller<Own<scope::CommissionsRead>>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id: ClaimId = path_id(&id)?;
@@ -292,7 +312,8 @@ async fn get_claim(
         find(&mut db, id, programs).await
     })
     .await?;
-    Ok(HttpResponse::Ok().json(ClaimBody::from(claim)))
+    caller.check_own(claim.said.program_id, claim.said.partner_id)?;
+    Ok(HttpResponse::Ok().json(ClaimBody::from(claim).seen_by(caller.partner_id)))
 }
 
 async fn find(

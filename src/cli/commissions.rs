@@ -16,7 +16,8 @@ const REQUEST_MAX: usize = 100;
 /// Commands about commissions.
 #[derive(Debug, Subcommand)]
 pub(super) enum CommissionsCommand {
-    /// Approve, reject, hold, release or reverse commissions; each says what became of it.
+    /// Approve, reject, hold, release, extend, reverse or claw back commissions; each says what became
+    /// of it.
     Decide(DecideArgs),
 }
 
@@ -28,9 +29,15 @@ pub(super) struct DecideArgs {
     /// The commissions (cm_…); read from standard input, one a line, where none is given.
     ids: Vec<String>,
     /// Why: order_canceled, fraud, terms_violation, tracking_error, payment_failed,
-    /// ineligible_partner, duplicate or other; needed to reject, hold and reverse.
+    /// ineligible_partner, duplicate or other; needed by all but approve and release.
     #[arg(long)]
     reason: Option<String>,
+    /// To extend: by how many days each hold lasts longer.
+    #[arg(long, value_name = "DAYS")]
+    days: Option<u16>,
+    /// To claw back: how much of each, such as 5.00; all that is left of it where it is not given.
+    #[arg(long)]
+    amount: Option<String>,
     /// What to remember about it.
     #[arg(long)]
     note: Option<String>,
@@ -48,8 +55,12 @@ enum Action {
     Hold,
     /// End their review.
     Release,
+    /// Let the hold of pending ones last longer, once.
+    Extend,
     /// Take approved ones back before any payout.
     Reverse,
+    /// Take back a part of approved or paid ones, or all that is left.
+    Clawback,
 }
 
 /// Runs a command about commissions.
@@ -65,9 +76,10 @@ pub(super) async fn run(command: CommissionsCommand) -> anyhow::Result<()> {
     let action = args.action.to_possible_value().map(|value| value.get_name().to_owned());
     let mut n_failed = 0;
     for some in ids.chunks(REQUEST_MAX) {
-        let items: Vec<Value> = some.iter().map(|id| json!({"id": id})).collect();
+        let items: Vec<Value> =
+            some.iter().map(|id| json!({"id": id, "amount": args.amount})).collect();
         let body = json!({"action": action, "reason": args.reason, "note": args.note,
-            "items": items});
+            "days": args.days, "items": items});
         let answer = api.post_json("/v1/commissions/bulk", &body).await?;
         for result in answer["results"].as_array().into_iter().flatten() {
             let text = |name: &str| result[name].as_str().unwrap_or_default();

@@ -157,6 +157,7 @@ fn read_params(program: &Program, day: Option<NaiveDate>) -> anyhow::Result<Para
     let next = day.succ_opt().unwrap_or(day);
     Ok(Params {
         program_id: program.program_id,
+        partner_id: None,
         window: Window::parse(&day.to_string(), &next.to_string(), zone)?,
         currency: program.currency.parse()?,
         now,

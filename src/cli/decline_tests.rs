@@ -8,7 +8,8 @@ fn readout(rows: Vec<[&str; 6]>) -> Readout {
     let window = Window::parse("2026-10-01", "2026-10-02", chrono_tz::Tz::UTC).unwrap();
     let currency = "EUR".parse().unwrap();
     let money = |text: &str| Cell::Money(Money::new(text.parse().unwrap(), currency));
-    let params = Params { program_id: ProgramId::new(), window, currency, now: window.to };
+    let params =
+        Params { program_id: ProgramId::new(), partner_id: None, window, currency, now: window.to };
     let columns = find("activity-decline").unwrap().columns();
     let row = |values: [&str; 6]| {
         let cell = |name: &str| {

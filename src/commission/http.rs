@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -201,6 +202,26 @@ impl CommissionBody {
             ledger: None,
         })
     }
+
+    /// Returns what a partner sees of it: neither which rules suspect it nor who decided what and
+    /// with which note, for these are the notes of the house. Why it is held or refused stays.
+    pub(super) fn seen_by(mut self, partner: Option<PartnerId>) -> Self {
+        if partner.is_none() {
+            return self;
+        }
+        self.flags.clear();
+        self.ledger = None;
+        for step in self.history.iter_mut().flatten() {
+            let who = match step.by.split_once(':') {
+                Some(("source", _)) => "shop",
+                Some(_) => "program",
+                None => "system",
+            };
+            who.clone_into(&mut step.by);
+            (step.note, step.ledger_transaction_id) = (None, None);
+        }
+        self
+    }
 }
 
 impl From<ApplyError> for Problem {
@@ -244,17 +265,19 @@ pub(super) async fn show(
 #[get("/v1/commissions")]
 async fn list_commissions(
     app: Data<App>,
-    caller: Caller<scope::CommissionsRead>,
+    caller: Caller<Own<scope::CommissionsRead>>,
     filter: Query<CommissionFilter>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let CommissionFilter { program_id, partner_id, status, flag } = filter.into_inner();
     caller.check_reach(program_id)?;
+    let (partner_id, viewer) = (caller.whose(partner_id)?, caller.partner_id);
     let (limit, after) = (page.limit()?, page.after()?);
     let mut wrong = Mistakes::default();
     let state = status.as_deref().and_then(CommissionState::from_code);
     wrong.check(status.is_some() == state.is_some(), "/status", "is no state of a commission");
     if let Some(flag) = &flag {
+        wrong.check(viewer.is_none(), "/flag", "is for those who run the program");
         let rules = Rule::ALL.map(Rule::code);
         wrong.one_of("/flag", flag, &[&["any"], &rules[..]].concat());
     }
@@ -281,7 +304,7 @@ async fn list_commissions(
         let show = |c: Commission| {
             let order = c.conversion_id.and_then(|id| orders.get(&id));
             let flags = flags.remove(&c.commission_id);
-            CommissionBody::new(c, order, flags)
+            Ok(CommissionBody::new(c, order, flags)?.seen_by(viewer))
         };
         let data = page.data.into_iter().map(show).collect::<Result<Vec<_>, Problem>>()?;
         Ok(Page { data, has_more: page.has_more, next_cursor: page.next_cursor })
@@ -296,7 +319,7 @@ async fn list_commissions(
 #[get("/v1/commissions/{id}")]
 async fn get_commission(
     app: Data<App>,
-    caller: Caller<scope::CommissionsRead>,
+    caller: Caller<Own<scope::CommissionsRead>>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id: CommissionId = path_id(&id)?;
@@ -305,9 +328,9 @@ async fn get_commission(
         let mut db = db.acquire().await?;
         let found = store::find_commission(&mut db, id).await?;
         let commission = found
-            .filter(|c| caller.reaches(c.program_id))
+            .filter(|c| caller.owns(c.program_id, c.partner_id))
             .ok_or_else(|| Problem::new(Code::NotFound))?;
-        show(&mut db, commission).await
+        Ok(show(&mut db, commission).await?.seen_by(caller.partner_id))
     })
     .await?;
     Ok(HttpResponse::Ok().json(answer))

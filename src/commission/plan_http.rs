@@ -46,6 +46,9 @@ pub struct NewPlanBody {
     pub rules: Option<Vec<RuleDocument>>,
     /// Days between the event and its approval; 30 by default.
     pub hold_days: Option<u16>,
+    /// `event` (by default) or `delivery`: the hold of sales and renewals is counted from the time that
+    /// the shop names as `delivered_at`.
+    pub hold_basis: Option<String>,
     /// `auto` (by default) or `manual`.
     pub approval: Option<String>,
     /// `half_even` (by default), `half_up` or `down`.
@@ -143,6 +146,7 @@ impl NewPlanBody {
             v: self.v,
             rules: self.rules.unwrap_or(usual.rules),
             hold_days: self.hold_days.unwrap_or(usual.hold_days),
+            hold_basis: self.hold_basis,
             approval: self.approval.unwrap_or(usual.approval),
             rounding: self.rounding.unwrap_or(usual.rounding),
             caps: self.caps,

@@ -105,6 +105,24 @@ impl Step {
     }
 }
 
+/// How the causes of what a person took back begin; refunds and orders take nothing of it back.
+const BY_HAND: &str = "by_hand:";
+
+/// Returns whether this is the cause of what a person took back.
+pub fn is_by_hand(cause: &str) -> bool {
+    cause.starts_with(BY_HAND)
+}
+
+/// Returns what is due of an amount of which a person took this back, below zero: never more than
+/// there is.
+pub fn due(amount: Money, by_hand_minor: i64) -> Money {
+    let minor = amount.minor.saturating_add(by_hand_minor);
+    if by_hand_minor == 0 { amount } else { Money { minor: minor.max(0), ..amount } }
+}
+
+/// The rule of a hold that was extended, in its history.
+pub const EXTENDED: &str = "extended";
+
 /// Who takes a step, when, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hand {
@@ -282,6 +300,59 @@ impl Commission {
             ..self.clone()
         };
         row.open(by)
+    }
+
+    /// Says whether an action is possible.
+    pub fn check(&self, action: Action, now: Timestamp) -> Result<(), IllegalTransition> {
+        transition(&self.facts(Standing::Good, true, now), action).map(drop)
+    }
+
+    /// Takes back what a person says; `number` tells this row from earlier ones, `arithmetic` is what
+    /// still holds of it.
+    pub fn take_back(
+        &self,
+        take: Money,
+        number: usize,
+        arithmetic: &serde_json::Value,
+        reason: Reason,
+        by: Hand,
+    ) -> Result<Step, NoStep> {
+        let cause = format!("{BY_HAND}{}:{number}", self.commission_id);
+        let kind = CommissionKind::Clawback;
+        let mut step = self.correct(kind, take.checked_neg()?, cause, Some(reason), by)?;
+        if arithmetic.get("inputs").is_some() {
+            let row = &mut step.after;
+            row.calculation = wire::corrected(&row.calculation, arithmetic.clone());
+        }
+        Ok(step)
+    }
+
+    /// Returns whether a person took it back, whatever the order says.
+    pub fn is_by_hand(&self) -> bool {
+        self.kind == CommissionKind::Clawback && is_by_hand(&self.cause)
+    }
+
+    /// Notes in its history what was done about it, and nothing else: its revision rises, so that
+    /// nobody decides on what another has decided about meanwhile.
+    pub fn note(&self, by: Hand) -> Step {
+        Step::new(self.next(), Some(self.state), None, by)
+    }
+
+    /// Lets its hold end then, because it was delivered.
+    pub fn deliver(&self, hold_until: Timestamp, by: Hand) -> Step {
+        let mut step = self.note(Hand { rule: "delivered", ..by });
+        step.after.hold_until = hold_until;
+        step
+    }
+
+    /// Lets its hold last so many days longer.
+    pub fn extend(&self, days: u16, reason: Reason, by: Hand) -> Result<Step, NoStep> {
+        let by = Hand { rule: EXTENDED, ..by };
+        let mut step = self.take(Action::Extend(reason), Standing::Good, false, by)?;
+        step.after.hold_until = self.hold_until + chrono::Duration::days(i64::from(days));
+        // Why a hold lasts longer is in its history; nothing is wrong with what was earned.
+        step.after.reason.clone_from(&self.reason);
+        Ok(step)
     }
 
     fn next(&self) -> Self {

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::conversion::path::percent;
 use crate::ids::PartnerId;
+use crate::language::Language;
 
 const WIRE_VERSION: u32 = 1;
 
@@ -90,45 +92,105 @@ impl Attributed<'_> {
         }
     }
 
-    /// Says whose conversion it is, or why it is nobody's, and what else was looked at.
-    pub fn sentences(&self, limits: &Limits) -> Vec<String> {
-        let candidates = self.candidates();
+    /// Says whose conversion it is, who shares it, or why it is nobody's, and what else was looked
+    /// at; to a partner of what is its own alone.
+    pub fn sentences(&self, limits: &Limits, asked: &Asked<'_>) -> Vec<String> {
+        let Asked { shares, viewer, lang } = *asked;
+        let mut candidates = self.candidates();
         let decisive = candidates.iter().position(|candidate| candidate.finding == "counts");
-        let mut said = Vec::with_capacity(candidates.len().max(1));
-        match (decisive, candidates.first()) {
+        let is_anothers = |one: &Candidate| {
+            one.partner_id.is_some_and(|id| viewer.is_some_and(|viewer| viewer != id))
+        };
+        let opening = match (decisive, candidates.first()) {
+            (Some(_), _) if shares.len() > 1 => shared(asked),
+            (Some(n), _) if is_anothers(&candidates[n]) => {
+                lang.pick("Another partner brought it.", "Привёл другой партнёр.").to_owned()
+            }
             (Some(n), _) => {
-                let who = who(candidates[n].partner_id);
-                said.push(format!("{who} brought it: {}.", candidates[n].phrase(limits)));
+                let phrase = candidates[n].phrase(limits, lang);
+                let who = who(candidates[n].partner_id, lang);
+                lang.pick(
+                    format!("{who} brought it: {phrase}."),
+                    format!("Привёл {who}: {phrase}."),
+                )
             }
             (None, Some(first)) => {
-                said.push(format!("It is nobody's: {}.", first.phrase(limits)));
+                let phrase = first.phrase(limits, lang);
+                lang.pick(
+                    format!("It is nobody's: {phrase}."),
+                    format!("Никому не засчитано: {phrase}."),
+                )
             }
-            (None, None) => said.push(
-                "It is nobody's: it came without a click id, a coupon, or a customer who is \
-                 somebody's."
-                    .to_owned(),
-            ),
+            (None, None) => lang
+                .pick(
+                    "It is nobody's: it came without a click id, a coupon, or a customer who is \
+                     somebody's.",
+                    "Никому не засчитано: нет ни идентификатора клика, ни купона, ни клиента, \
+                     закреплённого за кем-то.",
+                )
+                .to_owned(),
+        };
+        if !candidates.is_empty() {
+            candidates.remove(decisive.unwrap_or(0));
         }
-        let told = decisive.unwrap_or(0);
-        let others = candidates.iter().enumerate().filter(|(n, _)| *n != told);
-        said.extend(others.map(|(_, other)| format!("Looked at, too: {}.", other.phrase(limits))));
-        said
+        let others = candidates.iter().filter(|one| !is_anothers(one));
+        let looked_at = others.map(|one| {
+            let phrase = one.phrase(limits, lang);
+            lang.pick(format!("Looked at, too: {phrase}."), format!("Рассмотрено также: {phrase}."))
+        });
+        std::iter::once(opening).chain(looked_at).collect()
     }
+}
+
+/// Who asks whose a conversion is, and in which language.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who shares it, with weights; what each click has, its path tells.
+    pub shares: &'a [(PartnerId, u32)],
+    /// The partner who asks; none for those who run the program.
+    pub viewer: Option<PartnerId>,
+    /// In which language.
+    pub lang: Language,
+}
+
+/// Says who shares a conversion, and how.
+fn shared(asked: &Asked<'_>) -> String {
+    let Asked { shares, viewer, lang } = *asked;
+    let all: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let parts = shares.iter().map(|(id, weight)| {
+        let who = match viewer {
+            Some(viewer) if viewer != *id => {
+                lang.pick("another partner", "другой партнёр").to_owned()
+            }
+            Some(_) | None => id.to_string(),
+        };
+        let percent = percent(*weight, all);
+        lang.pick(format!("{who} has {percent} %"), format!("{who} — {percent} %"))
+    });
+    let parts: Vec<String> = parts.collect();
+    format!("{}: {}.", lang.pick("It is shared", "Доли"), parts.join(", "))
 }
 
 impl Candidate {
     /// Says in a part of a sentence what was found and why it counts or not.
-    fn phrase(&self, limits: &Limits) -> String {
+    fn phrase(&self, limits: &Limits, lang: Language) -> String {
+        match lang {
+            Language::En => self.phrase_en(limits),
+            Language::Ru => self.phrase_ru(limits),
+        }
+    }
+
+    fn phrase_en(&self, limits: &Limits) -> String {
         let Limits { occurred_at, window_days, min_seconds } = limits;
         let link = self.link_number.map_or_else(|| "a link".to_owned(), |n| format!("link {n}"));
         let clicked = match self.at {
             Some(at) => format!("{link} was clicked at {}", time(at)),
             None => format!("{link} was clicked"),
         };
-        let before = self.at.map(|at| span(at, *occurred_at)).unwrap_or_default();
+        let before = self.at.map(|at| span(at, *occurred_at, Language::En)).unwrap_or_default();
         let code = self.coupon_code.as_deref().unwrap_or_default();
         let since = self.at.map(|at| format!(" since {}", time(at))).unwrap_or_default();
-        let who = who(self.partner_id);
+        let who = who(self.partner_id, Language::En);
         match (self.step.as_str(), self.finding.as_str()) {
             ("click", "counts") => format!(
                 "{clicked}, {before} before it happened, within the {window_days} days for which \
@@ -186,19 +248,78 @@ impl Candidate {
             (step, finding) => format!("{step}: {finding}"),
         }
     }
+
+    fn phrase_ru(&self, limits: &Limits) -> String {
+        let Limits { occurred_at, window_days, min_seconds } = limits;
+        let n = self.link_number.map(|n| format!(" {n}")).unwrap_or_default();
+        let at = self.at.map(|at| format!(", {}", time(at))).unwrap_or_default();
+        let clicked = format!("клик по ссылке{n}{at}");
+        let before = self.at.map(|at| span(at, *occurred_at, Language::Ru)).unwrap_or_default();
+        let code = self.coupon_code.as_deref().unwrap_or_default();
+        let since = self.at.map(|at| format!(" с {}", time(at))).unwrap_or_default();
+        let who = who(self.partner_id, Language::Ru);
+        match (self.step.as_str(), self.finding.as_str()) {
+            ("click", "counts") => {
+                format!("{clicked}, за {before} до события; клик засчитывается {window_days} дней")
+            }
+            ("click", "outside_window") => format!(
+                "{clicked}, за {before} до события, а клик засчитывается только {window_days} дней"
+            ),
+            ("click", "too_soon") => format!(
+                "{clicked}, меньше чем за {min_seconds} с до события: так скоро клик не засчитывается"
+            ),
+            ("click", "before_click") => {
+                format!("{clicked}, уже после события ({})", time(*occurred_at))
+            }
+            ("click", "bad_click_id") => "идентификатор клика не подписан этим сервисом".to_owned(),
+            ("click", "other_program") => "клик был для другой программы".to_owned(),
+            ("click", "not_enrolled") => "тот, чья это ссылка, не участвует в программе".to_owned(),
+            ("click", "outranked") => format!("{clicked} ({who}); решило то, что важнее клика"),
+            ("click", "not_in_ladder") => format!("{clicked}, но правила не смотрят на клики"),
+            ("coupon", "counts") => format!("клиент применил купон {code}"),
+            ("coupon", "unknown_coupon") => format!("в программе нет купона {code}"),
+            ("coupon", "coupon_ended") => format!("купон {code} ({who}) к тому времени закончился"),
+            ("coupon", "coupon_not_begun") => {
+                format!("купон {code} ({who}) к тому времени ещё не действовал")
+            }
+            ("coupon", "not_enrolled") => {
+                format!("тот, чей купон {code}, не участвует в программе")
+            }
+            ("coupon", "outranked") => {
+                format!("купон {code} ({who}); решило то, что важнее купона")
+            }
+            ("coupon", "not_in_ladder") => {
+                format!("купон {code}, но правила не смотрят на купоны")
+            }
+            ("customer", "counts") => format!("клиент закреплён за ним{since}"),
+            ("customer", "outranked") => {
+                format!("клиент закреплён ({who}){since}; решило то, что важнее закрепления")
+            }
+            ("customer", "not_in_ladder") => {
+                format!("клиент закреплён ({who}){since}, но правила на это не смотрят")
+            }
+            ("customer", "not_enrolled") => {
+                "тот, за кем закреплён клиент, не участвует в программе".to_owned()
+            }
+            (step, finding) => format!("{step}: {finding}"),
+        }
+    }
 }
 
-fn who(partner_id: Option<PartnerId>) -> String {
-    partner_id.map_or_else(|| "nobody".to_owned(), |id| id.to_string())
+fn who(partner_id: Option<PartnerId>, lang: Language) -> String {
+    partner_id.map_or_else(|| lang.pick("nobody", "никто").to_owned(), |id| id.to_string())
 }
 
 fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn span(from: Timestamp, to: Timestamp) -> String {
+fn span(from: Timestamp, to: Timestamp, lang: Language) -> String {
     let minutes = (to - from).num_minutes().max(0);
     match (minutes / 1440, minutes / 60, minutes) {
+        (days @ 2.., _, _) if lang == Language::Ru => format!("{days} дн"),
+        (_, hours @ 2.., _) if lang == Language::Ru => format!("{hours} ч"),
+        (_, _, minutes) if lang == Language::Ru => format!("{minutes} мин"),
         (days @ 2.., _, _) => format!("{days} days"),
         (_, hours @ 2.., _) => format!("{hours} hours"),
         (_, _, 1) => "1 minute".to_owned(),
@@ -222,6 +343,39 @@ mod tests {
         Limits { occurred_at, window_days: 30, min_seconds: 10 }
     }
 
+    fn asked() -> Asked<'static> {
+        Asked { shares: &[], viewer: None, lang: Language::En }
+    }
+
+    #[test]
+    fn a_shared_conversion_opens_with_the_shares() {
+        let [one, other] = [PartnerId::new(), PartnerId::new()];
+        let attributed = Attributed {
+            attribution: "click",
+            partner_id: Some(one),
+            link_number: Some(7),
+            click_at: Some(click_at()),
+            kept: None,
+        };
+        let said = |viewer, lang| {
+            let asked = Asked { shares: &[(one, 2), (other, 1)], viewer, lang };
+            attributed.sentences(&limits(3), &asked)
+        };
+        let expected = format!("It is shared: {one} has 66.67 %, {other} has 33.33 %.");
+        assert_eq!(said(None, Language::En), [expected]);
+        let expected = format!("Доли: другой партнёр — 66.67 %, {other} — 33.33 %.");
+        assert_eq!(said(Some(other), Language::Ru), [expected]);
+        let alone = Asked { viewer: Some(other), ..asked() };
+        assert_eq!(attributed.sentences(&limits(3), &alone), ["Another partner brought it."]);
+        let ru = Asked { lang: Language::Ru, ..asked() };
+        let said = attributed.sentences(&limits(3), &ru);
+        let expected = format!(
+            "Привёл {one}: клик по ссылке 7, 2026-10-01 10:00:00 UTC, за 3 дн до события; клик \
+             засчитывается 30 дней."
+        );
+        assert_eq!(said, [expected]);
+    }
+
     #[test]
     fn each_attribution_says_whose_it_is_or_why_nobodys() {
         for (attribution, days, expected) in [
@@ -242,7 +396,7 @@ mod tests {
                 click_at: Some(click_at()),
                 kept: None,
             };
-            let said = attributed.sentences(&limits(days));
+            let said = attributed.sentences(&limits(days), &asked());
             assert_eq!(said.len(), 1);
             assert!(said[0].contains(expected), "{said:?}");
         }
@@ -263,7 +417,7 @@ mod tests {
         };
         assert_eq!(to_wire(attributed.candidates()), kept);
         assert_eq!(
-            attributed.sentences(&limits(31)),
+            attributed.sentences(&limits(31), &asked()),
             [
                 "nobody brought it: the customer used its coupon SUMMER.",
                 "Looked at, too: link 7 was clicked at 2026-10-01 10:00:00 UTC, 31 days before it \

@@ -213,6 +213,19 @@ impl TryFrom<ConversionRow> for ConversionBody {
     }
 }
 
+impl ConversionBody {
+    /// Returns what a partner sees of it: nothing that tells of another.
+    pub fn seen_by(mut self, partner: Option<PartnerId>) -> Self {
+        let Some(own) = partner else { return self };
+        self.candidates.retain(|candidate| candidate.partner_id == Some(own));
+        if self.partner_id != Some(own) {
+            (self.partner_id, self.link_number, self.click_at) = (None, None, None);
+            (self.click_id, self.coupon_code) = (None, None);
+        }
+        self
+    }
+}
+
 impl TryFrom<EarnedRow> for EarnedBody {
     type Error = Problem;
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::ids::PartnerId;
+use crate::language::Language;
 
 const WIRE_VERSION: u32 = 1;
 
@@ -53,6 +54,15 @@ pub struct PathClick {
     #[serde(default)]
     #[schema(example = "40.00")]
     pub percent: String,
+    /// Whether it is another partner's than the one who asks: then no more is told of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_anothers: bool,
+}
+
+/// Returns a weight of all in percent, rounded.
+pub fn percent(weight: u32, all: u64) -> String {
+    let bps = (u64::from(weight) * 10_000 + all / 2).checked_div(all).unwrap_or(0);
+    format!("{}.{:02}", bps / 100, bps % 100)
 }
 
 impl Path {
@@ -64,9 +74,7 @@ impl Path {
     ) -> Self {
         let all: u64 = clicks.iter().map(|click| u64::from(click.weight)).sum();
         for click in &mut clicks {
-            let weight = u64::from(click.weight);
-            let bps = (weight * 10_000 + all / 2).checked_div(all).unwrap_or(0);
-            click.percent = format!("{}.{:02}", bps / 100, bps % 100);
+            click.percent = percent(click.weight, all);
         }
         Self { v: WIRE_VERSION, model, half_life_days, clicks }
     }
@@ -86,59 +94,129 @@ impl Path {
         Self::from_wire(&serde_json::from_str(kept).ok()?)
     }
 
+    /// Returns what a partner sees of it: of others' clicks their parts, and nothing else.
+    pub fn seen_by(mut self, partner: Option<PartnerId>) -> Self {
+        let Some(own) = partner else { return self };
+        for click in self.clicks.iter_mut().filter(|click| click.partner_id != Some(own)) {
+            click.is_anothers = click.partner_id.is_some();
+            click.click_id = String::new();
+            (click.partner_id, click.link_number, click.at) = (None, None, None);
+        }
+        self
+    }
+
+    /// Returns the partners who have a part, with their weights of the sum of all, in the order in
+    /// which they first clicked.
+    pub fn shares(&self) -> Vec<(PartnerId, u32)> {
+        let mut shares: Vec<(PartnerId, u32)> = Vec::new();
+        for click in self.clicks.iter().filter(|click| click.weight > 0) {
+            let Some(partner_id) = click.partner_id else { continue };
+            match shares.iter_mut().find(|(known, _)| *known == partner_id) {
+                Some((_, weight)) => *weight = weight.saturating_add(click.weight),
+                None => shares.push((partner_id, click.weight)),
+            }
+        }
+        shares
+    }
+
     /// Says how the conversion is shared, and of each click why it has its part or nothing.
-    pub fn sentences(&self) -> Vec<String> {
+    pub fn sentences(&self, lang: Language) -> Vec<String> {
         let n = self.clicks.len();
-        let how = match self.model.as_deref() {
-            None => "something else says whose it is".to_owned(),
-            Some("last_click") => "the last of them has all of it".to_owned(),
-            Some("first_click") => "the first of them has all of it".to_owned(),
-            Some("linear") => "each of them has the same part".to_owned(),
-            Some("position") => {
-                "the first and the last of them have 40 % each, those between 20 %; two have half \
-                 each"
-                    .to_owned()
-            }
-            Some("time_decay") => {
-                let days = self.half_life_days.unwrap_or(1);
-                format!("each of them weighs half of one that is {days} days younger")
-            }
-            Some(other) => format!("they share it by {other}"),
-        };
+        let how = self.how(lang);
         let n_counting = self.clicks.iter().filter(|click| click.finding == "counts").count();
-        let mut said = vec![format!("Its path has {n} clicks; {n_counting} count, and {how}.")];
-        said.extend(self.clicks.iter().zip(1..).map(|(click, n)| click.sentence(n)));
+        let mut said = vec![lang.pick(
+            format!("Its path has {n} clicks; {n_counting} count, and {how}."),
+            format!("Кликов на пути: {n}; засчитано: {n_counting}; {how}."),
+        )];
+        said.extend(self.clicks.iter().zip(1..).map(|(click, n)| click.sentence(n, lang)));
         said
+    }
+
+    fn how(&self, lang: Language) -> String {
+        let days = self.half_life_days.unwrap_or(1);
+        let (en, ru) = match self.model.as_deref() {
+            None => ("something else says whose it is", "чьё это, решает другое"),
+            Some("last_click") => ("the last of them has all of it", "всё у последнего из них"),
+            Some("first_click") => ("the first of them has all of it", "всё у первого из них"),
+            Some("linear") => ("each of them has the same part", "доли равны"),
+            Some("position") => (
+                "the first and the last of them have 40 % each, those between 20 %; two have half \
+                 each",
+                "у первого и последнего по 40 %, у остальных вместе 20 %; если их два, то пополам",
+            ),
+            Some("time_decay") => {
+                return lang.pick(
+                    format!("each of them weighs half of one that is {days} days younger"),
+                    format!("каждый весит вдвое меньше того, что моложе на {days} дней"),
+                );
+            }
+            Some(other) => {
+                let text = |by| format!("{by} {other}");
+                return lang.pick(text("they share it by"), text("доли по модели"));
+            }
+        };
+        lang.pick(en, ru).to_owned()
     }
 }
 
 impl PathClick {
-    fn sentence(&self, n: usize) -> String {
-        let link = self.link_number.map_or_else(|| "a link".to_owned(), |n| format!("link {n}"));
-        let who = self.partner_id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
-        let at = self.at.map(|at| at.format(" at %Y-%m-%d %H:%M:%S UTC").to_string());
-        let clicked = format!("{link} of {who}{}", at.unwrap_or_default());
+    fn sentence(&self, n: usize, lang: Language) -> String {
+        let (word, link_word) = lang.pick(("Click", "link"), ("Клик", "ссылка"));
+        let link = self.link_number.map_or_else(
+            || lang.pick("a link", "ссылка").to_owned(),
+            |n| format!("{link_word} {n}"),
+        );
+        let who = match self.partner_id {
+            Some(id) => lang.pick(format!("of {id}"), id.to_string()),
+            None if self.is_anothers => {
+                lang.pick("of another partner", "другого партнёра").to_owned()
+            }
+            None => lang.pick("of nobody", "ничья").to_owned(),
+        };
+        let at = self.at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+        let at = at.map(|at| lang.pick(format!(" at {at}"), format!(", {at}"))).unwrap_or_default();
+        let clicked = format!("{word} {n}, {link} {who}{at}");
+        let nothing = lang.pick("has nothing", "не получает ничего");
+        let percent = &self.percent;
         match self.finding.as_str() {
             "counts" if self.weight > 0 => {
-                format!("Click {n}, {clicked}, has {} %.", self.percent)
+                format!("{clicked}, {} {percent} %.", lang.pick("has", "получает"))
             }
-            "counts" => format!("Click {n}, {clicked}, counts and has nothing."),
-            "bad_click_id" => {
-                format!("Click {n} has nothing: its id is none that this service signed.")
-            }
-            "other_program" => format!("Click {n} has nothing: it was for another program."),
-            "duplicate" => format!("Click {n} has nothing: it stands in the path before."),
-            "outside_window" => format!("Click {n}, {clicked}, has nothing: it was too long ago."),
-            "before_click" => {
-                format!("Click {n}, {clicked}, has nothing: the order had happened by then.")
-            }
-            "too_soon" => format!("Click {n}, {clicked}, has nothing: the order came too soon."),
-            "not_enrolled" => format!(
-                "Click {n} has nothing: whose link was clicked takes no part in the program."
+            "counts" => lang.pick(
+                format!("{clicked}, counts and has nothing."),
+                format!("{clicked}, засчитан и не получает ничего."),
             ),
-            other => format!("Click {n}, {clicked}, has nothing: {other}."),
+            finding => match why_nothing(finding, lang) {
+                // Of these nobody knows whose link it was.
+                Some((why, false)) => format!("{word} {n} {nothing}: {why}."),
+                Some((why, true)) => format!("{clicked}, {nothing}: {why}."),
+                None => format!("{clicked}, {nothing}: {finding}."),
+            },
         }
     }
+}
+
+/// Says why a click has nothing, and whether it is told whose link it was.
+fn why_nothing(finding: &str, lang: Language) -> Option<(&'static str, bool)> {
+    let (en, ru, is_told) = match finding {
+        "bad_click_id" => (
+            "its id is none that this service signed",
+            "его идентификатор не подписан этим сервисом",
+            false,
+        ),
+        "other_program" => ("it was for another program", "он был для другой программы", false),
+        "duplicate" => ("it stands in the path before", "он уже есть на пути", false),
+        "outside_window" => ("it was too long ago", "он был слишком давно", true),
+        "before_click" => ("the order had happened by then", "заказ был раньше", true),
+        "too_soon" => ("the order came too soon", "заказ пришёл слишком скоро", true),
+        "not_enrolled" => (
+            "whose link was clicked takes no part in the program",
+            "тот, чья это ссылка, не участвует в программе",
+            false,
+        ),
+        _ => return None,
+    };
+    Some((lang.pick(en, ru), is_told))
 }
 
 #[cfg(test)]
@@ -163,7 +241,7 @@ mod tests {
     fn each_click_is_told_with_its_part_or_why_it_has_none() {
         let path = Path::from_wire(&serde_json::from_str(VERSION_1).unwrap()).unwrap();
         assert_eq!(
-            path.sentences(),
+            path.sentences(Language::En),
             [
                 "Its path has 3 clicks; 2 count, and each of them weighs half of one that is 7 days \
                  younger.",
@@ -172,7 +250,16 @@ mod tests {
                 "Click 3 has nothing: its id is none that this service signed.",
             ]
         );
+        assert_eq!(
+            path.sentences(Language::Ru),
+            [
+                "Кликов на пути: 3; засчитано: 2; каждый весит вдвое меньше того, что моложе на 7 дней.",
+                "Клик 1, ссылка 7 ничья, 2026-11-01 00:00:00 UTC, получает 33.33 %.",
+                "Клик 2, ссылка ничья, получает 66.67 %.",
+                "Клик 3 не получает ничего: его идентификатор не подписан этим сервисом.",
+            ]
+        );
         let none = Path::new(None, None, Vec::new());
-        assert!(none.sentences()[0].contains("something else says whose it is"));
+        assert!(none.sentences(Language::En)[0].contains("something else says whose it is"));
     }
 }

@@ -11,7 +11,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection, Postgres};
+use sqlx::{ConnectOptions as _, Executor as _, PgConnection, Postgres, Row as _};
 
 /// The pool of connections.
 pub type Db = sqlx::PgPool;
@@ -44,9 +44,11 @@ pub fn connect_lazily(url: &str, connections_max: u32) -> Result<Db, sqlx::Error
 /// Tells whether a connection that comes back to the pool is outside any transaction.
 ///
 /// `now()` stands still inside a transaction and `statement_timestamp()` does not, so outside of
-/// one they agree.
+/// one they agree. Asked in one message: a prepared statement comes in several, each with a time of
+/// its own, and every connection would be thrown away after its first use.
 async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select now() = statement_timestamp()").fetch_one(connection).await
+    let asked = sqlx::raw_sql("select now() = statement_timestamp()");
+    connection.fetch_one(asked).await?.try_get(0)
 }
 
 /// Runs the migrations that are still missing. Several instances may start at once: sqlx takes a lock.

@@ -81,6 +81,7 @@ async fn seed_keys(app: &App, db: &mut DbTx, tour: &mut Tour) -> anyhow::Result<
                 name: "dev".to_owned(),
                 role,
                 programs: None,
+                partner_id: None,
                 expires_at: None,
             };
             accounts::insert_api_key(db, &row, &key, now).await?;

@@ -242,7 +242,7 @@ fn params(program: &Program, at: &Day) -> Result<Params, DailyError> {
     let window =
         Window::parse(&from, &to, at.zone).map_err(|e| DailyError::Terms(e.to_string()))?;
     let currency = program.currency.parse().map_err(|e| DailyError::Terms(format!("{e}")))?;
-    Ok(Params { program_id: program.program_id, window, currency, now: at.now })
+    Ok(Params { program_id: program.program_id, partner_id: None, window, currency, now: at.now })
 }
 
 /// Writes everything of a day; false if another instance did.

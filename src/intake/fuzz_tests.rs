@@ -3,7 +3,6 @@
 //! Few cases in every run of the tests; `./x fuzz` runs a million of each target and tells how many
 //! were read and how many refused. Half of the input is noise, half is right in form and damaged,
 //! which gets deeper.
-#![expect(clippy::print_stdout, reason = "how much was tried is the point of it")]
 
 use std::cell::Cell;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -80,13 +81,13 @@ impl From<Balance> for BalanceBody {
 #[get("/v1/partners/{id}/balance")]
 async fn get_balance(
     app: Data<App>,
-    caller: Caller<scope::LedgerRead>,
+    caller: Caller<Own<scope::LedgerRead>>,
     id: Path<String>,
     filter: Query<BalanceFilter>,
 ) -> Result<HttpResponse, Problem> {
     let (partner_id, program_id): (PartnerId, _) = (path_id(&id)?, filter.program_id);
     let as_of = filter.as_of;
-    caller.check_reach(program_id)?;
+    caller.check_own(program_id, partner_id)?;
     let db = app.db.clone();
     let balances = detached(async move {
         let mut db = db.acquire().await?;

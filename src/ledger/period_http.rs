@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::account::{Caller as Identity, audit_store};
@@ -255,11 +256,12 @@ impl From<Listed> for StatementBody {
 #[get("/v1/statements")]
 async fn list_statements(
     app: Data<App>,
-    caller: Caller<scope::ReportsRead>,
+    caller: Caller<Own<scope::ReportsRead>>,
     query: Query<StatementFilter>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (limit, before) = (page.limit()?, page.after()?);
+    let partner = caller.whose(query.partner_id)?;
     let programs = match query.program_id {
         Some(id) => {
             caller.check_reach(id)?;
@@ -270,7 +272,7 @@ async fn list_statements(
     let period = query.period.as_deref().map(str::parse::<Month>).transpose();
     let wrong = |e: &dyn ToString| Problem::new(Code::InvalidField).error("/period", e.to_string());
     let period = period.map_err(|e| wrong(&e))?;
-    let filter = Filter { programs, id: None, partner: query.partner_id, period, before };
+    let filter = Filter { programs, id: None, partner, period, before };
     let db = app.db.clone();
     let rows = detached(async move {
         let mut db = db.acquire().await?;
@@ -297,7 +299,7 @@ pub struct StatementForm {
 #[get("/v1/statements/{id}")]
 async fn get_statement(
     app: Data<App>,
-    caller: Caller<scope::ReportsRead>,
+    caller: Caller<Own<scope::ReportsRead>>,
     id: Path<String>,
     form: Query<StatementForm>,
 ) -> Result<HttpResponse, Problem> {
@@ -307,7 +309,7 @@ async fn get_statement(
         let mut db = db.acquire().await?;
         let filter = Filter { id: Some(id), ..Filter::default() };
         let found = statement_store::load_statements(&mut db, &filter, 1).await?.pop();
-        let found = found.filter(|s| identity.reaches(s.program_id));
+        let found = found.filter(|s| identity.owns(s.program_id, s.partner_id));
         let found = found.ok_or_else(|| Problem::new(Code::NotFound))?;
         let document = statement_store::load_document(&mut db, found.program_id, id).await?;
         Ok((found, document))

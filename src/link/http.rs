@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::account::audit_store::{self, Entry};
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
@@ -304,8 +305,10 @@ async fn show_one(app: &App, db: &mut sqlx::PgConnection, link: Link) -> Result<
     shown.pop().ok_or_else(|| Problem::new(Code::NotFound))
 }
 
-fn reached<S>(caller: &Caller<S>, found: Option<Link>) -> Result<Link, Problem> {
-    found.filter(|link| caller.reaches(link.program_id)).ok_or_else(|| Problem::new(Code::NotFound))
+fn reached<S>(caller: &Caller<Own<S>>, found: Option<Link>) -> Result<Link, Problem> {
+    let link = found.ok_or_else(|| Problem::new(Code::NotFound))?;
+    caller.check_own(link.program_id, link.partner_id)?;
+    Ok(link)
 }
 
 /// Makes a link.
@@ -316,10 +319,10 @@ fn reached<S>(caller: &Caller<S>, found: Option<Link>) -> Result<Link, Problem> 
 async fn create_link(
     app: Data<App>,
     req: HttpRequest,
-    caller: Caller<scope::LinksWrite>,
+    caller: Caller<Own<scope::LinksWrite>>,
     body: KeyedJson<NewLinkBody>,
 ) -> Result<HttpResponse, Problem> {
-    caller.check_reach(body.value.program_id)?;
+    caller.check_own(body.value.program_id, body.value.partner_id)?;
     let now = app.clock.now();
     let mut link = body.value.into_link(now)?;
     let id = link.link_id;
@@ -347,12 +350,13 @@ async fn create_link(
 #[get("/v1/links")]
 async fn list_links(
     app: Data<App>,
-    caller: Caller<scope::LinksRead>,
+    caller: Caller<Own<scope::LinksRead>>,
     filter: Query<LinkFilter>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let LinkFilter { program_id, partner_id } = filter.into_inner();
     caller.check_reach(program_id)?;
+    let partner_id = caller.whose(partner_id)?;
     let (limit, after) = (page.limit()?, page.after()?);
     let page = detached(async move {
         let mut db = app.db.acquire().await?;
@@ -372,7 +376,7 @@ async fn list_links(
 #[get("/v1/links/{id}")]
 async fn get_link(
     app: Data<App>,
-    caller: Caller<scope::LinksRead>,
+    caller: Caller<Own<scope::LinksRead>>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id: LinkId = path_id(&id)?;
@@ -392,7 +396,7 @@ async fn get_link(
 #[patch("/v1/links/{id}")]
 async fn update_link(
     app: Data<App>,
-    caller: Caller<scope::LinksWrite>,
+    caller: Caller<Own<scope::LinksWrite>>,
     id: Path<String>,
     body: StrictJson<LinkChanges>,
 ) -> Result<HttpResponse, Problem> {

@@ -131,6 +131,7 @@ impl Mailer {
         let bad_figure = || failed(ReportError::BadFigure(reader.currency.clone()));
         let params = Params {
             program_id: program,
+            partner_id: None,
             window: Window { from: now - TimeDelta::days(1), to: now, time_zone },
             currency: reader.currency.parse().map_err(|_| bad_figure())?,
             now,

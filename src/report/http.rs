@@ -17,18 +17,19 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::Db;
-use crate::ids::ProgramId;
+use crate::ids::{PartnerId, ProgramId};
 use crate::program::{Program, store as program_store};
 use crate::report::export::Format;
 use crate::report::export::csv::Dialect;
 use crate::report::export::json::Totals;
 use crate::report::period::{BadWindow, Window};
 use crate::report::stream::{self, Piece};
-use crate::report::{self, Params, REGISTRY, ReportError};
+use crate::report::{self, Params, REGISTRY, Report, ReportError};
 use crate::telemetry;
 use crate::web::{Code, Problem, ProblemBody, detached};
 
@@ -84,6 +85,9 @@ pub struct ReportQuery {
     /// The program that it is about.
     #[param(value_type = String)]
     pub program_id: ProgramId,
+    /// Only of this partner: `traffic`. A partner's key reads its own alone.
+    #[param(value_type = Option<String>)]
+    pub partner_id: Option<PartnerId>,
     /// From when: a day, `2026-10-01`, or RFC 3339; the first of the month where it is not given.
     pub from: Option<String>,
     /// Until before when; the end of today where it is not given.
@@ -105,6 +109,7 @@ impl ReportQuery {
         let text = |day: Option<NaiveDate>| day.map(|day| day.to_string());
         Self {
             program_id,
+            partner_id: None,
             from: text(day),
             to: text(day.and_then(|day| day.succ_opt())),
             tz: None,
@@ -129,8 +134,9 @@ pub struct ReportBody {
 /// Lists the reports that there are.
 #[utoipa::path(tag = "reports", responses((status = 200, body = Vec<ReportBody>)))]
 #[get("/v1/reports")]
-async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
-    let reports = REGISTRY.iter().map(|r| ReportBody {
+async fn list_reports(caller: Caller<Own<scope::ReportsRead>>) -> HttpResponse {
+    let open = REGISTRY.iter().filter(|r| caller.partner_id.is_none() || r.is_by_partner());
+    let reports = open.map(|r| ReportBody {
         name: r.name(),
         description: r.description(),
         columns: r.columns().iter().map(|c| c.name).collect(),
@@ -138,9 +144,29 @@ async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
     HttpResponse::Ok().json(reports.collect::<Vec<_>>())
 }
 
+/// Finds the report that a caller asks for, narrowed to what is the caller's own: of a partner, only
+/// those that tell of nobody else.
+fn admit(
+    caller: &Caller<Own<scope::ReportsRead>>,
+    name: &str,
+    mut query: ReportQuery,
+) -> Result<(&'static dyn Report, ReportQuery), Problem> {
+    let report = report::find(name)?;
+    caller.check_reach(query.program_id)?;
+    query.partner_id = caller.whose(query.partner_id)?;
+    match query.partner_id {
+        Some(_) if report.is_by_partner() => Ok((report, query)),
+        Some(_) if caller.partner_id.is_some() => Err(Problem::new(Code::NotFound)),
+        Some(_) => Err(Problem::new(Code::InvalidField)
+            .error("/partner_id", "this report cannot be read of one partner alone")),
+        None => Ok((report, query)),
+    }
+}
+
 /// Reads a report, row by row as it comes.
 ///
-/// What is short comes with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
+/// The json holds the rows and, under `summary`, what `…/summary` tells of them. What is short comes
+/// with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
 #[utoipa::path(tag = "reports", params(ReportQuery), responses(
     (status = 200, content_type = "application/json", body = Object),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
@@ -148,13 +174,11 @@ async fn list_reports(_caller: Caller<scope::ReportsRead>) -> HttpResponse {
 #[get("/v1/reports/{name}")]
 async fn show_report(
     app: Data<App>,
-    caller: Caller<scope::ReportsRead>,
+    caller: Caller<Own<scope::ReportsRead>>,
     name: Path<String>,
     query: Query<ReportQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let report = report::find(&name)?;
-    caller.check_reach(query.program_id)?;
-    let query = query.into_inner();
+    let (report, query) = admit(&caller, &name, query.into_inner())?;
     let (db, now) = (app.db.clone(), app.clock.now());
     if query.format.as_deref() == Some("html") {
         return show_page(db, now, name.into_inner(), query).await;
@@ -222,8 +246,12 @@ pub struct SummaryBody {
     pub bytes: u64,
     /// SHA-256 of that file, in hexadecimal.
     pub sha256: String,
-    /// Its totals.
-    #[schema(value_type = Object)]
+    /// Its totals, which each report names. That of `activity-decline` has `source`: `the daily run`
+    /// where the day was learned beforehand, `learned for this report` where the report had to,
+    /// which takes longer and says the same.
+    #[schema(value_type = Object, example = json!({"day": "2026-11-26", "partners": 60, "listed": 3,
+        "too_young": 0, "lost_commission_next_28d": "412.50", "incident": null,
+        "source": "the daily run"}))]
     pub summary: serde_json::Value,
 }
 
@@ -234,14 +262,13 @@ pub struct SummaryBody {
 #[get("/v1/reports/{name}/summary")]
 async fn show_summary(
     app: Data<App>,
-    caller: Caller<scope::ReportsRead>,
+    caller: Caller<Own<scope::ReportsRead>>,
     name: Path<String>,
     query: Query<ReportQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let report = report::find(&name)?;
-    caller.check_reach(query.program_id)?;
+    let (report, query) = admit(&caller, &name, query.into_inner())?;
     let format = read_format(&query)?;
-    let (db, now, query) = (app.db.clone(), app.clock.now(), query.into_inner());
+    let (db, now) = (app.db.clone(), app.clock.now());
     let (params, measure) = detached(async move {
         let params = find_params(&db, &query, now).await?;
         let measure = stream::measure(&db, report, &params, format).await?;
@@ -333,7 +360,8 @@ fn read_params(query: &ReportQuery, program: &Program, now: Timestamp) -> Result
     })?;
     let code = query.currency.as_ref().unwrap_or(&program.currency);
     let currency = code.parse().map_err(|e| wrong("/currency", format!("{e}")))?;
-    Ok(Params { program_id: query.program_id, window, currency, now })
+    let (program_id, partner_id) = (query.program_id, query.partner_id);
+    Ok(Params { program_id, partner_id, window, currency, now })
 }
 
 /// Returns the head of an answer, all but what is known only when the report has been read.

@@ -24,7 +24,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use crate::clock::Timestamp;
 use crate::db::{Db, DbTx};
-use crate::ids::ProgramId;
+use crate::ids::{PartnerId, ProgramId};
 use crate::money::{Currency, Money};
 use crate::report::period::Window;
 use crate::report::rows::{Rows, Summary};
@@ -71,6 +71,11 @@ pub trait Report: Sync {
     /// Returns its columns; every row has a cell for each.
     fn columns(&self) -> &'static [Column];
 
+    /// Tells whether it can be read of one partner alone, and then tells of nobody else.
+    fn is_by_partner(&self) -> bool {
+        false
+    }
+
     /// Reads it page by page and returns its totals, so that a million rows need the memory of a
     /// page. A report that must see everything before its first row hands the whole of it over
     /// ([`rows::hand_over`]).
@@ -96,6 +101,8 @@ pub trait Report: Sync {
 pub struct Params {
     /// The program that it is about.
     pub program_id: ProgramId,
+    /// The partner that it is about alone, of reports that can be read so.
+    pub partner_id: Option<PartnerId>,
     /// From when, and until before when; days begin at midnight of its time zone.
     pub window: Window,
     /// The currency of its amounts.

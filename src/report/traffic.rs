@@ -60,6 +60,10 @@ impl Report for Traffic {
         COLUMNS
     }
 
+    fn is_by_partner(&self) -> bool {
+        true
+    }
+
     fn stream<'a>(
         &'a self,
         db: &'a mut PgConnection,
@@ -136,6 +140,7 @@ fn load<'a>(
         to,
         i16::from(Class::Human.code()),
         i16::from(Class::Bot.code()),
+        params.partner_id.map(|id| id.0),
     )
     .fetch(db)
 }

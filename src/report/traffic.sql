@@ -1,5 +1,6 @@
 -- Clicks, conversions and earnings of one day by partner and link.
--- $1 program, $2 currency, $3 time zone, $4 from, $5 to, $6 class of people, $7 class of bots
+-- $1 program, $2 currency, $3 time zone, $4 from, $5 to, $6 class of people, $7 class of bots,
+-- $8 the one partner, or all
 with parts as (
     select (h.hour at time zone $3)::date as day, h.partner_id, h.link_number,
            case when h.class = $6 then h.n_clicks else 0 end as n_clicks,
@@ -54,6 +55,7 @@ with parts as (
            sum(sale_minor)::bigint as sale_minor,
            sum(commission_minor)::bigint as commission_minor
     from parts
+    where $8::uuid is null or partner_id = $8
     group by day, partner_id, link_number)
 select s.day as "day!", s.partner_id as "partner_id!: PartnerId", n.name,
        s.link_number as "link_number?", l.link_id as "link_id?: LinkId", l.sub1 as "sub1?",

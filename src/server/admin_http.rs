@@ -86,6 +86,8 @@ async fn readyz(app: Data<App>, state: Data<State>) -> HttpResponse {
     HttpResponse::build(status).json(json!({
         "ready": ok,
         "role": roles,
+        "settles_shards": app.shard_leases.epochs().keys().collect::<Vec<_>>(),
+        "runs_timers": app.timer_leases.holds_any(),
         "shards_down": stream.shards_down,
         "spool_events": stream.spool_events,
         "snapshot_taken_at": app.snapshot.load().taken_at,

@@ -47,7 +47,7 @@ pub fn document(roles: &Roles) -> OpenApi {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API key: `trbk_` and 36 characters."));
+        .description(Some("An API key: `trbk_`, or `trbp_` of a partner, and 36 characters."));
     components.add_security_scheme("api_key", SecurityScheme::Http(bearer.build()));
     document
 }

@@ -107,6 +107,15 @@ impl ConversionFacts {
             .reduce(|sum, next| sum.checked_add(next).unwrap_or(sum))
     }
 
+    /// Returns the signed sum of what a person took back of one of them, if anything.
+    pub fn taken_by_hand(&self, of: CommissionId) -> Option<Money> {
+        self.commissions
+            .iter()
+            .filter(|c| c.corrects_id == Some(of) && c.is_by_hand())
+            .map(|c| c.amount)
+            .reduce(|sum, next| sum.checked_add(next).unwrap_or(sum))
+    }
+
     /// Returns what the recruiter has of one of them.
     pub fn recruiter_of(&self, of: CommissionId) -> Option<&Commission> {
         let is_its = |c: &&Commission| c.corrects_id == Some(of);

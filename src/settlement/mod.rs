@@ -16,6 +16,7 @@ pub mod decide;
 pub mod facts;
 pub mod facts_store;
 pub mod grant;
+pub mod held;
 pub mod model;
 pub mod offset_store;
 pub mod path;

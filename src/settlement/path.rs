@@ -139,6 +139,7 @@ impl Path {
                 at: click.map(|click| click.at),
                 weight: touch.weight,
                 percent: String::new(),
+                is_anothers: false,
             }
         };
         let decides = self.touches.iter().any(|touch| touch.weight > 0);

@@ -5,7 +5,10 @@
 //! to the dead letters with its reason. It waits for everything else: PostgreSQL or Redis away is
 //! an error for the caller to try again after.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::commission::hold::Trust;
@@ -14,6 +17,7 @@ use crate::conversion::parked_store;
 use crate::conversion::wire::{self, ReportError};
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
+use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
 use crate::settlement::click::{self, Click};
@@ -23,12 +27,26 @@ use crate::settlement::{Message, click_store, decide, facts_store, grant, store}
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
-    ConversionRecord, Entry, EventLog, PackedBatch, Shard, StreamError, StreamEvent, unpack,
+    ConversionRecord, Entry, EventLog, Offset, PackedBatch, Shard, StreamError, StreamEvent, unpack,
 };
 use crate::telemetry;
 
 /// How often a batch is tried again when two settlers met on one order.
 const CLASHES_MAX: u32 = 5;
+
+/// How long the log's own word on where it stands is good, while all goes well.
+const STATE_GOOD_FOR: Duration = Duration::from_secs(2);
+
+/// Where a settler of one shard stands. It begins again from the database after any failure: what is
+/// kept here is good only as long as nobody else settles the shard.
+#[derive(Debug, Default)]
+pub struct Cursor(Option<Known>);
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    position: Position,
+    asked_at: Instant,
+}
 
 /// Settles shards of a log.
 #[derive(Clone, Debug)]
@@ -47,6 +65,8 @@ pub struct Settler {
     pub entries_max: usize,
     /// Messages of one program that may wait for their conversion.
     pub waiting_max: i64,
+    /// Places for batches, over all shards of the process.
+    pub places: Arc<Semaphore>,
 }
 
 /// Why settlement cannot go on now. Nothing of the batch was written.
@@ -61,6 +81,12 @@ pub enum SettleError {
     /// Two settlers kept meeting on the same orders.
     #[error("the batch met another settler {CLASHES_MAX} times")]
     Clash,
+    /// Another process settles the shard now.
+    #[error("the lease of the shard is lost")]
+    LeaseLost,
+    /// Somebody moved the position by hand, to have the stream read again.
+    #[error("the position of the shard was moved meanwhile")]
+    Moved,
 }
 
 /// Why an event from the stream cannot be used.
@@ -87,6 +113,35 @@ struct Written {
     tally: Tally,
 }
 
+/// Entries of a shard that are settled together.
+#[derive(Clone, Copy)]
+struct Stretch<'a> {
+    shard: Shard,
+    lease: &'a Lease,
+    /// Where they were read after.
+    from: Offset,
+    entries: &'a [Entry],
+    to: Position,
+}
+
+/// What became of a batch.
+enum Tried {
+    Written(Counts),
+    LeaseLost,
+    /// The position is another than the one that was read after.
+    Moved,
+}
+
+impl Tried {
+    fn into_counts(self) -> Result<Counts, SettleError> {
+        match self {
+            Self::Written(counts) => Ok(counts),
+            Self::LeaseLost => Err(SettleError::LeaseLost),
+            Self::Moved => Err(SettleError::Moved),
+        }
+    }
+}
+
 enum Event {
     Click(Box<Click>),
     Conversion(Box<Message>),
@@ -95,14 +150,26 @@ enum Event {
 
 impl Settler {
     /// Settles everything of a shard that is there now; returns how many events were settled.
+    ///
+    /// # Errors
+    /// As [`SettleError`]; after [`SettleError::LeaseLost`] there is nothing left to do here.
     pub async fn settle_shard(
         &self,
         log: &impl EventLog,
         shard: Shard,
+        lease: &Lease,
+        cursor: &mut Cursor,
     ) -> Result<u64, SettleError> {
         let mut n_settled = 0;
         loop {
-            let n_entries = self.settle_once(log, shard, &mut n_settled).await?;
+            // Taken away, and put back only after all went well.
+            let known = cursor.0.take();
+            let settled = self.settle_once(log, shard, lease, known, &mut n_settled).await;
+            let (known, n_entries) = match settled {
+                Err(SettleError::Moved) => continue,
+                settled => settled?,
+            };
+            cursor.0 = Some(known);
             if n_entries < self.entries_max {
                 return Ok(n_settled);
             }
@@ -113,46 +180,57 @@ impl Settler {
         &self,
         log: &impl EventLog,
         shard: Shard,
+        lease: &Lease,
+        known: Option<Known>,
         n_settled: &mut u64,
-    ) -> Result<usize, SettleError> {
+    ) -> Result<(Known, usize), SettleError> {
+        let known = match known.filter(|known| known.asked_at.elapsed() < STATE_GOOD_FOR) {
+            Some(known) => known,
+            None => self.look(log, shard).await?,
+        };
+        let entries = log.read(shard, known.position.offset, self.entries_max).await?;
+        let Some(last) = entries.last() else { return Ok((known, 0)) };
+        let place = self.places.acquire().await.expect("nobody closes the places");
+        let started = Instant::now();
+        let to = Position { offset: last.offset, ..known.position };
+        let stretch = Stretch { shard, lease, from: known.position.offset, entries: &entries, to };
+        let counts = self.settle_entries(&stretch).await?;
+        drop(place);
+        metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
+        metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
+        *n_settled += counts.n_settled;
+        Ok((Known { position: to, ..known }, entries.len()))
+    }
+
+    /// Asks the log for its state and the database for the position, which may not fit each other.
+    async fn look(&self, log: &impl EventLog, shard: Shard) -> Result<Known, SettleError> {
+        let asked_at = Instant::now();
         let state = log.state(shard).await?;
         let read_from = {
             let mut db = self.db.acquire().await?;
             offset_store::read_position(&mut db, &self.prefix, shard, state.generation).await?
         };
         // A log that was set back gives no entries after the old position, and no error either.
-        let after = if state.continues(state.generation, read_from) {
+        let offset = if state.continues(state.generation, read_from) {
             read_from
         } else {
             tracing::error!("the stream of shard {shard} was set back; it is read from its start");
             let from = Position { generation: state.generation, offset: read_from };
             let mut db = self.db.acquire().await?;
             offset_store::rewind(&mut db, &self.prefix, shard, from).await?;
-            crate::stream::Offset::START
+            Offset::START
         };
-        let entries = log.read(shard, after, self.entries_max).await?;
-        let Some(last) = entries.last() else { return Ok(0) };
-        let started = Instant::now();
-        let to = Position { generation: state.generation, offset: last.offset };
-        let counts = self.settle_entries(shard, &entries, to).await?;
-        metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
-        metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
-        *n_settled += counts.n_settled;
-        Ok(entries.len())
+        Ok(Known { position: Position { generation: state.generation, offset }, asked_at })
     }
 
     /// Settles entries and moves the position behind them.
-    async fn settle_entries(
-        &self,
-        shard: Shard,
-        entries: &[Entry],
-        to: Position,
-    ) -> Result<Counts, SettleError> {
+    async fn settle_entries(&self, stretch: &Stretch<'_>) -> Result<Counts, SettleError> {
+        let Stretch { shard, entries, .. } = *stretch;
         let (items, mut dead) = self.decode(shard, entries);
         let mut clashes = 0;
         loop {
-            match self.try_batch(shard, (entries, &items), &dead, to).await {
-                Ok(counts) => return Ok(counts),
+            match self.try_batch(stretch, &items, &dead).await {
+                Ok(tried) => return tried.into_counts(),
                 Err(error) if is_clash(&error) && clashes < CLASHES_MAX => clashes += 1,
                 Err(error) if is_clash(&error) => return Err(SettleError::Clash),
                 Err(error) if is_content(&error) => {
@@ -170,8 +248,8 @@ impl Settler {
                         .into_iter()
                         .filter(|i| !poisoned.contains(&(i.entry, i.position)))
                         .collect();
-                    let tried = self.try_batch(shard, (entries, &rest), &dead, to).await;
-                    return Ok(tried.map_err(plain)?);
+                    let tried = self.try_batch(stretch, &rest, &dead).await;
+                    return tried.map_err(plain)?.into_counts();
                 }
                 Err(error) => return Err(plain(error).into()),
             }
@@ -215,34 +293,41 @@ impl Settler {
         (items, dead)
     }
 
+    /// Writes a batch in one transaction, or nothing if it is not ours to write.
     async fn try_batch(
         &self,
-        shard: Shard,
-        (entries, items): (&[Entry], &[Item]),
+        stretch: &Stretch<'_>,
+        items: &[Item],
         dead: &[DeadLetter],
-        to: Position,
-    ) -> Result<Counts, ApplyError> {
+    ) -> Result<Tried, ApplyError> {
+        let Stretch { shard, lease, from, entries, to } = *stretch;
         let now = self.clock.now();
         let mut db = self.db.begin().await?;
+        if !lease::store::is_held(&mut db, lease).await? {
+            db.rollback().await?;
+            return Ok(Tried::LeaseLost);
+        }
         let at =
             offset_store::lock_position(&mut db, &self.prefix, shard, to.generation, now).await?;
+        if at != from {
+            db.rollback().await?;
+            return Ok(Tried::Moved);
+        }
         let Written { n_new, tally } = self.write(&mut db, items.iter()).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
             n_settled: items.len() as u64,
             n_duplicates: items.len() as u64 - n_new,
             n_dead: dead.len() as u64,
-            n_entries: entries.iter().filter(|entry| entry.offset > at).count() as u64,
+            n_entries: entries.len() as u64,
         };
-        // Somebody else may have gone further meanwhile: then this was read in vain.
-        let to = Position { offset: to.offset.max(at), ..to };
         offset_store::move_position(&mut db, &self.prefix, shard, to, counts, now).await?;
         db.commit().await?;
         tally.count();
         if !dead.is_empty() {
             tracing::error!("{} events went to the dead letters", dead.len());
         }
-        Ok(counts)
+        Ok(Tried::Written(counts))
     }
 
     /// Writes clicks, then conversions.

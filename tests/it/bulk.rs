@@ -60,7 +60,7 @@ async fn each_of_many_is_changed_or_says_why_not() {
     let asked = bulk("reject", &[json!({"id": id(0)}), json!({"id": id(2)})]);
     let answer = app.post(&app.manager_key, path, asked).await.expect(200);
     assert_eq!(answer["results"][0]["code"], "invalid-transition");
-    assert_eq!(answer["results"][0]["allowed"], json!(["reverse"]));
+    assert_eq!(answer["results"][0]["allowed"], json!(["reverse", "clawback"]));
     assert_eq!(answer["results"][1]["status"], "rejected");
     assert_eq!(app.figures(OWED).await, ["4000"], "two of three are owed");
     let audited = app

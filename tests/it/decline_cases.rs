@@ -158,6 +158,14 @@ async fn a_partner_that_stops_gets_one_case_until_a_person_closes_it() {
     let notices = "select count(*) from notices where kind = 'partner.activity_declined'";
     assert_eq!(net.count(notices).await, 1);
 
+    // The report names it beside the figures.
+    let path = format!(
+        "/v1/reports/activity-decline?program_id={}&from={}&to={today}",
+        net.program_id,
+        today - Days::new(28)
+    );
+    assert_eq!(net.get(&path).await["rows"][0]["case_id"], case["id"]);
+
     // The next day finds the same partner and the same case.
     net.app.clock.advance(TimeDelta::days(1));
     net.live(today..today + Days::new(1), share).await;

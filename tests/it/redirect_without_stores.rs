@@ -1,5 +1,7 @@
 //! The redirect outlives its stores: no visitor notices, no click is lost.
 
+use chrono::TimeDelta;
+
 use crate::harness::TestApp;
 
 #[actix_web::test]
@@ -16,6 +18,34 @@ async fn every_click_is_redirected_and_settled_once_though_both_stores_were_down
     app.click_id(&scene.link).await;
     app.wait_for_count(7, "select count(*) from clicks").await;
     app.wait_for_count(7, "select coalesce(sum(n_clicks), 0)::bigint from click_hours").await;
+}
+
+#[actix_web::test]
+async fn hours_without_stores_and_a_clock_that_jumps_cost_no_click() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let mut n_clicks = 0;
+    for is_redis_away in [false, true] {
+        app.cut_postgres();
+        if is_redis_away {
+            app.cut_redis();
+        }
+        // Six hours pass, somebody sets the clock back by two days, and somebody else ahead again.
+        for hours in [1, 1, 1, 1, 1, 1, -48, 72, -24] {
+            app.clock.advance(TimeDelta::hours(hours));
+            app.click_id(&scene.link).await;
+            app.click_id(&scene.link).await;
+            n_clicks += 2;
+        }
+        app.restore_all();
+        app.click_id(&scene.link).await;
+        n_clicks += 1;
+        app.wait_for_count(n_clicks, "select count(*) from clicks").await;
+        app.wait_for_count(n_clicks, "select coalesce(sum(n_clicks), 0)::bigint from click_hours")
+            .await;
+        let days = "select count(distinct day) from clicks";
+        assert!(app.count(days).await >= 3, "each click keeps the time at which it came");
+    }
 }
 
 #[actix_web::test]

@@ -1,8 +1,11 @@
 //! The service as its operator meets it: alive, ready, measured, described, stopped in order.
 
 use serde_json::Value;
+use sqlx::Executor as _;
+use tributary::db::connect_lazily;
 
 use crate::harness::TestApp;
+use crate::harness::services::create_database;
 
 async fn admin(app: &TestApp, path: &str) -> (u16, String) {
     let url = app.admin.join(path).unwrap();
@@ -83,4 +86,21 @@ async fn people_and_robots_get_their_pages() {
     assert!(help.text().contains("This link does not work"));
     let robots = app.send("GET", "/robots.txt", &[], "").await;
     assert!(robots.text().contains("Disallow: /r/"));
+}
+
+#[actix_web::test]
+async fn the_pool_keeps_a_connection_unless_a_transaction_is_open_on_it() {
+    let database = create_database().await;
+    let db = connect_lazily(&database.service_url, 1).unwrap();
+    let who = "select pg_backend_pid()";
+    let first: i32 = sqlx::query_scalar(who).fetch_one(&db).await.unwrap();
+    for _ in 0..20 {
+        let again: i32 = sqlx::query_scalar(who).fetch_one(&db).await.unwrap();
+        assert_eq!(again, first, "it was thrown away");
+    }
+    let mut poisoned = db.acquire().await.unwrap();
+    poisoned.execute(sqlx::raw_sql("begin")).await.unwrap();
+    drop(poisoned);
+    let other: i32 = sqlx::query_scalar(who).fetch_one(&db).await.unwrap();
+    assert_ne!(other, first, "the next one would work inside a stranger's transaction");
 }

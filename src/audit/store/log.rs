@@ -32,7 +32,8 @@ paged! {
       -- What a recruiter has follows the decision about another commission.
       select h.program_id, h.commission_id, typed_id('cm', h.commission_id),
              array['commission.approve', 'commission.hold', 'commission.release',
-                   'commission.reject', 'commission.reverse'], count(*), true
+                   'commission.reject', 'commission.reverse', 'commission.extend',
+                   'commission.clawback'], count(*), true
       from commission_history h
       join commissions c
         on c.program_id = h.program_id and c.commission_id = h.commission_id

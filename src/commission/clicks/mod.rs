@@ -16,8 +16,8 @@ use crate::clock::{Timestamp, midnight};
 use crate::commission::hold;
 use crate::commission::kind::ClickCount;
 use crate::commission::plan::{
-    Calculation, Circumstances, EventKind, Inputs, NoCommission, PlanVersion, PriceFacts, choose,
-    price_by, version_at, wire,
+    Calculation, Circumstances, Counter, EventKind, Inputs, NoCommission, PlanVersion, PriceFacts,
+    Sum, choose, price_by, version_at, wire,
 };
 use crate::commission::pricing::{Footing, PricingFacts};
 use crate::commission::row::{Commission, Hand, NoStep, Step};
@@ -41,6 +41,14 @@ pub struct Day {
     pub from: Timestamp,
     /// When the next one begins.
     pub to: Timestamp,
+}
+
+impl Day {
+    /// Returns a date of the zone with its ends; none at the end of the calendar.
+    pub fn of(day: NaiveDate, zone: Tz) -> Option<Self> {
+        let next = day.succ_opt()?;
+        Some(Self { day, from: midnight(day, zone), to: midnight(next, zone) })
+    }
 }
 
 /// Unique clicks of people in one hour from one country.
@@ -102,10 +110,7 @@ pub fn days(versions: &[PlanVersion], zone: Tz, now: Timestamp) -> Vec<Day> {
     let day_of = |at: Timestamp| at.with_timezone(&zone).date_naive();
     let earliest = day_of(now).checked_sub_days(chrono::Days::new(LATE_DAYS));
     let first = earliest.map_or(day_of(since), |earliest| earliest.max(day_of(since)));
-    let day = |day: NaiveDate| {
-        let next = day.succ_opt()?;
-        Some(Day { day, from: midnight(day, zone), to: midnight(next, zone) })
-    };
+    let day = |day| Day::of(day, zone);
     let is_over = |day: &Day| day.to + SETTLED_AFTER <= now;
     first.iter_days().map_while(day).take_while(is_over).filter(|day| day.from < day.to).collect()
 }
@@ -125,7 +130,9 @@ impl Payer<'_> {
                 continue;
             }
             let clicks = ClickCount { day: of.day.day, before, n: n - before };
-            let calculation = match self.price(pricing, of, version, rule_index, clicks) {
+            let read = |around: &_, counter| pricing.sum(self.program_id, around, counter);
+            let priced = self.price(pricing, of, (version, rule_index), clicks, read);
+            let calculation = match priced {
                 Ok(calculation) => calculation,
                 Err(reason) => {
                     let (partner_id, day) = (of.partner_id, of.day.day);
@@ -140,7 +147,7 @@ impl Payer<'_> {
     }
 
     /// Counts clicks by the edition and the rule that price them, in the order of the editions.
-    fn by_rule(
+    pub(in crate::commission) fn by_rule(
         &self,
         pricing: &PricingFacts,
         of: &PartnerDay,
@@ -166,13 +173,14 @@ impl Payer<'_> {
         Circumstances { rank, group, ..Circumstances::new(of.partner_id, at) }
     }
 
-    fn price(
+    /// Prices clicks of a day by a rule; `read` says what counters say.
+    pub(in crate::commission) fn price(
         &self,
         pricing: &PricingFacts,
         of: &PartnerDay,
-        version: &PlanVersion,
-        rule_index: usize,
+        (version, rule_index): (&PlanVersion, usize),
         clicks: ClickCount,
+        read: impl Fn(&Circumstances, Counter) -> Sum,
     ) -> Result<Calculation, NoCommission> {
         let at = happened_at(&of.day);
         let rule = version.terms.rules.get(rule_index);
@@ -182,9 +190,7 @@ impl Payer<'_> {
         let facts = PriceFacts::new(EventKind::Click, None);
         let around = self.around(pricing, of, at);
         let inputs = Inputs { clicks: Some(clicks), rate, ..Inputs::new(facts, around) };
-        price_by(&version.terms, rule_index, &inputs, |counter| {
-            pricing.sum(self.program_id, &inputs.around, counter)
-        })
+        price_by(&version.terms, rule_index, &inputs, |counter| read(&inputs.around, counter))
     }
 
     fn open(
@@ -246,7 +252,7 @@ impl Payer<'_> {
 }
 
 /// Returns when the clicks of a day count as having happened: with its last second.
-fn happened_at(day: &Day) -> Timestamp {
+pub(in crate::commission) fn happened_at(day: &Day) -> Timestamp {
     day.to - TimeDelta::seconds(1)
 }
 

@@ -14,7 +14,7 @@ use crate::commission::state::{CommissionState, Standing};
 use crate::ids::{PartnerId, PlanVersionId, ProgramId};
 
 /// The class of clicks by people in the sums of hours.
-const HUMAN: i16 = 0;
+pub(in crate::commission) const HUMAN: i16 = 0;
 
 /// Returns programs that pay for clicks and whose clicks were not looked at since.
 pub async fn due_programs(

@@ -1,22 +1,21 @@
 //! `POST /v1/commissions/bulk`: one decision about many commissions, each with its own result.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map};
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, post};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::decide;
-use super::http::{NOTE_MAX, Verb, check_version, no_step};
+use super::deed_http::{Around, Deed, Verb, check_version};
+use super::http::NOTE_MAX;
 use crate::account::Caller as Identity;
 use crate::account::audit_store::{self, Entry};
 use crate::account::http::{Caller, scope};
 use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
-use crate::commission::state::{Action, Reason, Standing};
+use crate::commission::state::Standing;
 use crate::commission::store::{self, Filter};
 use crate::commission::{Commission, Hand, Step};
 use crate::db::DbTx;
@@ -37,11 +36,13 @@ pub fn configure(cfg: &mut ServiceConfig) {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkBody {
-    /// `approve`, `reject`, `hold`, `release` or `reverse`.
+    /// `approve`, `reject`, `hold`, `release`, `extend`, `reverse` or `clawback`.
     pub action: String,
     /// `order_canceled`, `fraud`, `terms_violation`, `tracking_error`, `payment_failed`,
     /// `ineligible_partner`, `duplicate` or `other`; not needed to approve or release.
     pub reason: Option<String>,
+    /// To extend: by how many days each hold lasts longer, 1 to 365.
+    pub days: Option<u16>,
     /// What to remember about it; kept in the history of each.
     pub note: Option<String>,
     /// The commissions, 1 to 100, none of them twice.
@@ -57,6 +58,8 @@ pub struct BulkItem {
     pub id: String,
     /// Decide only if it still has this `version`; as it stands if left out.
     pub version: Option<i32>,
+    /// To claw back: how much, in major units; all that is left of it where it is not given.
+    pub amount: Option<String>,
 }
 
 /// What became of each, in the order of the request.
@@ -76,7 +79,7 @@ pub struct BulkResult {
     /// The commission.
     pub id: String,
     /// `done`, or the code of the problem: `not-found`, `precondition-failed`,
-    /// `invalid-transition`.
+    /// `invalid-transition`, `invalid-field` for an amount that is more than is left.
     pub code: String,
     /// Why it was not changed, and what to do.
     pub detail: Option<String>,
@@ -102,15 +105,15 @@ async fn decide_commissions(
     body: KeyedJson<BulkBody>,
 ) -> Result<HttpResponse, Problem> {
     let KeyedJson { value, bytes } = body;
-    let (verb, action) = read(&value)?;
+    let deed = read(&value)?;
     let hand =
         Hand { actor: caller.actor(), rule: "manual", note: value.note, at: app.clock.now() };
     let (asker, request_id) = ((*caller).clone(), caller.request_id.clone());
-    let bulk = Bulk { asker, request_id, verb, action, hand, items: value.items };
+    let bulk = Bulk { asker, request_id, deed, hand, items: value.items };
     once(&app, &req, &caller, KeyRule::Required, &bytes, async move |db| bulk.run(db).await).await
 }
 
-fn read(body: &BulkBody) -> Result<(Verb, Action), Problem> {
+fn read(body: &BulkBody) -> Result<Deed, Problem> {
     let mut wrong = Mistakes::default();
     wrong.one_of("/action", &body.action, &Verb::ALL.map(Verb::code));
     if let Some(note) = &body.note {
@@ -122,15 +125,14 @@ fn read(body: &BulkBody) -> Result<(Verb, Action), Problem> {
     wrong.check(ids.len() == n, "/items", "names a commission twice: send each once");
     wrong.end()?;
     let verb = Verb::from_code(&body.action).ok_or_else(|| Problem::new(Code::InvalidField))?;
-    Ok((verb, verb.action(body.reason.as_deref())?))
+    Deed::read(verb, body.reason.as_deref(), body.days)
 }
 
 /// A decision on its way.
 struct Bulk {
     asker: Identity,
     request_id: String,
-    verb: Verb,
-    action: Action,
+    deed: Deed,
     hand: Hand,
     items: Vec<BulkItem>,
 }
@@ -142,6 +144,8 @@ struct Rows {
     standings: HashMap<(ProgramId, PartnerId), Standing>,
     /// Those that a decision about another one has taken along.
     taken_along: BTreeSet<CommissionId>,
+    /// Those whose hold was extended before.
+    extended: HashSet<CommissionId>,
 }
 
 impl Bulk {
@@ -154,7 +158,7 @@ impl Bulk {
         for item in &self.items {
             let result = match self.decide(&rows, item) {
                 Ok((of, taken)) => {
-                    entries.push(self.entry(&of));
+                    entries.push(self.entry(&of, &taken));
                     let after = rows.take_in(&taken, of.commission_id).unwrap_or(of);
                     steps.extend(taken);
                     BulkResult::done(item, &after)
@@ -189,6 +193,7 @@ impl Bulk {
             let filter = Filter { programs: Some(&programs), ids: Some(&ids), ..Filter::default() };
             let found = store::load(db, filter, i64::MAX).await?;
             let following = store::load_following(db, program_id, &ids).await?;
+            rows.extended.extend(super::store::load_extended(db, program_id, &ids).await?);
             for row in found.into_iter().chain(following) {
                 let whose = (program_id, row.partner_id);
                 if let hash_map::Entry::Vacant(place) = rows.standings.entry(whose) {
@@ -216,19 +221,16 @@ impl Bulk {
         let whose = (of.program_id, of.partner_id);
         let standing = rows.standings.get(&whose).copied().unwrap_or(Standing::Blocked);
         let following = rows.following(of.commission_id);
-        let steps = decide(of, &following, self.action, standing, &self.hand);
-        let steps = steps.map_err(|e| no_step(of.commission_id, e, standing))?;
+        let around = Around { following: &following, standing, extended: &rows.extended };
+        let steps = self.deed.decide(of, item.amount.as_deref(), &around, &self.hand)?;
         Ok((of.clone(), steps))
     }
 
-    fn entry(&self, of: &Commission) -> Entry {
-        let entry = Entry::by(&self.asker, self.verb.audited(), of.commission_id);
-        entry.request(&self.request_id).program(of.program_id).details(json!({
-            "from": of.state.code(),
-            "reason": self.action.reason().map(Reason::code),
-            "note": self.hand.note,
-            "bulk": self.items.len(),
-        }))
+    fn entry(&self, of: &Commission, taken: &[Step]) -> Entry {
+        let mut details = self.deed.details(of, taken, &self.hand);
+        details["bulk"] = self.items.len().into();
+        let entry = Entry::by(&self.asker, self.deed.verb.audited(), of.commission_id);
+        entry.request(&self.request_id).program(of.program_id).details(details)
     }
 }
 
@@ -279,10 +281,19 @@ impl BulkResult {
         Self {
             id: item.id.clone(),
             code: problem.code().slug().to_owned(),
-            detail: Some(body.detail.unwrap_or(body.title).to_owned()),
+            detail: Some(told(&body)),
             status: row.map(|row| row.state.code().to_owned()),
             version: row.map(|row| row.revision),
             allowed: allowed.map(texts),
         }
+    }
+}
+
+/// Says in one text what was wrong.
+fn told(problem: &ProblemBody<'_>) -> String {
+    match (problem.detail, problem.errors.first()) {
+        (Some(detail), _) => detail.to_owned(),
+        (None, Some(error)) => format!("{}: {}", error.pointer, error.detail),
+        (None, None) => problem.title.to_owned(),
     }
 }

@@ -9,14 +9,21 @@ use super::sentences;
 use crate::clock::Timestamp;
 use crate::commission::kind::ClickCount;
 use crate::commission::plan::{
-    Approval, Circumstances, Counter, EventKind, FxRate, Inputs, PlanDocument, PlanTerms,
+    Approval, Circumstances, Counter, EventKind, FxRate, Inputs, Language, PlanDocument, PlanTerms,
     PlanVersion, PriceFacts, Split, Sum, Volume, price, price_by, wire,
 };
 use crate::commission::{Commission, CommissionKind, CommissionState};
 use crate::ids::{CommissionId, ConversionId, PartnerId, PlanVersionId, ProgramId};
 use crate::money::Money;
 
-const GOLDEN: &str = include_str!("golden.txt");
+const GOLDEN: [(Language, &str); 2] =
+    [(Language::En, include_str!("golden.txt")), (Language::Ru, include_str!("golden.ru.txt"))];
+
+/// What is said, in a language.
+struct Golden {
+    text: String,
+    lang: Language,
+}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -75,15 +82,16 @@ fn nothing(_: Counter) -> Sum {
     Sum::default()
 }
 
-fn said(golden: &mut String, title: &str, version: &PlanVersion, of: &Commission) {
-    writeln!(golden, "# {title}").unwrap();
-    for sentence in sentences(of, Some(version)) {
-        writeln!(golden, "{sentence}").unwrap();
+fn said(golden: &mut Golden, title: &str, version: &PlanVersion, of: &Commission) {
+    let Golden { text, lang } = golden;
+    writeln!(text, "# {title}").unwrap();
+    for sentence in sentences(of, Some(version), *lang) {
+        writeln!(text, "{sentence}").unwrap();
     }
-    golden.push('\n');
+    text.push('\n');
 }
 
-fn plain(golden: &mut String) {
+fn plain(golden: &mut Golden) {
     let plan = version(serde_json::json!({"v": 1, "rules": [
         {"event": "sale", "kind": "percent", "percent_bps": 2000},
         {"event": "sale", "kind": "percent", "percent_bps": 2500, "customer": "new"},
@@ -111,7 +119,7 @@ fn plain(golden: &mut String) {
     said(golden, "A part of a shared sale, under review", &plan, &shared);
 }
 
-fn counted(golden: &mut String) {
+fn counted(golden: &mut Golden) {
     let plan = version(serde_json::json!({"v": 1, "rules": [
         {"event": "sale", "kind": "percent", "percent_bps": 1000, "currency": "EUR", "max": "90.00",
          "tiers": {"period": "month", "mode": "progressive",
@@ -130,7 +138,7 @@ fn counted(golden: &mut String) {
     said(golden, "A zero, because the budget was used up", &plan, &zero);
 }
 
-fn paid_in(golden: &mut String) {
+fn paid_in(golden: &mut Golden) {
     let plan = version(serde_json::json!({"v": 1, "rounding": "half_up", "approval": "manual",
         "rules": [{"event": "sale", "kind": "percent_plus_flat", "percent_bps": 2000,
                    "flat": "1.00", "currency": "USD"}],
@@ -153,7 +161,7 @@ fn paid_in(golden: &mut String) {
     said(golden, "Refused", &plan, &earned);
 }
 
-fn clicked(golden: &mut String) {
+fn clicked(golden: &mut Golden) {
     let plan = version(serde_json::json!({"v": 1, "rules": [
         {"event": "click", "kind": "clicks", "flat": "7.50", "per_clicks": 1000,
          "currency": "EUR"}]}));
@@ -168,13 +176,59 @@ fn clicked(golden: &mut String) {
     }
 }
 
+/// What tiers, people and recruiters change of it later, and what each kind begins as.
+fn later(golden: &mut Golden) {
+    let plan = version(serde_json::json!({"v": 1, "recruiter": {"percent_bps": 1000}, "rules": [
+        {"event": "sale", "kind": "percent_plus_flat", "percent_bps": 1000, "flat": "2.00",
+         "currency": "EUR"},
+        {"event": "lead", "kind": "flat", "flat": "5.00", "currency": "EUR"},
+        {"event": "renewal", "kind": "percent", "percent_bps": 500, "within_months": 12}]}));
+    let mut inputs = sale(10_000);
+    let earned = row(&plan, &inputs, nothing);
+    said(golden, "A share and an amount", &plan, &earned);
+    inputs.facts = PriceFacts::new(EventKind::Lead, None);
+    said(golden, "An amount for a lead", &plan, &row(&plan, &inputs, nothing));
+    inputs.facts = PriceFacts::new(EventKind::Renewal, Some(eur(10_000)));
+    inputs.around.customer_since = Some(at("2026-03-01T00:00:00Z"));
+    said(golden, "A renewal within a year", &plan, &row(&plan, &inputs, nothing));
+    let corrected = |kind, minor, cause: &str, reason: Option<&str>| Commission {
+        kind,
+        amount: eur(minor),
+        cause: cause.to_owned(),
+        reason: reason.map(str::to_owned),
+        calculation: serde_json::json!({}),
+        state: CommissionState::Approved,
+        approved_at: Some(at("2026-12-02T10:00:00Z")),
+        ..earned.clone()
+    };
+    let by_hand = format!("by_hand:{}:0", earned.commission_id);
+    for (title, kind, minor, cause, reason) in [
+        ("A tier that was reached later", CommissionKind::TrueUp, 500, "period:cm_1:0", None),
+        ("An order that changed", CommissionKind::Adjustment, -300, "msg_9", None),
+        ("What a person took back", CommissionKind::Clawback, -250, &by_hand, Some("fraud")),
+    ] {
+        said(golden, title, &plan, &corrected(kind, minor, cause, reason));
+    }
+    let paid = Commission {
+        state: CommissionState::Paid,
+        approved_at: Some(at("2026-12-02T10:00:00Z")),
+        ..earned.clone()
+    };
+    said(golden, "Paid", &plan, &paid);
+}
+
 #[test]
 fn explanations_are_said_word_by_word_as_agreed() {
-    let mut golden = String::new();
-    plain(&mut golden);
-    counted(&mut golden);
-    paid_in(&mut golden);
-    clicked(&mut golden);
-    let golden = golden.trim_end();
-    assert_eq!(golden, GOLDEN.trim_end(), "\nif it is meant, keep this:\n\n{golden}\n");
+    let said = GOLDEN.map(|(lang, expected)| {
+        let mut golden = Golden { text: String::new(), lang };
+        plain(&mut golden);
+        counted(&mut golden);
+        paid_in(&mut golden);
+        clicked(&mut golden);
+        later(&mut golden);
+        (golden.text.trim_end().to_owned(), expected.trim_end())
+    });
+    for (said, expected) in &said {
+        assert!(said == expected, "\nif it is meant, keep this:\n\n{said}\n");
+    }
 }

@@ -3,13 +3,14 @@
 //!
 //! The arithmetic that holds is that of the latest correction, or the commission's own; a
 //! correction that keeps none took back all that was left. Reckoned again it must come to the same
-//! steps, and its total to the row and its corrections together.
+//! steps, and its total, less what a person took back, to the row and its corrections together.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use crate::commission::plan::{Calculation, PlanVersion, wire};
+use crate::commission::row::due;
 use crate::commission::{Commission, CommissionKind, CommissionState};
 use crate::ids::CommissionId;
 use crate::money::Money;
@@ -130,6 +131,10 @@ impl Family {
             .into_iter()
             .try_fold(row.amount, |sum, amount| sum.checked_add(amount))
             .unwrap_or(row.amount);
+        // What a person took back comes off, and never more than there is.
+        let by_hand = self.corrections(row.commission_id).filter(|row| row.is_by_hand());
+        let by_hand: i64 = by_hand.map(|row| row.amount.minor).sum();
+        let expected = due(expected, by_hand);
         if expected == found { Proof::Holds } else { Proof::OtherAmount { expected, found } }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::ids::PlanVersionId;
+pub use crate::language::Language;
 use crate::money::{Bps, Currency, Money, MoneyError, Rounding};
 
 pub mod calculation;
@@ -38,7 +39,6 @@ pub use lint::Warning;
 pub use price::{price, price_by};
 pub use rule::{Rule, choose, rivals};
 pub use tier::{TierStep, Tiers};
-pub use words::Language;
 
 /// Longest hold a plan may have, in days: a year covers the longest return right we know.
 pub const HOLD_DAYS_MAX: u16 = 365;
@@ -119,6 +119,31 @@ pub struct Common {
     pub pay_in: Option<PayIn>,
     /// What the recruiter of a partner has of its sales.
     pub recruiter: Option<RecruiterShare>,
+    /// From when on the hold is counted.
+    pub hold_basis: HoldBasis,
+}
+
+/// From when on the hold of what was sold is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HoldBasis {
+    /// From the event.
+    #[default]
+    Event,
+    /// From the delivery: who sends goods back has to have them.
+    Delivery,
+}
+
+impl HoldBasis {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Event, Self::Delivery];
+
+    /// Returns the code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Delivery => "delivery",
+        }
+    }
 }
 
 impl PlanTerms {

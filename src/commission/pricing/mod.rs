@@ -148,6 +148,8 @@ pub struct Told {
     pub country: Option<Arc<str>>,
     /// Where the link stood.
     pub placement: Option<Arc<str>>,
+    /// When it was delivered.
+    pub delivered_at: Option<Timestamp>,
 }
 
 /// Whether a commission came in the order of its time.

@@ -30,6 +30,7 @@ pub fn told(report: &Report) -> Told {
         category: text("category"),
         country: text("country"),
         placement: text("placement"),
+        delivered_at: text("delivered_at").and_then(|at| at.parse().ok()),
     }
 }
 

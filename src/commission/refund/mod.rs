@@ -10,6 +10,7 @@
 //! price is a full refund, never more: a partner does not pay for the shop's generosity.
 
 use crate::commission::plan::{Calculation, NoCommission};
+use crate::commission::row::due;
 use crate::commission::state::{CommissionState, Reservation};
 use crate::money::{Money, MoneyError};
 
@@ -35,6 +36,8 @@ pub struct RefundFacts<'a> {
     pub earned: Money,
     /// The signed sum of its clawback and adjustment rows; `None` if there are none.
     pub corrections: Option<Money>,
+    /// What of that a person took back, signed: it stays taken back.
+    pub by_hand: Option<Money>,
     /// The refunds already applied.
     pub refunds: &'a [Refund],
 }
@@ -120,6 +123,8 @@ pub struct Held {
     pub earned: Money,
     /// The signed sum of its corrections; `None` if there are none.
     pub corrections: Option<Money>,
+    /// What of that a person took back, signed.
+    pub by_hand: Option<Money>,
 }
 
 /// What a commission should come to.
@@ -145,7 +150,7 @@ impl Target {
 
 /// Decides what a lower target does to a commission: what was refunded is taken back.
 pub fn on_less(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
-    let by = target.amount.checked_sub(facts.net()?)?;
+    let by = facts.due(target).checked_sub(facts.net()?)?;
     let is_untouched = facts.reservation == Reservation::Free && facts.corrections.is_none();
     match facts.state {
         CommissionState::Pending | CommissionState::OnHold if target.is_end => {
@@ -156,8 +161,7 @@ pub fn on_less(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRe
         }
         CommissionState::Pending | CommissionState::OnHold => Ok(RefundOutcome::Unchanged),
         CommissionState::Approved if target.is_end && is_untouched => Ok(RefundOutcome::Reverse),
-        // A reserved or paid commission is never edited. Where more was taken back than the
-        // refunds ask for, by hand, a refund gives nothing back.
+        // A reserved or paid commission is never edited; a refund gives nothing back.
         CommissionState::Approved | CommissionState::Paid if by.minor < 0 => {
             Ok(RefundOutcome::Clawback { take: by.checked_neg()? })
         }
@@ -186,7 +190,7 @@ pub fn on_update(
 
 /// Decides what another target does to a commission: the partner gets more, or less.
 pub fn on_change(facts: &Held, target: &Target) -> Result<RefundOutcome, IllegalRefund> {
-    let by = target.amount.checked_sub(facts.net()?)?;
+    let by = facts.due(target).checked_sub(facts.net()?)?;
     match facts.state {
         // A review changes nothing of what is owed: it is released with what the order says then.
         CommissionState::Pending | CommissionState::OnHold if target.is_end => {
@@ -239,11 +243,18 @@ impl RefundFacts<'_> {
             reservation: self.reservation,
             earned: self.earned,
             corrections: self.corrections,
+            by_hand: self.by_hand,
         }
     }
 }
 
 impl Held {
+    /// Returns what is due of a target: what a person took back comes off, and never more than there
+    /// is.
+    fn due(&self, target: &Target) -> Money {
+        due(target.amount, self.by_hand.map_or(0, |by_hand| by_hand.minor))
+    }
+
     /// Returns what the partner has of this commission now, corrections included.
     pub fn net(&self) -> Result<Money, MoneyError> {
         self.corrections.map_or(Ok(self.earned), |sum| self.earned.checked_add(sum))

@@ -62,6 +62,7 @@ fn a_refund_does_what_the_state_allows() {
             calculation: &calculation,
             earned: eur(1_300),
             corrections: corrections.map(eur),
+            by_hand: None,
             refunds: &[],
         };
         assert_eq!(on_refund(&facts, &refund("r", minor)), Ok(expected), "{state:?} {minor:?}");
@@ -78,6 +79,7 @@ fn a_refund_that_cannot_be_is_refused() {
         calculation: &calculation,
         earned: eur(1_290),
         corrections: None,
+        by_hand: None,
         refunds: &known,
     };
     assert_eq!(on_refund(&facts, &known[0]), Ok(RefundOutcome::AlreadyApplied));
@@ -113,6 +115,7 @@ fn an_update_amends_before_approval_and_adjusts_after_it() {
         calculation: &calculation,
         earned: eur(800),
         corrections: None,
+        by_hand: None,
         refunds: &half,
     };
     // 10 % of what is left of 200.00, plus 3.00.
@@ -199,6 +202,7 @@ impl Model {
             calculation: &self.calculation,
             earned: self.earned,
             corrections,
+            by_hand: None,
             refunds: &self.refunds,
         };
         let reason = Reason::OrderCanceled;

@@ -139,6 +139,8 @@ pub struct ResultLine {
     pub read: u64,
     /// All partners together, in each currency.
     pub totals: Vec<FiguresBody>,
+    /// What of it clicks earned; `conversions` counts partners' days.
+    pub clicks: Vec<FiguresBody>,
     /// Partners that have something now and would have nothing, in some currency.
     pub partners_to_zero: u64,
     /// Why conversions would pay nothing that pay something now, and how many they are.
@@ -415,6 +417,11 @@ fn result_line(ask: &Ask, told: Told) -> SimulatedLine {
         over: outcome.n_over,
         read: told.n_read,
         totals: totals.iter().map(|(currency, tally)| FiguresBody::new(*currency, tally)).collect(),
+        clicks: outcome
+            .clicks
+            .iter()
+            .map(|(currency, tally)| FiguresBody::new(*currency, tally))
+            .collect(),
         partners_to_zero,
         nothing_because: outcome.nothing_because,
         caps_now: outcome.caps_now.iter().map(CapBody::new).collect(),

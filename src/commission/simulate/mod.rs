@@ -7,10 +7,14 @@
 //! adds up who would have more and who less. [`run`] reads one moment of the database, a page at a
 //! time, so that a million conversions need the memory of a page and of the sums in between.
 //!
+//! [`clicks`] stand as they were paid, and a draft prices their days anew.
+//!
 //! What stays as it is: a commission that was rejected or reversed, and what somebody took back or
 //! added by hand. Ranks, groups and recruiters are those that were known then; where no plan asked
 //! for them then, those of now.
 
+pub mod click_store;
+pub mod clicks;
 pub mod http;
 pub mod outcome;
 pub mod past;

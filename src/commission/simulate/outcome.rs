@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::past::{Booked, Past};
 use super::replay::New;
 use crate::commission::plan::{Calculation, Cap, NoCommission};
+use crate::commission::row::due;
 use crate::ids::{ConversionId, PartnerId};
 use crate::money::{Currency, Money};
 
@@ -16,6 +17,8 @@ const EXAMPLES_MAX: usize = 10;
 pub struct Outcome {
     /// For each partner, in each currency.
     pub partners: BTreeMap<(PartnerId, Currency), Tally>,
+    /// What of it clicks earned, in each currency; counted are partners' days.
+    pub clicks: BTreeMap<Currency, Tally>,
     /// Conversions that belong to a partner.
     pub n_conversions: u64,
     /// Those of them that were rejected or reversed wholly, and earn nothing by any plan.
@@ -116,13 +119,21 @@ impl Lines {
         &mut self.0[n]
     }
 
-    /// Takes what the ledger holds; what arithmetic does not explain of it stays as it is.
-    fn book(&mut self, partner_id: PartnerId, net: Money, explained: Option<Money>) {
+    /// Takes what the ledger holds; what arithmetic does not explain of it stays as it is, and so does
+    /// what a person took back.
+    fn book(
+        &mut self,
+        partner_id: PartnerId,
+        net: Money,
+        explained: Option<Money>,
+        by_hand_minor: i64,
+    ) {
         let line = self.of(partner_id, net.currency);
         let explained = explained.filter(|old| old.currency == net.currency);
         let by_hand = net.minor.saturating_sub(explained.map_or(0, |old| old.minor));
         line.now_minor = line.now_minor.saturating_add(net.minor);
-        line.then_minor = line.then_minor.saturating_add(by_hand);
+        let expected = explained.map_or(0, |old| due(old, by_hand_minor).minor);
+        line.then_minor = line.then_minor.saturating_add(net.minor.saturating_sub(expected));
         line.by_hand_minor = line.by_hand_minor.saturating_add(by_hand);
     }
 
@@ -139,19 +150,24 @@ impl Outcome {
         let mut lines = Lines::default();
         for (one, old) in past.booked.iter().zip(olds) {
             let old = old.as_ref();
-            lines.book(one.partner_id, one.net, old.map(|old| old.total));
+            let explained = old.map(|old| old.total);
+            lines.book(one.partner_id, one.net, explained, one.by_hand_minor);
             if let Some(recruiter) = one.recruiter.filter(|recruiter| !recruiter.is_over) {
                 let part = old.and_then(|old| old.recruiter).map(|part| part.amount);
-                lines.book(recruiter.partner_id, recruiter.net, part);
+                lines.book(recruiter.partner_id, recruiter.net, part, recruiter.by_hand_minor);
             }
             old.iter().for_each(|old| note_caps(&mut self.caps_now, old));
         }
         for New { partner_id, calculation, pays_recruiter } in news {
             let Ok(calculation) = calculation else { continue };
-            lines.pay(*partner_id, calculation.total);
+            let booked = past.booked.iter().find(|one| one.partner_id == *partner_id);
+            let by_hand_minor = booked.map_or(0, |one| one.by_hand_minor);
+            lines.pay(*partner_id, due(calculation.total, by_hand_minor));
             let recruiter = calculation.recruiter.filter(|_| *pays_recruiter);
             if let Some(part) = recruiter.filter(|part| part.partner_id != *partner_id) {
-                lines.pay(part.partner_id, part.amount);
+                let booked = booked.and_then(|one| one.recruiter);
+                let by_hand_minor = booked.map_or(0, |recruiter| recruiter.by_hand_minor);
+                lines.pay(part.partner_id, due(part.amount, by_hand_minor));
             }
             note_caps(&mut self.caps_then, calculation);
         }
@@ -163,6 +179,42 @@ impl Outcome {
         self.n_over += u64::from(!past.booked.is_empty() && past.booked.iter().all(is_over));
         for line in &lines.0 {
             self.tell(past, line, news);
+        }
+    }
+
+    /// Adds what clicks of a partner's day earned, and what they would have.
+    pub(super) fn add_clicks(
+        &mut self,
+        partner_id: PartnerId,
+        booked: &[Booked],
+        olds: &[Option<Calculation>],
+        news: &[&Calculation],
+    ) {
+        let mut lines = Lines::default();
+        for (one, old) in booked.iter().zip(olds) {
+            let explained = old.as_ref().map(|old| old.total);
+            lines.book(partner_id, one.net, explained, one.by_hand_minor);
+            old.iter().for_each(|old| note_caps(&mut self.caps_now, old));
+        }
+        // What was taken back of one row is taken off the first that can bear it.
+        let mut by_hand_minor: i64 = booked.iter().map(|one| one.by_hand_minor).sum();
+        for new in news {
+            let left = due(new.total, by_hand_minor);
+            by_hand_minor += new.total.minor - left.minor;
+            lines.pay(partner_id, left);
+            note_caps(&mut self.caps_then, new);
+        }
+        for Line { whose, now_minor, then_minor, by_hand_minor } in lines.0 {
+            let sums = Tally { now_minor, then_minor, by_hand_minor, ..Tally::default() };
+            let partner = self.partners.entry(whose).or_default();
+            *partner = partner.plus(sums);
+            let clicks = self.clicks.entry(whose.1).or_default();
+            *clicks = clicks.plus(Tally {
+                n_conversions: 1,
+                n_changed: u64::from(now_minor != then_minor),
+                n_to_zero: u64::from(now_minor > 0 && then_minor <= 0),
+                ..sums
+            });
         }
     }
 

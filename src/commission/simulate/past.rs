@@ -8,6 +8,7 @@ use crate::commission::plan::{PriceFacts, Split};
 use crate::commission::pricing::Told;
 use crate::commission::pricing::reported::{price_facts, told};
 use crate::commission::refund::Refund;
+use crate::commission::row::is_by_hand;
 use crate::commission::{CommissionKind, CommissionState};
 use crate::conversion::path::Path;
 use crate::conversion::wire::{self as report_wire, ReportError};
@@ -57,6 +58,8 @@ pub struct Booked {
     pub is_spent: bool,
     /// The partner's part, where several share the conversion.
     pub split: Option<Split>,
+    /// What of `net` a person took back, below zero.
+    pub by_hand_minor: i64,
     /// What its recruiter has.
     pub recruiter: Option<Recruited>,
 }
@@ -72,6 +75,8 @@ pub struct Recruited {
     pub is_over: bool,
     /// What the recruiter has of it now.
     pub net: Money,
+    /// What of that a person took back, below zero.
+    pub by_hand_minor: i64,
 }
 
 /// A partner's part of a conversion.
@@ -105,8 +110,8 @@ pub struct ConversionLine {
 /// A commission as its row says.
 #[derive(Clone, Debug)]
 pub struct CommissionLine {
-    /// The conversion.
-    pub conversion_id: ConversionId,
+    /// The conversion; none of clicks.
+    pub conversion_id: Option<ConversionId>,
     /// Key of the row.
     pub commission_id: CommissionId,
     /// Earned, a correction, or a recruiter's.
@@ -142,7 +147,9 @@ impl Page {
         let mut lines: HashMap<ConversionId, Vec<CommissionLine>> =
             HashMap::with_capacity(self.conversions.len());
         for line in self.commissions {
-            lines.entry(line.conversion_id).or_default().push(line);
+            if let Some(id) = line.conversion_id {
+                lines.entry(id).or_default().push(line);
+            }
         }
         let refunds = self.refunds;
         let past = |line: ConversionLine| {
@@ -167,7 +174,7 @@ impl Page {
     }
 }
 
-/// Joins the rows of one conversion: each commission with what corrects and follows it.
+/// Joins the rows of one conversion, or of a partner's clicks of one day: each commission with what corrects and follows it.
 pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
     let mut all: Vec<Booked> = lines.iter().filter_map(Booked::open).collect();
     let recruiters = lines.iter().filter(|line| line.kind == CommissionKind::Recruiter);
@@ -179,6 +186,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
                 partner_id: line.partner_id,
                 is_over: is_over(line.state),
                 net: line.live_amount(),
+                by_hand_minor: 0,
             });
         }
     }
@@ -186,6 +194,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
         for one in &mut all {
             if Some(one.commission_id) == line.corrects_id {
                 one.net = one.net.checked_add(line.live_amount()).unwrap_or(one.net);
+                one.by_hand_minor = one.by_hand_minor.saturating_add(line.by_hand_minor());
                 // What the latest correction says holds; without arithmetic it took all there was.
                 let stored = wire::from_text(&line.calculation);
                 one.is_spent = stored.is_none();
@@ -195,6 +204,8 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
             {
                 let net = recruiter.net;
                 recruiter.net = net.checked_add(line.live_amount()).unwrap_or(net);
+                let by_hand = recruiter.by_hand_minor;
+                recruiter.by_hand_minor = by_hand.saturating_add(line.by_hand_minor());
             }
         }
     }
@@ -203,7 +214,7 @@ pub fn booked(lines: Vec<CommissionLine>) -> Vec<Booked> {
 
 impl Booked {
     fn open(line: &CommissionLine) -> Option<Self> {
-        if line.kind != CommissionKind::Earned {
+        if !matches!(line.kind, CommissionKind::Earned | CommissionKind::Clicks) {
             return None;
         }
         let is_over = is_over(line.state);
@@ -222,12 +233,24 @@ impl Booked {
             stored,
             is_spent: false,
             split,
+            by_hand_minor: 0,
             recruiter: None,
         })
     }
 }
 
 impl CommissionLine {
+    /// Returns what of its amount a person took back.
+    fn by_hand_minor(&self) -> i64 {
+        if self.kind != CommissionKind::Clawback {
+            return 0;
+        }
+        // The arithmetic of a correction names its cause.
+        let kept: Option<serde_json::Value> = serde_json::from_str(&self.calculation).ok();
+        let cause = kept.as_ref().and_then(|of| of.get("cause")?.as_str());
+        if cause.is_some_and(is_by_hand) { self.amount.minor } else { 0 }
+    }
+
     fn live_amount(&self) -> Money {
         if is_over(self.state) { Money::zero(self.amount.currency) } else { self.amount }
     }
@@ -244,14 +267,39 @@ fn is_over(state: CommissionState) -> bool {
 }
 
 impl Past {
-    /// Returns whose it is as it was settled.
-    pub fn parts(&self) -> Vec<Part> {
-        if self.booked.is_empty() {
+    /// Returns whose it is as it was settled. Who has a part of its path and earned nothing has it
+    /// all the same, if that one may earn: another plan may pay for it.
+    pub fn parts(&self, may_earn: impl Fn(PartnerId) -> bool) -> Vec<Part> {
+        let part = |one: &Booked| Part { partner_id: one.partner_id, split: one.split.clone() };
+        let mut parts: Vec<Part> = self.booked.iter().map(part).collect();
+        let shared = self.shared();
+        // By a claim or by hand it may be somebody's whom no path names: then no path says more.
+        if !self.booked.iter().all(|one| shared.contains(&part(one))) {
+            return parts;
+        }
+        if shared.is_empty() {
             let alone = |partner_id| Part { partner_id, split: None };
             return self.attributed_to.map(alone).into_iter().collect();
         }
-        let part = |one: &Booked| Part { partner_id: one.partner_id, split: one.split.clone() };
-        self.booked.iter().map(part).collect()
+        let is_new = |part: &Part| {
+            may_earn(part.partner_id)
+                && self.booked.iter().all(|one| one.partner_id != part.partner_id)
+        };
+        parts.extend(shared.into_iter().filter(is_new));
+        parts
+    }
+
+    /// Returns who has which part of its path, where clicks say whose it is.
+    fn shared(&self) -> Vec<Part> {
+        let path = self.path.as_ref().filter(|path| path.model.is_some());
+        let shares = path.map(Path::shares).unwrap_or_default();
+        let weights: Vec<u32> = shares.iter().map(|(_, weight)| *weight).collect();
+        let split = |index| (weights.len() > 1).then(|| Split { index, weights: weights.clone() });
+        let part = |(index, (partner_id, _)): (usize, &(PartnerId, u32))| Part {
+            partner_id: *partner_id,
+            split: split(index),
+        };
+        shares.iter().enumerate().map(part).collect()
     }
 
     /// Returns what went back to the customer of these amounts.

@@ -1,12 +1,13 @@
 //! The replay: conversions in the order of their time, priced again.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{Days, Months, NaiveDate};
 use chrono_tz::Tz;
 
+use super::clicks::Due;
 use super::outcome::Outcome;
 use super::past::{Back, Booked, Part, Past};
 use crate::clock::{Timestamp, midnight};
@@ -56,13 +57,15 @@ pub struct Ground {
     pub fixed_until: Option<Timestamp>,
     /// People, rates, and of the customers those of the conversions to come.
     pub facts: PricingFacts,
+    /// Partners that may earn now.
+    pub earning: HashSet<PartnerId>,
 }
 
 /// Prices conversions again, one after the other.
 pub struct Replay {
-    ground: Ground,
-    draft: Option<Draft>,
-    span: Span,
+    pub(super) ground: Ground,
+    pub(super) draft: Option<Draft>,
+    pub(super) span: Span,
     by_id: HashMap<PlanVersionId, usize>,
     needs: Vec<Needs>,
     /// Counters that must know their whole period before its first conversion is priced.
@@ -70,7 +73,9 @@ pub struct Replay {
     whole: HashMap<SumKey, Volume>,
     sums: HashMap<SumKey, SumState>,
     day: Option<NaiveDate>,
-    outcome: Outcome,
+    /// Days of clicks that the draft prices when they are over.
+    pub(super) due: BTreeMap<(Timestamp, PartnerId), Due>,
+    pub(super) outcome: Outcome,
 }
 
 /// What a conversion is priced by.
@@ -162,6 +167,7 @@ impl Replay {
             whole: HashMap::new(),
             sums: HashMap::new(),
             day: None,
+            due: BTreeMap::new(),
             outcome: Outcome::default(),
         }
     }
@@ -199,7 +205,7 @@ impl Replay {
         let whose = match parts {
             Some(parts) => parts,
             None => {
-                settled = past.parts();
+                settled = past.parts(|id| self.ground.earning.contains(&id));
                 &settled
             }
         };
@@ -232,6 +238,7 @@ impl Replay {
     /// It goes to whom it went, or, where `parts` are given, to these: then editions price whoever
     /// has a part, also who earned nothing by it.
     pub fn take(&mut self, past: &Past, parts: Option<&[Part]>) {
+        self.take_clicks(Some(past.occurred_at));
         self.forget(past.occurred_at);
         let olds: Vec<Option<Calculation>> =
             past.booked.iter().map(|one| self.old(past, one)).collect();
@@ -239,7 +246,7 @@ impl Replay {
         let whose = match parts {
             Some(parts) => parts,
             None => {
-                settled = past.parts();
+                settled = past.parts(|id| self.ground.earning.contains(&id));
                 &settled
             }
         };
@@ -275,11 +282,12 @@ impl Replay {
     }
 
     /// Ends the replay.
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        self.take_clicks(None);
         self.outcome
     }
 
-    fn is_drafted(&self, at: Timestamp) -> bool {
+    pub(super) fn is_drafted(&self, at: Timestamp) -> bool {
         self.draft.as_ref().is_some_and(|draft| draft.from <= at)
     }
 
@@ -293,7 +301,7 @@ impl Replay {
         price(&version.terms, &inputs, |counter| wire::read_sum(sums, counter)).ok()
     }
 
-    fn edition(&self, id: Option<PlanVersionId>) -> Option<&PlanVersion> {
+    pub(super) fn edition(&self, id: Option<PlanVersionId>) -> Option<&PlanVersion> {
         self.ground.versions.get(*self.by_id.get(&id?)?)
     }
 
@@ -393,14 +401,14 @@ impl Replay {
         sum_key(program_id, around.partner_id, around.occurred_at, counter, zone)
     }
 
-    fn read(&self, around: &Circumstances, counter: Counter) -> Sum {
+    pub(super) fn read(&self, around: &Circumstances, counter: Counter) -> Sum {
         let key = self.key(around, counter);
         let state = self.sums.get(&key).copied().unwrap_or_default();
         let whole = self.whole.get(&key).copied().unwrap_or(state.volume);
         Sum { before: state.volume, whole, earned_minor: state.earned_minor }
     }
 
-    fn absorb(&mut self, of: &Calculation) {
+    pub(super) fn absorb(&mut self, of: &Calculation) {
         let around = &of.inputs.around;
         for count in &of.counts {
             let key = self.key(around, count.counter);
@@ -412,7 +420,7 @@ impl Replay {
     }
 
     /// Lets go of the sums of periods that are over, once a day of the program.
-    fn forget(&mut self, at: Timestamp) {
+    pub(super) fn forget(&mut self, at: Timestamp) {
         let zone = self.ground.zone;
         let day = Some(at.with_timezone(&zone).date_naive());
         if self.day == day {

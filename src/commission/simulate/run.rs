@@ -11,7 +11,9 @@ use super::past::{Page, Part, Past};
 use super::replay::{Draft, Ground, Replay, Span};
 use super::store::{self, Stretch, Whose};
 use super::wish::{self, Asker, Raise};
+use super::{click_store, clicks};
 use crate::clock::Timestamp;
+use crate::commission::clicks::{Day, PartnerDay};
 use crate::commission::plan::{Owner, Volume};
 use crate::commission::pricing::{self, SumKey, SumState};
 use crate::conversion::wire::ReportError;
@@ -136,14 +138,16 @@ pub async fn load_ground(
         versions: program.versions,
         fixed_until: program.fixed_until,
         facts: pricing::PricingFacts::default(),
+        earning: store::load_earning(db, program_id).await?.into_iter().collect(),
     };
     let needs = HashMap::from([(program_id, ground.needs(draft))]);
     ground.facts = pricing::store::load_facts(db, &needs, &[]).await?;
     Ok(ground)
 }
 
-/// Conversions of a partner that are reckoned again to answer what a tier raises, at most.
-const RAISED_MAX: u64 = 10_000;
+/// Conversions that are reckoned again to answer what a tier raises, at most: of the partner, or of
+/// all partners where they share a budget.
+const RAISED_MAX: u64 = 20_000;
 
 /// Reckons by how much a partner's earlier commissions rise when whole periods come to `whole`, and
 /// what its sums come to by that.
@@ -153,19 +157,19 @@ pub async fn find_raise(
     asker: &Asker<'_>,
     whole: &BTreeMap<SumKey, Volume>,
 ) -> Result<(Raise, HashMap<SumKey, SumState>), ReplayError> {
-    let unknown = || Ok((Raise::Unknown, HashMap::new()));
     let mut counters = ground.versions.iter().flat_map(|version| version.terms.counters());
-    if counters.any(|counter| counter.owner == Owner::Program) {
-        return unknown();
-    }
+    let is_shared = counters.any(|counter| counter.owner == Owner::Program);
     let Asker { program_id, partner_id, at, terms } = *asker;
     let to = at + chrono::TimeDelta::microseconds(1);
     let span = Span { from: ground.raises_from(terms, at), to };
     let read = Span { from: ground.reach(None, span, at).from, to };
-    let stretch = Stretch { program_id, whose: Whose::Of(partner_id), span: read };
+    let whose = if is_shared { Whose::Attributed } else { Whose::Of(partner_id) };
+    let stretch = Stretch { program_id, whose, span: read };
     if store::count(db, &stretch).await? > RAISED_MAX {
-        return unknown();
+        return Ok((Raise::Unknown, HashMap::new()));
     }
+    let one = (!is_shared).then_some(partner_id);
+    let days = click_store::load_booked(db, program_id, one, read).await?;
     let (mut ground, mut pasts, mut place) = (ground.clone(), Vec::new(), None);
     loop {
         let (page, end) = store::load_page(db, &stretch, place.as_ref(), PAGE_MAX).await?;
@@ -179,7 +183,7 @@ pub async fn find_raise(
         }
         place = end;
     }
-    let (by, sums) = wish::raise(ground, (partner_id, span), pasts, whole);
+    let (by, sums) = wish::raise(ground, (partner_id, span), (days, pasts), whole);
     Ok((Raise::By(by), sums))
 }
 
@@ -188,6 +192,14 @@ struct Step {
     page: Page,
     customers: HashMap<(ProgramId, [u8; 32]), Timestamp>,
     is_count: bool,
+}
+
+/// What is sent to the reckoning.
+enum Sent {
+    /// Conversions.
+    Page(Box<Step>),
+    /// The clicks of a day that is over before the conversions to come.
+    Clicks(Vec<PartnerDay>),
 }
 
 async fn replay(
@@ -205,7 +217,10 @@ async fn replay(
     let stretch = Stretch { program_id: ask.program_id, whose, span };
     let n_read = store::count(db, &stretch).await?;
     let n_marked = store::count_marked(db, ask.program_id).await?;
-    let replay = Replay::new(ground, ask.draft.clone(), ask.span);
+    let mut days =
+        draft.map_or_else(Vec::new, |draft| clicks::days(draft, ground.zone, ask.span.to));
+    let mut replay = Replay::new(ground, ask.draft.clone(), ask.span);
+    replay.stand(click_store::load_booked(db, ask.program_id, None, span).await?);
     let counts_first = replay.counts_first();
     let n_all = if counts_first { n_read * 2 } else { n_read };
     let (to, pages) = mpsc::channel(PAGES_WAITING);
@@ -227,13 +242,22 @@ async fn replay(
                 true => load_customers(db, ask.program_id, &page).await?,
                 false => HashMap::new(),
             };
+            let is_last = i64::try_from(n_rows).unwrap_or(i64::MAX) < PAGE_MAX;
+            let until = end.as_ref().filter(|_| !is_last).map(|end| end.occurred_at);
+            let over = if *is_count { Vec::new() } else { over_by(&mut days, until) };
+            for day in over {
+                let clicks = click_store::load_day(db, ask.program_id, day).await?;
+                if to.send(Sent::Clicks(clicks)).await.is_err() {
+                    break 'rounds;
+                }
+            }
             let step = Step { page, customers, is_count: *is_count };
             n_done += n_rows as u64;
             // A reckoning that failed takes nothing more, and says why.
-            if to.send(step).await.is_err() {
+            if to.send(Sent::Page(Box::new(step))).await.is_err() {
                 break 'rounds;
             }
-            if i64::try_from(n_rows).unwrap_or(i64::MAX) < PAGE_MAX {
+            if is_last {
                 break;
             }
             place = end;
@@ -246,6 +270,12 @@ async fn replay(
     let partners: Vec<PartnerId> = partners.into_iter().collect();
     let names = store::load_names(db, &partners).await?;
     Ok(Told { outcome, names, n_read, n_marked })
+}
+
+/// Takes the days that are over by then; all of them where nothing comes after.
+fn over_by(days: &mut Vec<Day>, until: Option<Timestamp>) -> Vec<Day> {
+    let n = until.map_or(days.len(), |until| days.partition_point(|day| day.to <= until));
+    days.drain(..n).collect()
 }
 
 /// Loads when the customers of a page first bought.
@@ -264,10 +294,16 @@ async fn load_customers(
 fn reckon(
     mut replay: Replay,
     attribute: Option<Attribute>,
-    mut pages: mpsc::Receiver<Step>,
+    mut pages: mpsc::Receiver<Sent>,
 ) -> Result<Outcome, ReplayError> {
-    while let Some(step) = pages.blocking_recv() {
-        let Step { page, customers, is_count } = step;
+    while let Some(sent) = pages.blocking_recv() {
+        let Step { page, customers, is_count } = match sent {
+            Sent::Page(step) => *step,
+            Sent::Clicks(days) => {
+                replay.meet_clicks(days);
+                continue;
+            }
+        };
         replay.meet(customers);
         for past in page.read()? {
             let parts = attribute.as_ref().and_then(|attribute| attribute(&past));

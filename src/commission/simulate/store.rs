@@ -13,9 +13,10 @@ use crate::ids::{CommissionId, ConversionId, PartnerId, PlanVersionId, ProgramId
 use crate::money::Money;
 
 /// One moment for all statements, no writing, a bound for each; between two pages somebody may
-/// reckon for a while.
-const READING: [&str; 3] = [
+/// reckon for a while. Each page is planned for its own place, as a plan for any would sort it all.
+const READING: [&str; 4] = [
     "set transaction isolation level repeatable read read only",
+    "set local plan_cache_mode = force_custom_plan",
     "set local statement_timeout = '60s'",
     "set local idle_in_transaction_session_timeout = '60s'",
 ];
@@ -172,7 +173,7 @@ async fn load_commissions(
         let kind = CommissionKind::from_code(&r.kind).ok_or_else(|| unknown("kind", &r.kind))?;
         let state = CommissionState::from_code(&r.state);
         Ok(CommissionLine {
-            conversion_id: r.conversion_id,
+            conversion_id: Some(r.conversion_id),
             commission_id: r.commission_id,
             kind,
             state: state.ok_or_else(|| unknown("state", &r.state))?,
@@ -238,6 +239,22 @@ pub async fn may_earn(
         partner_id.0,
     )
     .fetch_optional(db)
+    .await
+}
+
+/// Loads the partners of a program that may earn now.
+pub async fn load_earning(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Vec<PartnerId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select p.partner_id as "partner_id: PartnerId"
+           from enrollments e
+           join partners p on p.partner_id = e.partner_id
+           where e.program_id = $1 and e.status = 'active' and p.status = 'active'"#,
+        program_id.0,
+    )
+    .fetch_all(db)
     .await
 }
 

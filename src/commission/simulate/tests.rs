@@ -9,10 +9,13 @@ use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::clicks::BookedDay;
 use super::past::{self, CommissionLine, Part, Past};
 use super::wish::{Answer, Asker, Raise, Wish, raise};
 use super::{Draft, Ground, Outcome, Replay, Span};
 use crate::clock::Timestamp;
+use crate::commission::clicks::{Day, Hour, PartnerDay};
+use crate::commission::explain::proof::{Family, Proof};
 use crate::commission::plan::{
     Circumstances, EventKind, Inputs, Language, PriceFacts, Split, wire,
 };
@@ -21,13 +24,15 @@ use crate::commission::pricing::revalue::tests::{
     Book, Sale, any_plan, any_sales, by_hand, run, start, terms,
 };
 use crate::commission::pricing::{PricingFacts, Told};
+use crate::commission::state::Standing;
 use crate::commission::{Commission, CommissionKind, Hand};
+use crate::conversion::path::{Path, PathClick};
 use crate::ids::PartnerId;
 use crate::money::{AmountRule, Money};
 
 fn line(row: &Commission) -> CommissionLine {
     CommissionLine {
-        conversion_id: row.conversion_id.unwrap(),
+        conversion_id: row.conversion_id,
         commission_id: row.commission_id,
         kind: row.kind,
         state: row.state,
@@ -73,12 +78,28 @@ fn ground(book: &Book) -> Ground {
         versions: vec![book.version.clone()],
         fixed_until: None,
         facts: PricingFacts::default(),
+        earning: (1..4).map(|n| PartnerId(Uuid::from_u128(n))).collect(),
     }
+}
+
+/// Returns what clicks earned in a book, day by day.
+fn days_of(book: &Book) -> Vec<BookedDay> {
+    let mut days: BTreeMap<_, Vec<CommissionLine>> = BTreeMap::new();
+    for row in &book.clicks {
+        days.entry((row.occurred_at, row.partner_id)).or_default().push(line(row));
+    }
+    let day = |((happened_at, partner_id), lines)| BookedDay {
+        partner_id,
+        happened_at,
+        booked: past::booked(lines),
+    };
+    days.into_iter().map(day).collect()
 }
 
 fn replay(book: &Book, draft: Option<&serde_json::Value>, parts: Option<&[Part]>) -> Outcome {
     let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan) });
     let mut replay = Replay::new(ground(book), draft, span());
+    replay.stand(days_of(book));
     let pasts = history(book);
     if replay.counts_first() {
         pasts.iter().for_each(|past| replay.count(past, parts));
@@ -115,6 +136,71 @@ proptest! {
     }
 
     #[test]
+    fn a_replay_of_the_plan_as_it_is_comes_to_what_conversions_and_clicks_share(
+        plan in any_plan(), (sales, order) in any_sales(),
+        clicks in prop::collection::vec((0usize..10, 1u128..3, 0u64..3, 1i64..400), 0..6),
+    ) {
+        let mut book = Book::new(&with_clicks(plan));
+        let pay = |book: &mut Book, at: &dyn Fn(usize) -> bool| {
+            for (after, partner, day, n) in &clicks {
+                if at(*after) {
+                    book.pay_clicks(*partner, *day, *n);
+                }
+            }
+        };
+        for (n, sale) in order.iter().enumerate() {
+            pay(&mut book, &|after| after == n);
+            book.sell(*sale, &sales[*sale], false);
+        }
+        pay(&mut book, &|after| after >= order.len());
+        book.revalue();
+        let mut expected = by_partner(&book.nets(), &book);
+        for row in &book.clicks {
+            *expected.entry(row.partner_id).or_default() += row.amount.minor;
+        }
+        let outcome = replay(&book, None, None);
+        for ((partner, _), tally) in &outcome.partners {
+            prop_assert_eq!((tally.now_minor, tally.then_minor), (expected[partner], expected[partner]));
+            prop_assert_eq!((tally.by_hand_minor, tally.n_changed), (0, 0));
+        }
+        let of_clicks: i64 = book.clicks.iter().map(|row| row.amount.minor).sum();
+        prop_assert_eq!(outcome.clicks.values().map(|t| t.then_minor).sum::<i64>(), of_clicks);
+    }
+
+    #[test]
+    fn what_a_person_took_back_stays_taken_back_whatever_comes(
+        plan in any_plan(), (sales, order) in any_sales(),
+        takes in prop::collection::vec(0i64..5_000, 10),
+    ) {
+        let expected = by_hand(&plan, &sales);
+        let mut book = Book::new(&plan);
+        let mut taken: BTreeMap<String, i64> = BTreeMap::new();
+        for &n in &order {
+            book.sell(n, &sales[n], false);
+            let name = format!("A-{n}");
+            let left = book.nets().get(&name).copied().unwrap_or_default();
+            let take = takes[n].min(left);
+            if sales[n].is_approved && take > 0 {
+                book.take_back(&name, Money::new(take, "EUR".parse().unwrap()));
+                taken.insert(name, take);
+            }
+        }
+        book.revalue();
+        for (name, net) in book.nets() {
+            let take = taken.get(&name).copied().unwrap_or_default();
+            prop_assert_eq!(net, (expected[&name] - take).max(0));
+        }
+        for earned in &book.earned {
+            let (root, followers) = (earned.commission.clone(), earned.followers.clone());
+            let proofs = Family { root, followers }.proofs(slice::from_ref(&book.version));
+            prop_assert_eq!(proofs, [(earned.commission.commission_id, Proof::Holds)]);
+        }
+        for tally in replay(&book, None, None).partners.values() {
+            prop_assert_eq!(tally.now_minor, tally.then_minor);
+        }
+    }
+
+    #[test]
     fn a_replay_of_a_draft_comes_to_what_it_would_have_been(
         plan in any_plan(), draft in any_plan(), (sales, order) in any_sales(),
     ) {
@@ -129,6 +215,117 @@ proptest! {
         let changed: i64 = outcome.totals().values().map(|t| t.difference_minor()).sum();
         let now: i64 = book.nets().values().sum();
         prop_assert_eq!(changed, expected.values().sum::<i64>() - now);
+    }
+}
+
+/// Adds a rule that pays for clicks.
+fn with_clicks(mut plan: serde_json::Value) -> serde_json::Value {
+    let rule = json!({"event": "click", "kind": "clicks", "flat": "0.10", "currency": "EUR"});
+    plan["rules"].as_array_mut().unwrap().push(rule);
+    plan
+}
+
+#[test]
+fn a_draft_pays_for_the_clicks_of_its_days_when_they_are_over() {
+    let percent =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let mut book = Book::new(&with_clicks(percent.clone()));
+    for (n, hour) in [10, 30].into_iter().enumerate() {
+        let sale = Sale { hour, ..sale(10_000) };
+        book.sell(n, &sale, true);
+    }
+    book.pay_clicks(1, 0, 60);
+    book.pay_clicks(1, 0, 100);
+    assert_eq!(book.clicks.iter().map(|row| row.amount.minor).collect::<Vec<_>>(), [600, 400]);
+    let mut capped = with_clicks(percent.clone());
+    capped["caps"] =
+        json!([{"period": "month", "per": "program", "amount": "17.00", "currency": "EUR"}]);
+    // As it is; without clicks; 17.00 in all: the sale, then the clicks of its day, then no sale.
+    for (draft, of_clicks, in_all) in
+        [(None, 1000, 3000), (Some(percent), 0, 2000), (Some(capped), 700, 1700)]
+    {
+        let is_draft = draft.is_some();
+        let draft = draft.map(|plan| Draft { from: start(), terms: terms(&plan) });
+        let mut replay = Replay::new(ground(&book), draft, span());
+        replay.stand(days_of(&book));
+        if is_draft {
+            let day = Day::of(start().date_naive(), Tz::UTC).unwrap();
+            let hours = vec![Hour { hour: day.from, country: None, n: 100 }];
+            let (partner_id, paid) = (PartnerId(Uuid::from_u128(1)), Vec::new());
+            let standing = Standing::Good;
+            replay.meet_clicks(vec![PartnerDay { partner_id, standing, day, hours, paid }]);
+        }
+        history(&book).iter().for_each(|past| replay.take(past, None));
+        let outcome = replay.finish();
+        let clicks = outcome.clicks.values().next().unwrap();
+        assert_eq!((clicks.now_minor, clicks.then_minor), (1000, of_clicks));
+        assert_eq!(clicks.n_to_zero, u64::from(of_clicks == 0));
+        let total = outcome.totals().into_values().next().unwrap();
+        assert_eq!((total.now_minor, total.then_minor, total.n_conversions), (3000, in_all, 2));
+    }
+}
+
+#[test]
+fn a_draft_shares_what_earned_nothing_along_its_path() {
+    let plan =
+        json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}]});
+    let book = Book::new(&plan);
+    let ids: Vec<PartnerId> = (1..5).map(|n| PartnerId(Uuid::from_u128(n))).collect();
+    let click = |partner_id, weight| PathClick {
+        click_id: String::new(),
+        finding: "counts".to_owned(),
+        partner_id: Some(partner_id),
+        link_number: None,
+        at: Some(start()),
+        weight,
+        percent: String::new(),
+        is_anothers: false,
+    };
+    // The fourth may not earn; the first has two clicks of five.
+    let clicks = [0, 1, 0, 3].map(|n: usize| click(ids[n], if n == 3 { 2 } else { 1 })).to_vec();
+    let mut past = past(&{
+        let mut book = Book::new(&plan);
+        book.sell(0, &sale(10_000), true);
+        book.earned.remove(0)
+    });
+    past.booked.clear();
+    past.path = Some(Path::new(Some("linear".to_owned()), None, clicks));
+    let then = |draft: Option<&serde_json::Value>, past: &Past| -> Vec<(PartnerId, i64)> {
+        let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan) });
+        let mut replay = Replay::new(ground(&book), draft, span());
+        replay.take(past, None);
+        let partners = replay.finish().partners;
+        partners.into_iter().map(|((id, _), tally)| (id, tally.then_minor)).collect()
+    };
+    assert_eq!(then(Some(&plan), &past), [(ids[0], 400), (ids[1], 200)]);
+    assert_eq!(then(None, &past), [], "what earned nothing still does");
+    // By hand it is somebody's whom no path names.
+    past.path = Some(Path::new(None, None, Vec::new()));
+    assert_eq!(then(Some(&plan), &past), [(ids[0], 1000)]);
+}
+
+#[test]
+fn parts_of_a_conversion_have_their_budget_in_the_order_of_their_making() {
+    let plan = json!({"v": 1, "rules": [{"event": "sale", "kind": "percent", "percent_bps": 1000}],
+        "caps": [{"period": "day", "per": "program", "amount": "6.00", "currency": "EUR"}]});
+    for is_swapped in [false, true] {
+        let mut book = Book::new(&plan);
+        for index in [0, 1] {
+            let partner_id = PartnerId(Uuid::from_u128(2 - index as u128));
+            let facts =
+                PriceFacts::new(EventKind::Sale, Some(Money::new(10_000, "EUR".parse().unwrap())));
+            let split = Some(Split { index, weights: vec![1, 1] });
+            let around = Circumstances::new(partner_id, start());
+            book.settle_inputs("A", &Inputs { split, ..Inputs::new(facts, around) });
+        }
+        if is_swapped {
+            book.earned.reverse();
+        }
+        book.revalue();
+        book.earned.sort_by_key(|earned| earned.commission.commission_id);
+        let amounts: Vec<i64> =
+            book.earned.iter().map(|earned| earned.commission.amount.minor).collect();
+        assert_eq!(amounts, [500, 100], "whatever order they are read in");
     }
 }
 
@@ -253,14 +450,16 @@ fn ask(plan: &serde_json::Value, sales: &[Sale], wish: &Wish) -> (Answer, i64) {
     let mut book = run(plan, sales, &in_order, true);
     book.revalue();
     let (partner_id, terms) = (PartnerId(Uuid::from_u128(1)), terms(plan));
-    let asker = Asker { program_id: book.program_id, partner_id, at: start(), terms: &terms };
+    let at = start() + TimeDelta::hours(i64::try_from(sales.len()).unwrap());
+    let asker = Asker { program_id: book.program_id, partner_id, at, terms: &terms };
     let mut facts = PricingFacts { sums: book.sums(), ..PricingFacts::default() };
     let wishes = slice::from_ref(wish);
     let answer = asker.answer(&facts, wishes, Language::Ru);
     if !answer.raises_earlier {
         return (answer, 0);
     }
-    let (by, sums) = raise(ground(&book), (partner_id, span()), history(&book), &answer.whole);
+    let (by, sums) =
+        raise(ground(&book), (partner_id, span()), (days_of(&book), history(&book)), &answer.whole);
     facts.sums.extend(sums);
     (asker.answer(&facts, wishes, Language::Ru), by.values().sum())
 }
@@ -294,17 +493,27 @@ fn the_wishes_of_the_page_are_right() {
 proptest! {
     #[test]
     fn what_is_wished_for_earns_what_it_earns_when_it_comes(
-        plan in any_plan(), before in 0usize..8, count in 1u32..12, minor in 1_000i64..60_000,
+        plan in any_plan(), before in prop::collection::vec(1u128..3, 0..8), count in 1u32..12,
+        minor in 1_000i64..60_000,
     ) {
-        let net = |n: usize| {
-            let in_order: Vec<usize> = (0..n).collect();
-            let mut book = run(&plan, &vec![sale(minor); n], &in_order, true);
+        // One after the other, of the one who asks and of another who shares budgets with it.
+        let sold: Vec<Sale> = before
+            .iter()
+            .zip(0..)
+            .map(|(partner, hour)| Sale { hour, partner: *partner, ..sale(minor) })
+            .collect();
+        let hour = i64::try_from(sold.len()).unwrap();
+        let own = |n_more: usize| {
+            let wished = std::iter::repeat_n(Sale { hour, ..sale(minor) }, n_more);
+            let sales: Vec<Sale> = sold.iter().cloned().chain(wished).collect();
+            let in_order: Vec<usize> = (0..sales.len()).collect();
+            let mut book = run(&plan, &sales, &in_order, true);
             book.revalue();
-            book.nets().values().sum::<i64>()
+            by_partner(&book.nets(), &book).get(&PartnerId(Uuid::from_u128(1))).copied()
         };
         let amount = Money::new(minor, "EUR".parse().unwrap());
-        let (answer, raised) = ask(&plan, &vec![sale(minor); before], &wish(amount, count));
-        let expected = net(before + count as usize) - net(before);
+        let (answer, raised) = ask(&plan, &sold, &wish(amount, count));
+        let expected = own(count as usize).unwrap_or_default() - own(0).unwrap_or_default();
         prop_assert_eq!(answer.totals.values().sum::<i64>() + raised, expected);
         let line = &answer.lines[0];
         let told: u32 = line.steps.iter().map(|step| step.last + 1 - step.first).sum();

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::clicks::BookedDay;
 use super::past::Past;
 use super::replay::{Ground, Replay, Span};
 use crate::clock::Timestamp;
@@ -196,17 +197,21 @@ impl Asker<'_> {
 }
 
 /// Reckons what a partner earned earlier again, when whole periods come to `whole`: by how much it
-/// rises, and what the sums of its periods come to by that. `pasts` are in the order of time, from
-/// the beginning of the earliest period that counts.
+/// rises, and what the sums of its periods come to by that. What is given of clicks and conversions is
+/// in the order of time, from the beginning of the earliest period that counts; where partners share a
+/// budget, it is that of all.
 pub fn raise(
     ground: Ground,
     (partner_id, span): (PartnerId, Span),
-    pasts: impl IntoIterator<Item = Past>,
+    (days, pasts): (Vec<BookedDay>, Vec<Past>),
     whole: &BTreeMap<SumKey, Volume>,
 ) -> (BTreeMap<Currency, i64>, HashMap<SumKey, SumState>) {
     let mut replay = Replay::new(ground, None, span);
+    replay.stand(days);
+    pasts.iter().for_each(|past| replay.count(past, None));
+    // Of the one who asks the wishes are in it, too.
     replay.know_whole(whole.iter().map(|(key, volume)| (*key, *volume)));
-    pasts.into_iter().for_each(|past| replay.take(&past, None));
+    pasts.iter().for_each(|past| replay.take(past, None));
     let sums = replay.sums().clone();
     let own = replay.finish().partners.into_iter().filter(|((of, _), _)| *of == partner_id);
     let raised = own.map(|((_, currency), tally)| (currency, tally.difference_minor()));
@@ -220,7 +225,7 @@ pub enum Raise {
     Nothing,
     /// By so much, in each currency.
     By(BTreeMap<Currency, i64>),
-    /// It depends on what other partners earn, or there is too much to reckon again.
+    /// There is too much to reckon again.
     Unknown,
 }
 

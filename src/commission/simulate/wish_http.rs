@@ -11,6 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::run;
 use super::store;
 use super::wish::{Answer, Asker, CONVERSIONS_MAX, LINES_MAX, LineAnswer, Raise, StepAnswer, Wish};
+use crate::account::http::scope::Own;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -88,7 +89,7 @@ pub struct EarningsBody {
     /// For each line.
     pub lines: Vec<LineBody>,
     /// By how much what was earned earlier in the period rises, because a tier is reached that
-    /// holds for all of it; null where that depends on others.
+    /// holds for all of it; null where there is too much to reckon again.
     pub raised: Option<Vec<SumBody>>,
     /// The answer in sentences.
     pub sentences: Vec<String>,
@@ -161,13 +162,13 @@ impl From<LineAnswer> for LineBody {
 #[post("/v1/partners/{id}/simulate")]
 async fn simulate_earnings(
     app: Data<App>,
-    caller: Caller<scope::CommissionsRead>,
+    caller: Caller<Own<scope::CommissionsRead>>,
     id: Path<String>,
     body: StrictJson<WishBody>,
 ) -> Result<HttpResponse, Problem> {
     let partner_id: PartnerId = path_id(&id)?;
     let program_id = body.0.program_id;
-    caller.check_reach(program_id)?;
+    caller.check_own(program_id, partner_id)?;
     let (wishes, lang) = body.0.read()?;
     let now = app.clock.now();
     let answer = transact(&app.db, async move |db| {

@@ -7,7 +7,7 @@
 //!                  v  │
 //!                 on_hold ─ reject ─> rejected
 //! ```
-//! A clawback or an adjustment opens a row of its own, approved at once, and never edits the
+//! A hold may be extended once while it is pending. A clawback or an adjustment opens a row of its own, approved at once, and never edits the
 //! original. Rejected and reversed are the end; an appeal opens a new commission.
 
 use crate::clock::Timestamp;
@@ -183,6 +183,8 @@ pub enum Action {
     Hold(Reason),
     /// End the review.
     Release,
+    /// Let its hold last longer, once.
+    Extend(Reason),
     /// Refuse it before approval; a full refund too.
     Reject(Reason),
     /// Take it back wholly before any payout; a full refund too.
@@ -213,6 +215,7 @@ pub enum ActionCode {
     Approve,
     Hold,
     Release,
+    Extend,
     Reject,
     Reverse,
     ClawBack,
@@ -226,8 +229,8 @@ pub enum ActionCode {
 
 coded!(ActionCode:
     Update = "update", Amend = "amend", ApproveDue = "approve_due", Approve = "approve",
-    Hold = "hold", Release = "release", Reject = "reject", Reverse = "reverse",
-    ClawBack = "claw_back", Adjust = "adjust", Reserve = "reserve",
+    Hold = "hold", Release = "release", Extend = "extend", Reject = "reject", Reverse = "reverse",
+    ClawBack = "clawback", Adjust = "adjust", Reserve = "reserve",
     CancelPayout = "cancel_payout", FailPayout = "fail_payout", Pay = "pay",
     ReturnPayout = "return_payout",
 );
@@ -242,6 +245,7 @@ impl Action {
             Self::Approve => ActionCode::Approve,
             Self::Hold(_) => ActionCode::Hold,
             Self::Release => ActionCode::Release,
+            Self::Extend(_) => ActionCode::Extend,
             Self::Reject(_) => ActionCode::Reject,
             Self::Reverse(_) => ActionCode::Reverse,
             Self::ClawBack(_) => ActionCode::ClawBack,
@@ -258,6 +262,7 @@ impl Action {
     pub fn reason(self) -> Option<Reason> {
         match self {
             Self::Hold(reason)
+            | Self::Extend(reason)
             | Self::Reject(reason)
             | Self::Reverse(reason)
             | Self::ClawBack(reason) => Some(reason),
@@ -363,6 +368,8 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
             let hold_until = hold::after_release(hold_until, now);
             Outcome { state: Pending, hold_until, ..stays }
         }
+        // What is due is owed as soon as the timer sees it.
+        (A::Extend, Pending, Free) if !is_due => stays,
         (A::Reject, Pending | OnHold, Free) => to(Rejected, Code::Reject),
         (A::Reverse, Approved, Free) if is_earned && !facts.has_corrections => {
             to(Reversed, Code::Reverse)
@@ -386,6 +393,7 @@ fn decide(facts: &CommissionFacts, action: ActionCode) -> Option<Outcome> {
             | A::Approve
             | A::Hold
             | A::Release
+            | A::Extend
             | A::Reject
             | A::Reverse
             | A::ClawBack

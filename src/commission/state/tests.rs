@@ -40,6 +40,7 @@ fn each_row_of_the_table() {
         (pending, Action::Approve, Approved, Free, Some(Code::Approve)),
         (pending, Action::Hold(Reason::Fraud), OnHold, Free, None),
         (held, Action::Release, Pending, Free, None),
+        (pending, Action::Extend(other), Pending, Free, None),
         (pending, Action::Reject(other), Rejected, Free, Some(Code::Reject)),
         (held, Action::Reject(Reason::OrderCanceled), Rejected, Free, Some(Code::Reject)),
         (held, Action::Amend, OnHold, Free, Some(Code::Amend)),
@@ -70,7 +71,7 @@ fn each_row_of_the_table() {
 
 #[test]
 fn nothing_else_is_possible() {
-    let pending = [A::Update, A::Amend, A::Approve, A::Hold, A::Reject];
+    let pending = [A::Update, A::Amend, A::Approve, A::Hold, A::Extend, A::Reject];
     for (state, reservation, expected) in [
         (Pending, Free, &pending[..]),
         (OnHold, Free, &[A::Update, A::Amend, A::Release, A::Reject]),

@@ -237,7 +237,9 @@ async fn read_links(
 ) -> Result<(), ReportError> {
     let ids: Vec<PartnerId> = judgment.partners.iter().map(|p| p.subject.partner_id).collect();
     let links = query::read_links(db, params, &ids, judgment.day).await?;
+    let cases = told::read_cases(db, params.program_id, &ids, judgment.day).await?;
     for Judged { subject, .. } in &mut judgment.partners {
+        subject.case_id = cases.get(&subject.partner_id).copied();
         subject.links = links.get(&subject.partner_id).copied().unwrap_or_default();
     }
     Ok(())

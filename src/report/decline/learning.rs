@@ -30,19 +30,39 @@ const BLOCK_PARTNERS: usize = 256;
 #[derive(Debug)]
 pub struct Learning {
     first: NaiveDate,
+    /// The program's first day with a click.
+    began: Option<NaiveDate>,
     /// Everybody who takes part in the program, whatever the state: clicks are facts.
     ids: Vec<PartnerId>,
     away: Vec<Vec<RangeInclusive<Day>>>,
     detector: Detector,
 }
 
-/// Returns the first day that is learned for a judgment of `day`: the same for a quarter, and a
-/// Monday.
-pub(super) fn first_day(day: NaiveDate) -> NaiveDate {
-    // Day 4 of the epoch is a Monday.
-    let since_monday = day.to_epoch_days() - 4 - (DAYS_MIN - 1);
+/// Returns the first day that is learned for a judgment of `day`, a Monday: the same for a quarter,
+/// and not before the week in which the program `began`. Days before everybody's first click would
+/// pass for a history, and the first weeks of a program for usual ones.
+pub(super) fn first_day(day: NaiveDate, began: Option<NaiveDate>) -> NaiveDate {
+    quarters_first_day(day).max(monday(began.unwrap_or(day).min(day)))
+}
+
+/// Day 4 of the epoch is a Monday.
+const A_MONDAY: i32 = 4;
+
+fn quarters_first_day(day: NaiveDate) -> NaiveDate {
+    let since_monday = day.to_epoch_days() - A_MONDAY - (DAYS_MIN - 1);
     let quarter = since_monday.div_euclid(QUARTER_DAYS);
-    NaiveDate::from_epoch_days(quarter * QUARTER_DAYS + 4).unwrap_or(NaiveDate::MIN)
+    NaiveDate::from_epoch_days(quarter * QUARTER_DAYS + A_MONDAY).unwrap_or(NaiveDate::MIN)
+}
+
+fn monday(day: NaiveDate) -> NaiveDate {
+    day - Days::new((day.to_epoch_days() - A_MONDAY).rem_euclid(7).unsigned_abs().into())
+}
+
+/// Returns the first day whose states go on to `day`: all of them were learned from the same day.
+fn goes_on_from(day: NaiveDate, began: Option<NaiveDate>) -> NaiveDate {
+    let first = first_day(day, began);
+    let is_young = first > quarters_first_day(day);
+    if is_young { first } else { first + Days::new(DAYS_MIN as u64 - 1) }
 }
 
 impl Learning {
@@ -52,12 +72,15 @@ impl Learning {
         params: &Params,
         day: NaiveDate,
     ) -> Result<Self, ReportError> {
-        let first = first_day(day);
+        let began = query::read_beginning(db, params).await?;
+        let first = first_day(day, began);
         let (ids, kinds): (Vec<PartnerId>, Vec<u8>) =
             query::read_ids(db, params.program_id).await?.into_iter().unzip();
-        let resumed = Self::resumed(db, params, (first, day), (&ids, &kinds)).await?;
+        let resumed =
+            Self::resumed(db, params, (goes_on_from(day, began), day), (&ids, &kinds)).await?;
         let detector = resumed.unwrap_or_else(|| Detector::new(kinds));
-        let mut learning = Self { first, away: vec![Vec::new(); ids.len()], ids, detector };
+        let away = vec![Vec::new(); ids.len()];
+        let mut learning = Self { first, began, ids, away, detector };
         learning.read_absences(db, params).await?;
         learning.go_on(db, params, day).await?;
         Ok(learning)
@@ -67,12 +90,11 @@ impl Learning {
     async fn resumed(
         db: &mut PgConnection,
         params: &Params,
-        (first, day): (NaiveDate, NaiveDate),
+        (from, day): (NaiveDate, NaiveDate),
         (ids, kinds): (&[PartnerId], &[u8]),
     ) -> Result<Option<Detector>, ReportError> {
-        // What was learned from another first day would say other things; and the day itself is
-        // what is asked about.
-        let before = (first + Days::new(DAYS_MIN as u64 - 1), day - Days::new(1));
+        // The day itself is what is asked about.
+        let before = (from, day - Days::new(1));
         let Some((kept_on, head)) = query::read_head(db, params, before).await? else {
             return Ok(None);
         };
@@ -103,7 +125,7 @@ impl Learning {
 
     /// Returns whether a later day can be reached from here.
     pub fn reaches(&self, day: NaiveDate) -> bool {
-        first_day(day) == self.first && self.date(self.detector.days()) <= day
+        first_day(day, self.began) == self.first && self.date(self.detector.days()) <= day
     }
 
     /// Learns further days, up to and including `day`.
@@ -131,7 +153,7 @@ impl Learning {
 
     fn nobody() -> Self {
         let (ids, away) = (Vec::new(), Vec::new());
-        Self { first: NaiveDate::MIN, ids, away, detector: Detector::new(Vec::new()) }
+        Self { first: NaiveDate::MIN, began: None, ids, away, detector: Detector::new(Vec::new()) }
     }
 
     fn learn(&mut self, clicks: &[DayClicks], n_days: usize) {

@@ -12,7 +12,7 @@ fn the_first_day_is_a_monday_and_moves_once_a_quarter() {
     let mut day: NaiveDate = "2026-01-01".parse().unwrap();
     let mut firsts = Vec::new();
     for _ in 0..400 {
-        let first = first_day(day);
+        let first = first_day(day, Some(day - Days::new(600)));
         let n_days = (day - first).num_days() + 1;
         assert!((400..491).contains(&n_days), "{day}: {n_days}");
         assert_eq!(chrono::Datelike::weekday(&first), chrono::Weekday::Mon);
@@ -21,6 +21,28 @@ fn the_first_day_is_a_monday_and_moves_once_a_quarter() {
     }
     firsts.dedup();
     assert!((4..=6).contains(&firsts.len()), "{firsts:?}");
+}
+
+#[test]
+fn a_young_program_is_learned_from_the_monday_of_its_first_click() {
+    let of = |day: &str, began: &str| {
+        let (day, began) = (day.parse().unwrap(), Some(began.parse().unwrap()));
+        (first_day(day, began).to_string(), goes_on_from(day, began).to_string())
+    };
+    // A Wednesday. States of its first week's end go on to any day of the same beginning.
+    let (first, from) = of("2026-06-30", "2026-05-13");
+    assert_eq!((first.as_str(), from.as_str()), ("2026-05-11", "2026-05-11"));
+    assert_eq!(of("2026-05-13", "2026-05-13").0, "2026-05-11");
+    // A click of tomorrow is none yet, and a program without any has its present week.
+    assert_eq!(of("2026-05-10", "2026-05-13").0, "2026-05-04");
+    assert_eq!(first_day("2026-05-13".parse().unwrap(), None).to_string(), "2026-05-11");
+    // In its second year it moves on by quarters; from the day on which it moves nothing goes on.
+    let (first, from) = of("2027-12-31", "2026-05-13");
+    assert!(first.as_str() > "2026-05-11", "{first}");
+    let from: NaiveDate = from.parse().unwrap();
+    let began = Some("2026-05-13".parse().unwrap());
+    assert_eq!(first_day(from, began).to_string(), first);
+    assert_ne!(first_day(from - Days::new(1), began).to_string(), first);
 }
 
 /// A program of partners with all kinds of habits; some begin late, stop, or go away.
@@ -59,6 +81,7 @@ impl Program {
     fn begin(&self) -> Learning {
         Learning {
             first: "2025-01-06".parse().unwrap(),
+            began: None,
             ids: self.ids.clone(),
             away: self.away.clone(),
             detector: Detector::new(kinds(self.ids.len())),
@@ -82,7 +105,7 @@ fn resume(learning: &Learning) -> Learning {
         states::read_block(&mut detector, &block, place).unwrap();
     }
     let (ids, away) = (learning.ids.clone(), learning.away.clone());
-    Learning { first: learning.first, ids, away, detector }
+    Learning { first: learning.first, began: None, ids, away, detector }
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use tributary_decline::CountrySeries;
 
 use super::{Day, PartnerSeries, VERSION};
 use crate::click::classify::Class;
-use crate::ids::{PartnerId, ProgramId};
+use crate::ids::{CaseId, PartnerId, ProgramId};
 use crate::partner::KINDS;
 use crate::report::Params;
 
@@ -40,6 +40,8 @@ pub struct Subject {
     pub n_clicks: i64,
     /// Its links that bring people; read for listed partners alone.
     pub links: Links,
+    /// The case of its fall that was open on the day; read for listed partners alone.
+    pub case_id: Option<CaseId>,
     /// The series; empty where nobody asked, and once the detector has it.
     pub series: PartnerSeries,
 }
@@ -170,6 +172,7 @@ pub(super) async fn read_partners(
             n_sales: r.n_sales,
             n_clicks: 0,
             links: Links::default(),
+            case_id: None,
         })
         .collect())
 }
@@ -179,7 +182,7 @@ fn kind_number(kind: &str) -> u8 {
     KINDS.iter().position(|known| *known == kind).map_or(0, |n| n as u8)
 }
 
-fn uuids(ids: &[PartnerId]) -> Vec<uuid::Uuid> {
+pub(super) fn uuids(ids: &[PartnerId]) -> Vec<uuid::Uuid> {
     ids.iter().map(|id| id.0).collect()
 }
 
@@ -254,6 +257,26 @@ pub(super) async fn read_absences(
         only.as_deref(),
     )
     .fetch_all(db)
+    .await
+}
+
+/// Reads the day of the program's first unique click of a person.
+pub(super) async fn read_beginning(
+    db: &mut PgConnection,
+    params: &Params,
+) -> Result<Option<NaiveDate>, sqlx::Error> {
+    // The first hour by the index; nearly always it is one of people already.
+    sqlx::query_scalar!(
+        r#"select (hour at time zone $2)::date as "day!"
+           from click_hours
+           where program_id = $1 and class = $3 and n_unique > 0
+           order by hour
+           limit 1"#,
+        params.program_id.0,
+        params.window.time_zone.name(),
+        i16::from(Class::Human.code()),
+    )
+    .fetch_optional(db)
     .await
 }
 

@@ -1,13 +1,16 @@
-//! What is known beside the counts: a landing page that is proven to be broken.
+//! What is known beside the counts: a landing page that is proven to be broken, and the cases that
+//! people work on.
+
+use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 use tributary_decline::Fault;
 
 use super::Day;
-use super::query::Subject;
+use super::query::{Subject, uuids};
 use crate::clock::Timestamp;
-use crate::ids::ProgramId;
+use crate::ids::{CaseId, PartnerId, ProgramId};
 
 /// Adds faults to the series of a program's partners: `n_days` from `first` on.
 pub(super) async fn add(
@@ -51,6 +54,31 @@ async fn landing_fault(
     .fetch_one(db)
     .await?;
     Ok(row.began_at.zip(row.text))
+}
+
+/// Reads the cases of these partners' falls that were open at the end of a day; the last opened
+/// one of each.
+pub(super) async fn read_cases(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    partners: &[PartnerId],
+    day: NaiveDate,
+) -> Result<HashMap<PartnerId, CaseId>, sqlx::Error> {
+    // The day's own cases are opened on the next one.
+    let rows = sqlx::query!(
+        r#"select distinct on (partner_id)
+                  partner_id as "partner_id: PartnerId", case_id as "case_id: CaseId"
+           from cases
+           where program_id = $1 and partner_id = any ($2)
+             and opened_on <= $3::date + 1 and (closed_on is null or closed_on > $3)
+           order by partner_id, opened_on desc, case_id"#,
+        program_id.0,
+        &uuids(partners),
+        day,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.partner_id, row.case_id)).collect())
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn json_and_ndjson_keep_the_order_of_columns() {
     let window = Window::parse("2026-10-01", "2026-11-01", Tz::Europe__Berlin).unwrap();
     let currency = "EUR".parse().unwrap();
     let now = window.to;
-    let params = Params { program_id: ProgramId::new(), window, currency, now };
+    let params = Params { program_id: ProgramId::new(), partner_id: None, window, currency, now };
     let mut rows = rows();
     rows.remove(0);
     let summary = vec![("rows", Cell::Int(2)), ("sum", Cell::Money(Money::new(5, currency)))];

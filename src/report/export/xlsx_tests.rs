@@ -36,7 +36,8 @@ fn row(name: &str, amount: Cell) -> Vec<Cell> {
 fn readout(rows: Vec<Vec<Cell>>) -> Readout {
     let window = Window::parse("2026-10-01", "2026-11-01", Tz::UTC).unwrap();
     let currency = "EUR".parse().unwrap();
-    let params = Params { program_id: ProgramId::new(), window, currency, now: window.to };
+    let params =
+        Params { program_id: ProgramId::new(), partner_id: None, window, currency, now: window.to };
     let summary = vec![("sum", money(5, "EUR"))];
     Readout { report: "test", params, columns: COLUMNS, table: Table { rows, summary } }
 }

@@ -138,7 +138,12 @@ fn row(
         plan_version_id: Some(version.id),
         calculation: wire::to_wire(calculation, version.id, &version.terms),
         occurred_at,
-        hold_until: hold::hold_until(occurred_at, &version.terms),
+        hold_until: hold::until(
+            occurred_at,
+            told(&message.report).delivered_at,
+            calculation.inputs.facts.event,
+            &version.terms,
+        ),
         approval: hold::approval(version.terms.approval, message.trust, postbacks),
         created_at: by.at,
         approved_at: None,

@@ -1,6 +1,8 @@
 //! What comes after a conversion: approval, rejection, update, refund; in any order of arrival.
 
+use crate::commission::hold;
 use crate::commission::plan::{Circumstances, Inputs, PlanVersion, price, wire};
+use crate::commission::pricing::reported::told;
 use crate::commission::refund::{
     Held, IllegalRefund, Refund, RefundFacts, RefundOutcome, Target, left, on_change, on_less,
     on_refund, on_update,
@@ -262,7 +264,29 @@ impl Change<'_> {
         if let Some(recruiter) = conversion.recruiter_of(commission.commission_id) {
             steps.extend(self.follow(commission, recruiter, left)?);
         }
+        self.deliver(commission, &mut steps);
         Ok(steps.into_iter().map(|step| Decision::Commission(Box::new(step))).collect())
+    }
+
+    /// Lets the hold be counted from the delivery that the message tells of.
+    fn deliver(&self, of: &Commission, steps: &mut Vec<Step>) {
+        let Self { facts, message, conversion, version, .. } = *self;
+        let delivered_at = told(&message.report).delivered_at;
+        let event = conversion.price.map(|price| price.event);
+        let (Some(event), MessageType::Updated) = (event, message.report.message_type) else {
+            return;
+        };
+        let rows = std::iter::once(of).chain(conversion.recruiter_of(of.commission_id));
+        for row in rows.filter(|row| row.approved_at.is_none()) {
+            let (until, at) = (row.hold_until, row.occurred_at);
+            let moved = hold::after_delivery(until, at, delivered_at, event, &version.terms);
+            let Some(moved) = moved else { continue };
+            match steps.iter_mut().find(|step| step.after.commission_id == row.commission_id) {
+                Some(step) => step.after.hold_until = moved,
+                None if row.state == CommissionState::Rejected => {}
+                None => steps.push(row.deliver(moved, hand(facts, message))),
+            }
+        }
     }
 
     /// Brings a recruiter's commission to its share of what is left of the partner's.
@@ -282,6 +306,7 @@ impl Change<'_> {
             reservation: recruiter.reservation(),
             earned: recruiter.amount,
             corrections: conversion.corrections(recruiter.commission_id),
+            by_hand: conversion.taken_by_hand(recruiter.commission_id),
         };
         let outcome = match message.report.message_type {
             MessageType::Updated => on_change(&now, &target),
@@ -312,6 +337,7 @@ fn refund_facts<'a>(
         calculation,
         earned: commission.amount,
         corrections: conversion.corrections(commission.commission_id),
+        by_hand: conversion.taken_by_hand(commission.commission_id),
         refunds: &conversion.refunds,
     }
 }

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{parts_by, store};
+use super::parts_by;
 use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::commission::simulate::http::{FiguresBody, answer, read_span};
 use crate::commission::simulate::run::{Ask, Attribute, Told};
+use crate::commission::simulate::store;
 use crate::ids::{PartnerId, ProgramId};
 use crate::program;
 use crate::program::attribution::Model;
@@ -121,7 +122,7 @@ async fn rederive(
         let mut db = db.acquire().await?;
         let program = program::store::find_program(&mut db, program_id).await?;
         let program = program.ok_or_else(|| Problem::new(Code::NotFound))?;
-        Ok((program, store::load_active(&mut db, program_id).await?))
+        Ok((program, store::load_earning(&mut db, program_id).await?))
     })
     .await?;
     let zone: Tz = program.time_zone.parse().unwrap_or(Tz::UTC);

@@ -7,7 +7,6 @@
 //! it is by every model.
 
 pub mod http;
-pub mod store;
 
 use crate::commission::plan::Split;
 use crate::commission::simulate::{Part, Past};
@@ -74,6 +73,7 @@ mod tests {
             at: Some(Timestamp::UNIX_EPOCH + TimeDelta::days(day)),
             weight: 0,
             percent: String::new(),
+            is_anothers: false,
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
@@ -103,6 +103,9 @@ impl DurableState {
 pub struct DurableLog<L = RedisLog> {
     log: Arc<L>,
     spool: Spool,
+    /// What is kept of messages until they are settled; on a cluster only.
+    held: Option<Spool>,
+    is_holding: AtomicBool,
     options: DurableOptions,
     /// One for each shard.
     breakers: Vec<Breaker>,
@@ -119,7 +122,20 @@ impl<L: EventLog> DurableLog<L> {
         stats: Arc<StreamStats>,
     ) -> Self {
         let breakers = (0..options.shards.max(1)).map(|_| Breaker::new(options.pause)).collect();
-        Self { log, spool, options, breakers, is_log_up: AtomicBool::new(true), stats }
+        let [is_log_up, is_holding] = [true, true].map(AtomicBool::new);
+        Self { log, spool, held: None, is_holding, options, breakers, is_log_up, stats }
+    }
+
+    /// Also keeps every message of conversions in this spool, until somebody finds it settled and
+    /// releases it: for a log that can lose what it acknowledged.
+    #[must_use]
+    pub fn holding(self, held: Spool) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
+    /// Returns where messages are kept until they are settled.
+    pub fn held(&self) -> Option<&Spool> {
+        self.held.as_ref()
     }
 
     /// Appends a batch and returns once it is durable: in the log within `deadline`, else in the
@@ -134,7 +150,12 @@ impl<L: EventLog> DurableLog<L> {
         deadline: Duration,
     ) -> Result<Where, NotDurable> {
         let n_events = batch.len() as u64;
-        if self.append_to_log(shard, batch, deadline).await {
+        let appending = self.append_to_log(shard, batch, deadline);
+        let is_in_log = match self.held.as_ref().filter(|_| batch.holds_messages()) {
+            Some(held) => join(appending, self.hold(held, shard, batch)).await.0,
+            None => appending.await,
+        };
+        if is_in_log {
             self.stats.log_events.add(n_events);
             return Ok(Where::Log);
         }
@@ -148,6 +169,21 @@ impl<L: EventLog> DurableLog<L> {
                 self.stats.refused_events.add(n_events);
                 Err(NotDurable { spool })
             }
+        }
+    }
+
+    /// A disk that does not hold a message is no reason to refuse it: the log has it, durably as far
+    /// as one server can.
+    async fn hold(&self, held: &Spool, shard: Shard, batch: &PackedBatch) {
+        let holding = timeout(self.options.spool_timeout, held.append(shard, batch));
+        let held = holding.await.unwrap_or(Err(SpoolError::TimedOut));
+        let was_holding = self.is_holding.swap(held.is_ok(), Ordering::Relaxed);
+        match held {
+            Err(error) if was_holding => {
+                error!("messages are not held until they are settled: {error}");
+            }
+            Ok(()) if !was_holding => info!("messages are held again until they are settled"),
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -90,8 +90,10 @@ impl Cluster {
             }
         }
         doubts.sort();
+        if !doubts.is_empty() {
+            return Ok(Safety::Unsafe(doubts.join("; ")));
+        }
         match away {
-            _ if !doubts.is_empty() => Ok(Safety::Unsafe(doubts.join("; "))),
             Some(error) if n_safe == 0 => Err(error),
             Some(_) | None => Ok(Safety::Safe),
         }
@@ -161,15 +163,12 @@ impl Cluster {
 
     fn node_at(&self, (host, port): &Address) -> Result<Arc<Node>, StreamError> {
         let Shared { template, options, stats, .. } = &*self.0;
-        let address = match template.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host: host.clone(),
-                port: *port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(host.clone(), *port),
-        };
+        let mut address = ConnectionAddr::Tcp(host.clone(), *port);
+        if let ConnectionAddr::TcpTls { insecure, tls_params, .. } = template.addr() {
+            let (insecure, tls_params) = (*insecure, tls_params.clone());
+            address =
+                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params };
+        }
         let info = template.clone().set_addr(address);
         Node::new(info, Kind::OfACluster, options.clone(), stats.clone()).map(Arc::new)
     }

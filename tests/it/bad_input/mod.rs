@@ -40,7 +40,7 @@ impl Before {
 }
 
 /// The pointers of a problem's field errors.
-fn pointers(problem: &Value) -> Vec<&str> {
+pub fn pointers(problem: &Value) -> Vec<&str> {
     let errors = problem["errors"].as_array().map_or(&[][..], Vec::as_slice);
     errors.iter().map(|e| e["pointer"].as_str().unwrap()).collect()
 }

@@ -452,11 +452,19 @@ fn redis_wire() -> Wire {
     Wire::to(path.as_ref(), "redis.sock")
 }
 
-fn postgres_wire(database: &Database) -> Wire {
+/// A wire to the database of a service.
+pub fn postgres_wire(database: &Database) -> Wire {
     let url = Url::parse(&database.service_url).unwrap();
     let host = url.query_pairs().find(|(name, _)| name == "host").unwrap().1.into_owned();
     let name = format!(".s.PGSQL.{}", url.port().unwrap_or(5432));
     Wire::to(&PathBuf::from(host).join(&name), &name)
+}
+
+/// The address of a database for a service behind a wire.
+pub fn url_behind(database: &Database, postgres: &Wire) -> Url {
+    let mut url = Url::parse(&database.service_url).unwrap();
+    url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
+    url
 }
 
 fn config(
@@ -466,12 +474,14 @@ fn config(
     dir: PathBuf,
     settings: Settings,
 ) -> Config {
-    let mut service_url = Url::parse(&database.service_url).unwrap();
-    service_url.query_pairs_mut().clear().append_pair("host", postgres.folder().to_str().unwrap());
+    let service_url = url_behind(database, postgres);
     // A service that starts again on its database finds its stream.
     let prefix = service_url.path().trim_start_matches("/test_").to_owned();
     let path = |file: &str| dir.join(file).to_str().unwrap().to_owned();
     Config::from(|name| {
+        if let Some((_, value)) = settings.iter().find(|(n, _)| *n == name) {
+            return Some((*value).to_owned());
+        }
         Some(match name {
             "TRIBUTARY_ENV" => "dev".to_owned(),
             "TRIBUTARY_BIND" | "TRIBUTARY_ADMIN_BIND" => "127.0.0.1:0".to_owned(),
@@ -489,7 +499,7 @@ fn config(
             "TRIBUTARY_SECRETS_KEY" => DEV_SECRETS_KEY.to_owned(),
             "TRIBUTARY_WORKERS" => "1".to_owned(),
             "TRIBUTARY_DB_POOL" => "8".to_owned(),
-            _ => return settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()),
+            _ => return None,
         })
     })
     .unwrap()
@@ -506,6 +516,7 @@ async fn make_key(database: &Database, role: Role, now: Timestamp) -> ApiKey {
         name: "test".to_owned(),
         role,
         programs: None,
+        partner_id: None,
         expires_at: None,
     };
     accounts::insert_api_key(&mut owner, &row, &key, now).await.unwrap();

@@ -1,21 +1,33 @@
-//! A wire that can be cut: a proxy between the service and a store.
+//! A wire with faults: a proxy between the service and a store that can be cut, slow or silent.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
+
+/// How a wire behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a wire should.
+    Open,
+    /// No connection holds, and none is made.
+    Cut,
+    /// Everything takes so long, each way.
+    Slow(Duration),
+    /// Half open: connections hold and are made, and nothing comes through; it does later.
+    Silent,
+}
 
 /// A proxy on a unix socket of its own.
 pub struct Wire {
     dir: TempDir,
     socket: PathBuf,
-    is_cut: Arc<AtomicBool>,
-    cutting: broadcast::Sender<()>,
+    way: watch::Sender<Way>,
     runtime: Option<Runtime>,
 }
 
@@ -24,8 +36,7 @@ impl Wire {
     pub fn to(upstream: &Path, name: &str) -> Self {
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         let socket = dir.path().join(name);
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let (cutting, _) = broadcast::channel(1);
+        let (way, watched) = watch::channel(Way::Open);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -35,24 +46,24 @@ impl Wire {
             let _inside = runtime.enter();
             UnixListener::bind(&socket).unwrap()
         };
-        let (upstream, cut, sender) = (upstream.to_owned(), Arc::clone(&is_cut), cutting.clone());
+        let upstream = upstream.to_owned();
         runtime.spawn(async move {
             loop {
-                let Ok((mut near, _)) = listener.accept().await else { continue };
-                if cut.load(Ordering::SeqCst) {
+                let Ok((near, _)) = listener.accept().await else { continue };
+                if *watched.borrow() == Way::Cut {
                     continue;
                 }
-                let (upstream, mut until) = (upstream.clone(), sender.subscribe());
+                let (upstream, way, mut until) =
+                    (upstream.clone(), watched.clone(), watched.clone());
                 tokio::spawn(async move {
-                    let Ok(mut far) = UnixStream::connect(&upstream).await else { return };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = until.recv() => {}
+                        _ = carry(near, &upstream, way) => {}
+                        _ = until.wait_for(|way| *way == Way::Cut) => {}
                     }
                 });
             }
         });
-        Self { dir, socket, is_cut, cutting, runtime: Some(runtime) }
+        Self { dir, socket, way, runtime: Some(runtime) }
     }
 
     pub fn socket(&self) -> &Path {
@@ -63,15 +74,46 @@ impl Wire {
         self.dir.path()
     }
 
+    /// Changes how it behaves, also on connections that there are.
+    pub fn turn(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+
     /// Ends every connection and takes no new one.
     pub fn cut(&self) {
-        self.is_cut.store(true, Ordering::SeqCst);
-        // Nobody listening means that nobody is connected.
-        drop(self.cutting.send(()));
+        self.turn(Way::Cut);
     }
 
     pub fn restore(&self) {
-        self.is_cut.store(false, Ordering::SeqCst);
+        self.turn(Way::Open);
+    }
+}
+
+async fn carry(near: UnixStream, upstream: &Path, way: watch::Receiver<Way>) -> io::Result<()> {
+    let (from_near, to_near) = near.into_split();
+    let (from_far, to_far) = UnixStream::connect(upstream).await?.into_split();
+    tokio::try_join!(pump(from_near, to_far, way.clone()), pump(from_far, to_near, way))?;
+    Ok(())
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut way: watch::Receiver<Way>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let n = from.read(&mut bytes).await?;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        let now = *way.borrow();
+        if let Way::Slow(delay) = now {
+            tokio::time::sleep(delay).await;
+        }
+        let hears = |way: &Way| *way != Way::Silent;
+        drop(way.wait_for(hears).await.map_err(|_| io::ErrorKind::BrokenPipe)?);
+        to.write_all(&bytes[..n]).await?;
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tributary::account::key::ApiKey;
+use tributary::clock::Clock;
 use tributary::stream::Shard;
 
 use super::app::{Answer, Scene, TestApp};
@@ -35,6 +36,14 @@ impl TestApp {
             rows.insert(table, n);
         }
         rows
+    }
+
+    /// Moves the clock to the machine's time, which other processes go by.
+    pub fn keep_time(&self) {
+        let behind = Clock::system().now() - self.clock.now();
+        if behind > chrono::TimeDelta::zero() {
+            self.clock.advance(behind);
+        }
     }
 
     /// Counts what a question that counts finds now.

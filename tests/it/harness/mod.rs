@@ -3,6 +3,8 @@
 pub mod app;
 pub mod cut;
 pub mod look;
+pub mod process;
 pub mod services;
 
 pub use app::{Answer, Sale, Scene, TestApp};
+pub use process::Process;

@@ -80,7 +80,7 @@ const ROOMS: &[Room] = &[
     room(&["*/store.rs", "*_store.rs", "*/store/*"], &[POOL, REDIS, SERVER, WEB, ENV, FLOATS], "SQL only, on a connection that the caller owns"),
     room(&["stream/redis.rs", "stream/redis/*"], &[SQL, SERVER, ENV], "the one speaker of Redis"),
     room(&["stream/spool.rs", "stream/spool/*", "stream/durable.rs", "stream/durable/*", "stream/memory.rs", "stream/batcher.rs"], &[SQL, REDIS, SERVER, ENV], "files and waiting, no engine"),
-    room(&["snapshot/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "commission/clicks/accrual.rs", "commission/simulate/run.rs", "fraud/gate.rs", "claim/judgment.rs", "claim/due.rs", "settlement/grant.rs", "settlement/waiting/mod.rs", "payout/action/*", "ledger/closing.rs", "partner/network/nightly.rs", "intake/known.rs", "intake/trial.rs", "intake/imports/mod.rs", "intake/imports/receiving.rs", "outbound/deliverer.rs", "outbound/sender.rs", "commission/closing.rs", "outbound/mail.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
+    room(&["snapshot/keeper.rs", "lease/keeper.rs", "settlement/settler.rs", "commission/timer.rs", "commission/clicks/accrual.rs", "commission/simulate/run.rs", "fraud/gate.rs", "claim/judgment.rs", "claim/due.rs", "settlement/grant.rs", "settlement/waiting/mod.rs", "settlement/held/mod.rs", "payout/action/*", "ledger/closing.rs", "partner/network/nightly.rs", "intake/known.rs", "intake/trial.rs", "intake/imports/mod.rs", "intake/imports/receiving.rs", "outbound/deliverer.rs", "outbound/sender.rs", "commission/closing.rs", "outbound/mail.rs"], &[QUERIES, REDIS, SERVER, ENV], "a shell loads facts, asks the rules, applies the decision"),
     room(&["audit/mod.rs", "audit/hourly.rs", "audit/proof/*", "audit/registry.rs", "audit/run.rs"], &[QUERIES, REDIS, SERVER, ENV, FLOATS], "an audit loads rows and asks the rules again"),
     room(&["incident/daily.rs"], &[QUERIES, REDIS, SERVER, ENV, TIME, FLOATS], "a shell loads facts, asks the rules, applies the decision"),
     room(&["incident/landing/probe.rs"], &[SQL, DB, STORES, REDIS, SERVER, ENV, FLOATS], "visits a page and knows no database"),
@@ -97,7 +97,7 @@ const EXTRA: &[Room] = &[
 /// The ground: every folder may name it, and it names nothing above itself.
 #[rustfmt::skip]
 const GROUND: &[&str] = &[
-    "address", "clock", "config", "db", "ids", "metrics", "money", "progress", "sealing", "signing", "telemetry",
+    "address", "clock", "config", "db", "ids", "language", "metrics", "money", "progress", "sealing", "signing", "telemetry",
 ];
 
 /// What else a folder may name; a part after `::` narrows it to that.
@@ -114,9 +114,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("intake", &["app", "click::classify", "click::click_id", "conversion", "program", "settlement", "snapshot", "stream"]),
     ("ledger", &[]),
+    ("lease", &[]),
     ("fraud", &["account::audit_store", "link::destination", "link::paid"]),
     ("commission", &["conversion::Report", "conversion::path", "conversion::wire", "fraud", "ledger", "program"]),
-    ("settlement", &["click", "commission", "conversion", "fraud", "ledger", "link", "partner", "program", "stream"]),
+    ("settlement", &["click", "commission", "conversion", "fraud", "lease", "ledger", "link", "partner", "program", "stream"]),
     ("claim", &["account::audit_store", "click::click_id", "commission", "settlement"]),
     ("payout", &["commission", "ledger", "partner", "program"]),
     ("audit", &["commission", "ledger", "payout", "stream"]),

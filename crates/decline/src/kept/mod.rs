@@ -17,7 +17,7 @@ use super::season::KindWeights;
 use super::totals::UNITS;
 
 /// Raised with every change of a figure or of the form: what was kept before is not read any more.
-pub const VERSION: i16 = 1;
+pub const VERSION: i16 = 2;
 
 /// Writes figures, small numbers in few bytes.
 #[derive(Debug, Default)]

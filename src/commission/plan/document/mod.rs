@@ -19,8 +19,8 @@ use utoipa::ToSchema;
 
 use super::cap::{CAPS_MAX, Cap};
 use super::{
-    Approval, Common, HOLD_DAYS_MAX, PayIn, PlanTerms, RULES_MAX, RecruiterMode, RecruiterShare,
-    Rule, WithoutRate,
+    Approval, Common, HOLD_DAYS_MAX, HoldBasis, PayIn, PlanTerms, RULES_MAX, RecruiterMode,
+    RecruiterShare, Rule, WithoutRate,
 };
 use crate::money::{AmountRule, Bps, Currency, Money, Rounding};
 
@@ -42,6 +42,10 @@ pub struct PlanDocument {
     /// Days between the event and its approval; 30 if left out.
     #[serde(default = "default_hold_days")]
     pub hold_days: u16,
+    /// `event` (if left out), or `delivery`: the hold of sales and renewals is counted from the time
+    /// that the shop names as `delivered_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_basis: Option<String>,
     /// `auto` (if left out) or `manual`.
     #[serde(default = "default_approval")]
     pub approval: String,
@@ -119,6 +123,7 @@ impl Default for PlanDocument {
             v: 1,
             rules: vec![RuleDocument::percent("sale", 2000)],
             hold_days: default_hold_days(),
+            hold_basis: None,
             approval: default_approval(),
             rounding: default_rounding(),
             caps: Vec::new(),
@@ -173,8 +178,8 @@ impl TryFrom<&PlanDocument> for PlanTerms {
 
     fn try_from(document: &PlanDocument) -> Result<Self, InvalidPlan> {
         let mut r = Reader(Vec::new());
-        let PlanDocument { v, rules, hold_days, approval, rounding, caps, pay_in, recruiter } =
-            document;
+        let PlanDocument { v, rules, hold_days, approval, rounding, .. } = document;
+        let PlanDocument { hold_basis, caps, pay_in, recruiter, .. } = document;
         r.check(*v == 1, "/v", format!("{v} is not a version of this form: expected 1"));
         let n = rules.len();
         r.check(
@@ -189,16 +194,22 @@ impl TryFrom<&PlanDocument> for PlanTerms {
         );
         let approvals = [Approval::Auto, Approval::Manual];
         let approval = r.take(one_of(&approvals, Approval::code, approval, "/approval"));
+        let basis = hold_basis.as_deref().unwrap_or(HoldBasis::default().code());
+        let hold_basis = r.take(one_of(&HoldBasis::ALL, HoldBasis::code, basis, "/hold_basis"));
         let rounding = r.take(one_of(&Rounding::ALL, Rounding::code, rounding, "/rounding"));
         let rules = read_rules(rules, &mut r.0);
         let caps = r.take(read_plan_caps(caps));
         let pay_in = r.take(pay_in.as_ref().map(PayInDocument::read).transpose());
         let recruiter = r.take(recruiter.as_ref().map(RecruiterDocument::read).transpose());
-        match (approval, rounding, caps, pay_in, recruiter) {
-            (Some(approval), Some(rounding), Some(caps), Some(pay_in), Some(recruiter))
-                if r.0.is_empty() =>
-            {
-                let common = Arc::new(Common { rounding, caps, pay_in, recruiter });
+        match (approval, rounding, caps, pay_in, recruiter.zip(hold_basis)) {
+            (
+                Some(approval),
+                Some(rounding),
+                Some(caps),
+                Some(pay_in),
+                Some((recruiter, hold_basis)),
+            ) if r.0.is_empty() => {
+                let common = Arc::new(Common { rounding, caps, pay_in, recruiter, hold_basis });
                 Ok(Self { rules, hold_days: *hold_days, approval, common })
             }
             (Some(_) | None, ..) => Err(InvalidPlan { errors: r.0 }),
@@ -353,6 +364,9 @@ impl From<&PlanTerms> for PlanDocument {
             v: 1,
             rules: terms.rules.iter().map(|rule| RuleDocument::from(&**rule)).collect(),
             hold_days: terms.hold_days,
+            hold_basis: Some(common.hold_basis)
+                .filter(|basis| *basis != HoldBasis::default())
+                .map(|basis| basis.code().into()),
             approval: terms.approval.code().into(),
             rounding: common.rounding.code().into(),
             caps: common

@@ -4,14 +4,13 @@
 mod nothing;
 mod plan;
 
-pub use plan::Language;
-
 use self::plan::{a_period, noun};
 use super::calculation::nano_text;
 use super::calculation::{Calculation, Limit};
 use super::counter::Owner;
 use super::{Part, RecruiterMode};
 use crate::commission::kind::{ClickCount, Clicks};
+use crate::language::Language;
 use crate::money::{Money, Rounding};
 
 impl Calculation {

@@ -1,7 +1,8 @@
 //! Why a plan pays nothing, in words.
 
-use super::plan::{Language, noun};
+use super::plan::noun;
 use crate::commission::plan::NoCommission;
+use crate::language::Language;
 
 impl NoCommission {
     /// Says why nothing is paid, as a sentence.

@@ -6,37 +6,11 @@ use super::super::cap::Cap;
 use super::super::condition::{Condition, CustomerKind};
 use super::super::tier::{Measure, TierMode, TierStep, Tiers};
 use super::super::{
-    Approval, EventKind, Owner, Part, Period, PlanTerms, RecruiterMode, Rule, WithoutRate,
+    Approval, EventKind, HoldBasis, Owner, Part, Period, PlanTerms, RecruiterMode, Rule,
+    WithoutRate,
 };
+use crate::language::Language;
 use crate::money::{Currency, Money, Rounding};
-
-/// The languages that plans are said in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// English.
-    En,
-    /// Russian.
-    Ru,
-}
-
-impl Language {
-    /// Reads a code: `en` or `ru`.
-    pub fn from_code(code: &str) -> Option<Self> {
-        match code {
-            "en" => Some(Self::En),
-            "ru" => Some(Self::Ru),
-            _ => None,
-        }
-    }
-
-    /// Returns the one of two texts that is in this language.
-    pub fn pick<T>(self, en: T, ru: T) -> T {
-        match self {
-            Self::En => en,
-            Self::Ru => ru,
-        }
-    }
-}
 
 impl PlanTerms {
     /// Says the plan: a sentence for each rule, then what holds for all.
@@ -87,14 +61,18 @@ impl PlanTerms {
 
     fn held(&self, lang: Language) -> String {
         let days = self.hold_days;
+        let since = match self.common.hold_basis {
+            HoldBasis::Event => lang.pick("the event", "события"),
+            HoldBasis::Delivery => lang.pick("the delivery", "доставки"),
+        };
         match self.approval {
             Approval::Auto => lang.pick(
-                format!("Approved by itself {days} days after the event."),
-                format!("Подтверждается сама через {days} дн. после события."),
+                format!("Approved by itself {days} days after {since}."),
+                format!("Подтверждается сама через {days} дн. после {since}."),
             ),
             Approval::Manual => lang.pick(
-                format!("Held {days} days after the event, then approved by hand."),
-                format!("Удерживается {days} дн. после события, затем подтверждается вручную."),
+                format!("Held {days} days after {since}, then approved by hand."),
+                format!("Удерживается {days} дн. после {since}, затем подтверждается вручную."),
             ),
         }
     }

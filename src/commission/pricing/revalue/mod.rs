@@ -17,9 +17,9 @@ use crate::commission::plan::{
     Calculation, Count, Counter, Inputs, PlanVersion, Sum, Volume, price, wire,
 };
 use crate::commission::refund::{Refund, left};
-use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step};
+use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step, due};
 use crate::commission::state::{Action, CommissionKind, CommissionState, Reason, Standing};
-use crate::ids::{PartnerId, PlanVersionId, ProgramId};
+use crate::ids::{CommissionId, PartnerId, PlanVersionId, ProgramId};
 use crate::money::Money;
 
 /// A commission with what has happened to it.
@@ -199,7 +199,7 @@ impl Terms<'_> {
             // A row has one currency for ever; whoever pays in another by hand knows why.
             return Ok(steps);
         }
-        let by = new.total.checked_sub(old.total)?;
+        let by = item.due(commission, new.total).checked_sub(item.due(commission, old.total))?;
         if !by.is_zero() {
             let n_corrections = item.corrections(commission).count();
             let wire = wire::to_wire(new, item.version.id, &item.version.terms);
@@ -208,7 +208,7 @@ impl Terms<'_> {
         let recruiter =
             item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
         if let (Some(row), Some(old), Some(new)) = (recruiter, old.recruiter, new.recruiter) {
-            let by = new.amount.checked_sub(old.amount)?;
+            let by = item.due(row, new.amount).checked_sub(item.due(row, old.amount))?;
             if !by.is_zero() {
                 let n_corrections = item.corrections(row).count();
                 steps.extend(self.step(row, by, n_corrections, None)?);
@@ -220,11 +220,12 @@ impl Terms<'_> {
     /// Ends a commission that earns nothing by what is known now: its customer had bought before.
     fn end(&self, item: &Item<'_>, old: &Calculation) -> Result<Vec<Step>, NoStep> {
         let commission = &item.earned.commission;
-        let mut steps = Vec::from_iter(self.undo(item, commission, old.total)?);
+        let due = item.due(commission, old.total);
+        let mut steps = Vec::from_iter(self.undo(item, commission, due)?);
         let recruiter =
             item.earned.followers.iter().find(|row| row.kind == CommissionKind::Recruiter);
         if let (Some(row), Some(part)) = (recruiter, old.recruiter) {
-            steps.extend(self.undo(item, row, part.amount)?);
+            steps.extend(self.undo(item, row, item.due(row, part.amount))?);
         }
         Ok(steps)
     }
@@ -300,14 +301,22 @@ impl Terms<'_> {
 }
 
 impl Item<'_> {
-    fn order(&self) -> (Timestamp, &str) {
-        (self.earned.commission.occurred_at, &self.earned.name)
+    /// The parts of one conversion come in the order in which they were made.
+    fn order(&self) -> (Timestamp, &str, CommissionId) {
+        let commission = &self.earned.commission;
+        (commission.occurred_at, &self.earned.name, commission.commission_id)
     }
 
     fn corrections(&self, of: &Commission) -> impl Iterator<Item = &Commission> {
         let id = of.commission_id;
         let rows = self.earned.followers.iter();
         rows.filter(move |row| row.corrects_id == Some(id) && !row.kind.is_earned())
+    }
+
+    /// Returns what is due of an amount: what a person took back comes off, and never more.
+    fn due(&self, of: &Commission, amount: Money) -> Money {
+        let by_hand = self.corrections(of).filter(|row| row.is_by_hand());
+        due(amount, by_hand.map(|row| row.amount.minor).sum())
     }
 }
 

@@ -7,13 +7,15 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::commission::clicks::{Day, Hour, Paid, PartnerDay, Payer};
+use crate::commission::decision::claw_back;
 use crate::commission::explain::proof::{Family, Proof};
 use crate::commission::plan::{
     Approval, Circumstances, EventKind, PlanDocument, PlanTerms, PriceFacts,
 };
 use crate::commission::pricing::{Arrival, PricingFacts, Told};
 use crate::commission::state::{Reservation, Standing};
-use crate::ids::{CommissionId, ConversionId, PartnerId};
+use crate::ids::{ConversionId, PartnerId};
 use crate::money::Currency;
 
 fn eur(minor: i64) -> Money {
@@ -48,6 +50,8 @@ pub(in crate::commission) struct Book {
     later: Option<PlanVersion>,
     facts: PricingFacts,
     pub(in crate::commission) earned: Vec<Earned>,
+    /// What clicks earned.
+    pub(in crate::commission) clicks: Vec<Commission>,
     n_refunds: usize,
     pub(in crate::commission) program_id: ProgramId,
 }
@@ -57,7 +61,8 @@ impl Book {
         let terms = terms(plan);
         let version = PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms };
         let (facts, program_id) = (PricingFacts::default(), ProgramId(Uuid::from_u128(1)));
-        Self { version, later: None, facts, earned: Vec::new(), n_refunds: 0, program_id }
+        let (earned, clicks) = (Vec::new(), Vec::new());
+        Self { version, later: None, facts, earned, clicks, n_refunds: 0, program_id }
     }
 
     /// Returns the currency that the plan pays in.
@@ -72,6 +77,29 @@ impl Book {
         let facts = PriceFacts::new(EventKind::Sale, Some(eur(sale.minor)));
         let inputs = Inputs::new(facts, Circumstances::new(partner_id, at));
         self.settle_inputs(&format!("A-{n}"), &inputs).1
+    }
+
+    /// Settles a sale with all that happens to it, and reckons again wherever it is marked.
+    pub(in crate::commission) fn sell(&mut self, n: usize, sale: &Sale, all_at_end: bool) {
+        let mut is_marked = self.settle(n, sale);
+        if sale.is_approved {
+            self.approve(&format!("A-{n}"));
+        }
+        let mut rest = sale.back;
+        for left in (1..=sale.n_backs).rev() {
+            let part = rest / left;
+            rest -= part;
+            if part > 0 {
+                self.refund(&format!("A-{n}"), eur(part));
+                is_marked = true;
+            }
+            if is_marked && !all_at_end {
+                self.revalue();
+            }
+        }
+        if is_marked && !all_at_end {
+            self.revalue();
+        }
     }
 
     /// Settles a conversion; true when periods must be reckoned again.
@@ -134,6 +162,36 @@ impl Book {
         is_late || !std::mem::take(&mut self.facts.moved).is_empty()
     }
 
+    /// Pays for the clicks of a partner's day, so many in all: those that were not paid before.
+    pub(in crate::commission) fn pay_clicks(&mut self, partner: u128, day: u64, n: i64) {
+        let partner_id = PartnerId(Uuid::from_u128(partner));
+        let date = start().date_naive() + chrono::Days::new(day);
+        let day = Day::of(date, Tz::UTC).unwrap();
+        let versions = [self.version.clone()];
+        let payer = Payer { program_id: self.program_id, versions: &versions, now: start() };
+        let paid = self.clicks.iter().filter(|row| row.partner_id == partner_id);
+        let paid = paid.filter_map(|row| {
+            let stored = wire::from_wire(&row.calculation)?;
+            let clicks = stored.inputs.clicks.filter(|clicks| clicks.day == date)?;
+            Some(Paid {
+                plan_version_id: self.version.id,
+                rule_index: stored.rule_index,
+                n: clicks.before + clicks.n,
+                state: row.state,
+                reason: None,
+            })
+        });
+        let of = PartnerDay {
+            partner_id,
+            standing: Standing::Good,
+            day,
+            hours: vec![Hour { hour: day.from, country: None, n }],
+            paid: paid.collect(),
+        };
+        let steps = payer.pay(&mut self.facts, &of).unwrap();
+        self.clicks.extend(steps.into_iter().map(|step| step.after));
+    }
+
     /// Takes back a part, as settlement does.
     pub(in crate::commission) fn refund(&mut self, name: &str, minor: Money) {
         let Some(earned) = self.earned.iter_mut().find(|e| e.name == name) else { return };
@@ -149,7 +207,10 @@ impl Book {
             return;
         };
         earned.refund = Some(refund);
-        let by = left.total.checked_sub(net(earned)).unwrap();
+        let by_hand = earned.followers.iter().filter(|row| row.is_by_hand());
+        let by_hand: i64 = by_hand.map(|row| row.amount.minor).sum();
+        let due = Money { minor: (left.total.minor + by_hand).max(0), ..left.total };
+        let by = due.checked_sub(net(earned)).unwrap();
         if by.is_zero() {
             return;
         }
@@ -158,7 +219,7 @@ impl Book {
         let cause = format!("r{}", self.n_refunds);
         let row = &earned.commission;
         let mut step = if row.state == CommissionState::Pending {
-            row.amend(Action::Amend, left.total, by, hand).unwrap()
+            row.amend(Action::Amend, due, by, hand).unwrap()
         } else {
             row.correct(CommissionKind::Clawback, by, cause, None, hand).unwrap()
         };
@@ -168,8 +229,20 @@ impl Book {
         take(&mut self.earned, step);
     }
 
+    /// Takes back by hand what a person says.
+    pub(in crate::commission) fn take_back(&mut self, name: &str, take: Money) {
+        let hand = Hand { actor: "user".into(), rule: "manual", note: None, at: start() };
+        let Some(earned) = self.earned.iter().find(|e| e.name == name) else { return };
+        let following = &earned.followers;
+        let of = &earned.commission;
+        let steps = claw_back(of, following, take, Reason::Fraud, &hand).unwrap();
+        for step in steps {
+            self::take(&mut self.earned, step);
+        }
+    }
+
     /// Approves a sale.
-    fn approve(&mut self, name: &str) {
+    pub(in crate::commission) fn approve(&mut self, name: &str) {
         let hand = Hand { actor: "timer".into(), rule: "hold", note: None, at: start() };
         let found = self.earned.iter().find(|e| e.name == name);
         let Some(earned) = found else { return };
@@ -188,7 +261,7 @@ impl Book {
             fixed_until: None,
             now: start(),
         };
-        let done = terms.revalue(&self.earned, &[], terms.floor(start())).unwrap();
+        let done = terms.revalue(&self.earned, &self.clicks, terms.floor(start())).unwrap();
         for step in done.steps {
             assert!(!step.is_unsettling());
             take(&mut self.earned, step);
@@ -241,26 +314,7 @@ pub(in crate::commission) fn run(
 ) -> Book {
     let mut book = Book::new(plan);
     for &n in order {
-        let sale = &sales[n];
-        let mut is_marked = book.settle(n, sale);
-        if sale.is_approved {
-            book.approve(&format!("A-{n}"));
-        }
-        let mut rest = sale.back;
-        for left in (1..=sale.n_backs).rev() {
-            let part = rest / left;
-            rest -= part;
-            if part > 0 {
-                book.refund(&format!("A-{n}"), eur(part));
-                is_marked = true;
-            }
-            if is_marked && !all_at_end {
-                book.revalue();
-            }
-        }
-        if is_marked && !all_at_end {
-            book.revalue();
-        }
+        book.sell(n, &sales[n], all_at_end);
     }
     if all_at_end {
         book.revalue();

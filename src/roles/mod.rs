@@ -4,6 +4,8 @@
 //! stands in the way of a redirect. If one of these tasks ends, the process ends: half a service
 //! that looks alive is worse than none.
 
+mod settling;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,12 +26,14 @@ use crate::commission::{clicks, timer};
 use crate::config::Role;
 use crate::incident::daily;
 use crate::intake::imports;
+use crate::lease::keeper::LeaseKeeper;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
 use crate::server::{self, admin_http};
 use crate::settlement::waiting::store::Crowd;
-use crate::settlement::{click_store, offset_store, waiting};
+use crate::settlement::{click_store, held, offset_store, waiting};
 use crate::stream::redis::Safety;
+use crate::stream::spool::Spool;
 use crate::stream::{EventLog as _, Offset, Shard};
 use crate::{account, claim, config, ledger, outbound, telemetry};
 
@@ -41,6 +45,10 @@ const SALT_PAUSE: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// How often files are looked for whose lines are to be sent.
 const IMPORTS_PAUSE: Duration = Duration::from_millis(500);
+/// How often leases are renewed: a few times within their life.
+const LEASES_PAUSE: Duration = Duration::from_secs(1);
+/// How often a process on a cluster looks which of its messages are settled.
+const HELD_PAUSE: Duration = Duration::from_secs(1);
 /// How often due commissions are approved.
 const TIMERS_PAUSE: Duration = Duration::from_secs(1);
 /// How often the figures of `/metrics` that need a question are asked for.
@@ -156,10 +164,17 @@ fn spawn_tasks(
             _ = until.wait_for(|stop| *stop) => {}
         }
     }));
+    if app.log.held().is_some() {
+        tasks.push(background.spawn(look_after_held(app.clone(), stopping.clone())));
+    }
     if has(Role::Settle) {
-        tasks.push(background.spawn(settle(app.clone(), stopping.clone())));
+        let shards = keep_leases(app.clone(), |app| &app.shard_leases, stopping.clone());
+        tasks.push(background.spawn(shards));
+        tasks.push(background.spawn(settling::settle(app.clone(), stopping.clone())));
     }
     if has(Role::Timers) {
+        let timers = keep_leases(app.clone(), |app| &app.timer_leases, stopping.clone());
+        tasks.push(background.spawn(timers));
         tasks.push(background.spawn(run_timers(app.clone(), stopping.clone())));
         tasks.push(background.spawn(upkeep(app.clone(), stopping.clone())));
         tasks.push(background.spawn(keep_cases(app.clone(), stopping.clone())));
@@ -260,31 +275,32 @@ async fn keep_salts(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-async fn settle(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let settler = app.settler();
+/// Sends again what a cluster has lost of conversions.
+async fn look_after_held(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
+    while !pause(&mut stopping, HELD_PAUSE).await {
+        let looked = held::look_after(&app.log, &app.background_db, app.clock.now()).await;
+        if let Some(n_sent @ 1..) = trouble.note("looking after held messages", looked) {
+            tracing::warn!("{n_sent} messages were not settled in time and were sent again");
+        }
+    }
+}
+
+/// Keeps the leases of a pool, and gives them up at the end.
+async fn keep_leases(
+    app: Data<App>,
+    which: fn(&App) -> &LeaseKeeper,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let (leases, mut trouble) = (which(&app), Trouble::default());
     loop {
-        let mut n_settled = 0;
-        for shard in (0..app.config.stream_shards).map(Shard) {
-            if *stopping.borrow() {
-                return;
-            }
-            let settled = settler.settle_shard(&**app.log.log(), shard).await;
-            if settled.is_err() {
-                metrics::counter!(metric::SETTLE_ERRORS, "kind" => "batch").increment(1);
-            }
-            match trouble.note("settlement", settled) {
-                Some(n) => n_settled += n,
-                None => {
-                    if pause(&mut stopping, RETRY_PAUSE).await {
-                        return;
-                    }
-                }
-            }
+        trouble.note("renewing leases", leases.renew().await);
+        if pause(&mut stopping, LEASES_PAUSE).await {
+            break;
         }
-        if n_settled == 0 && pause(&mut stopping, SETTLE_PAUSE).await {
-            return;
-        }
+    }
+    if let Err(error) = leases.leave().await {
+        tracing::warn!("leases are left to run out: {error}");
     }
 }
 
@@ -307,6 +323,9 @@ async fn run_timers(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let bounds = app.waiting_room();
     let mut accruing = Trouble::default();
     while !pause(&mut stopping, TIMERS_PAUSE).await {
+        if !app.timer_leases.holds_any() {
+            continue;
+        }
         let approved = timer::approve_due(&app.background_db, app.clock.now()).await;
         trouble.note("approving due commissions", approved);
         let revalued = timer::revalue_marked(&app.background_db, app.clock.now()).await;
@@ -367,6 +386,9 @@ async fn keep_cases(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let guard = app.guard();
     let mut trouble = Trouble::default();
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        if !app.timer_leases.holds_any() {
+            continue;
+        }
         let done = daily::run_due(&app.background_db, &guard, app.clock.now()).await;
         trouble.note("looking after declines", done);
     }
@@ -376,6 +398,9 @@ async fn keep_cases(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        if !app.timer_leases.holds_any() {
+            continue;
+        }
         let beside = app.beside_audit();
         let done = hourly::run_due(&app.background_db, &beside, &app.clock).await;
         trouble.note("the audit", done);
@@ -386,6 +411,9 @@ async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
+        if !app.timer_leases.holds_any() {
+            continue;
+        }
         trouble.note("trimming the stream", trim(&app).await);
         trouble.note("forgetting old rows", forget(&app, app.clock.now()).await);
         let nightly = nightly::run_due(&app.background_db, app.clock.now()).await;
@@ -404,15 +432,23 @@ enum TrimError {
 async fn trim(app: &App) -> Result<(), TrimError> {
     let log = app.log.log();
     let retain_ms = u64::try_from(app.config.stream_retain.as_millis()).unwrap_or(u64::MAX);
+    let mut failure = None;
     for shard in (0..app.config.stream_shards).map(Shard) {
-        let state = log.state(shard).await?;
+        let state = match log.state(shard).await {
+            Ok(state) => state,
+            // Of a cluster the other masters go on.
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
+        };
         let mut db = app.background_db.acquire().await?;
         let prefix = &app.config.stream_prefix;
         let settled = offset_store::read_position(&mut db, prefix, shard, state.generation).await?;
         let old = Offset { ms: state.last.ms.saturating_sub(retain_ms), seq: 0 };
         log.trim_before(shard, settled.min(old)).await?;
     }
-    Ok(())
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
@@ -445,6 +481,12 @@ async fn set_gauges(app: &App) {
     let stream = app.log.state();
     metrics::gauge!(metric::SPOOL_BYTES).set(stream.spool_bytes as f64);
     metrics::gauge!(metric::SPOOL_EVENTS).set(stream.spool_events as f64);
+    let n_held = app.log.held().map_or(0, Spool::n_events);
+    metrics::gauge!(metric::HELD_MESSAGES).set(n_held as f64);
+    metrics::gauge!(metric::SHARDS_DOWN).set(f64::from(stream.shards_down));
+    metrics::gauge!(metric::SHARDS_HELD).set(app.shard_leases.epochs().len() as f64);
+    let runs_timers = app.timer_leases.holds_any();
+    metrics::gauge!(metric::TIMERS_HELD).set(if runs_timers { 1.0 } else { 0.0 });
     metrics::gauge!(metric::REDIS_UP).set(if stream.is_log_up { 1.0 } else { 0.0 });
     if let Some(taken_at) = app.snapshot.load().taken_at {
         let age = app.clock.now() - taken_at;
