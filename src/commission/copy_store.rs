@@ -14,8 +14,7 @@ pub(super) async fn copy_commissions(
 }
 
 /// The table with the columns that [`write_row`] fills.
-const COMMISSIONS: &str =
-    "commissions (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, \
+const COMMISSIONS: &str = "commissions (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, \
      cause, amount_minor, currency, plan_version_id, calculation, occurred_at, hold_until, \
      approval, created_at, approved_at, reason, payout_id, revision)";
 

@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
 use crate::commission::copy_store;
+use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
 use crate::commission::pricing;
 use crate::commission::row::{Commission, Step};
 use crate::commission::state::{CommissionKind, CommissionState};

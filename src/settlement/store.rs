@@ -162,8 +162,7 @@ async fn insert_conversions(
 }
 
 /// The table with the columns that [`write_conversion`] fills.
-const CONVERSIONS: &str =
-    "conversions (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel, \
+const CONVERSIONS: &str = "conversions (program_id, conversion_id, order_namespace, event, dedup_ref, source_id, channel, \
      trust, order_id, click_id, partner_id, link_number, click_at, attribution, amount_minor, \
      base_minor, currency, coupon_code, customer_hash, is_test, occurred_at, received_at, \
      settled_at, receipt_id, content_hash, details, candidates, path)";

@@ -14,14 +14,16 @@ const MANY: usize = 240;
 const FEW: usize = 80;
 
 /// Rows without what differs between two orders of the same content.
-const CONVERSIONS: &str = "select concat_ws('|', substr(c.dedup_ref, 5), c.order_namespace, c.event,
+const CONVERSIONS: &str =
+    "select concat_ws('|', substr(c.dedup_ref, 5), c.order_namespace, c.event,
         c.channel, c.trust, c.click_id, c.partner_id, c.link_number, c.click_at, c.attribution,
         c.amount_minor, c.base_minor, c.currency, c.coupon_code, c.customer_hash, c.is_test,
         c.occurred_at, c.received_at, c.details - 'order_id', c.candidates, c.path,
         c.refunded_minor, c.order_id is null, c.partner_id is null)
     from conversions c
     where c.dedup_ref like $1 || '%' order by 1";
-const COMMISSIONS: &str = "select concat_ws('|', substr(c.dedup_ref, 5), m.kind, m.state, m.partner_id,
+const COMMISSIONS: &str =
+    "select concat_ws('|', substr(c.dedup_ref, 5), m.kind, m.state, m.partner_id,
         m.corrects_id, m.cause, m.amount_minor, m.currency, m.plan_version_id, m.calculation,
         m.occurred_at, m.hold_until, m.approval, m.created_at, m.approved_at, m.reason, m.payout_id,
         m.revision)
