@@ -369,7 +369,7 @@ fn a_partner_alone_is_judged_as_among_the_others() {
     let network = town.network().network;
     let common = &network.detector.history.common;
     for partner in [SUBJECT, 7] {
-        let alone = history::History::alone(&network.partners[partner], common);
+        let alone = History::alone(&network.partners[partner], common);
         let (view, beside) =
             (network.view(partner), View { history: &alone, place: 0, ..network.view(partner) });
         let standing = network.detector.standing(partner);
