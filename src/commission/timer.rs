@@ -118,6 +118,7 @@ async fn reckon(
         tracing::error!("periods of {program_id} cannot be reckoned again: {error}");
         ApplyError::Stale
     })?;
+    pricing::store::clear_sums(db, program_id, partner, floor).await?;
     Ok(Some(done))
 }
 

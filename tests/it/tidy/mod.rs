@@ -67,7 +67,7 @@ const ROOMS: &[Room] = &[
     room(&["config.rs", "config/*"], &[SQL, REDIS, SERVER, TOKIO, TIME, FLOATS], "the one reader of the environment"),
     room(&["ids.rs"], &[QUERIES, REDIS, SERVER, TOKIO, ENV, FLOATS], "identifiers know their column type, no query"),
     room(&["metrics.rs", "metrics/*", "telemetry.rs", "telemetry/*", "progress.rs"], &[SQL, REDIS, SERVER, ENV], "what people watch"),
-    room(&["db.rs"], &[REDIS, SERVER, ENV, FLOATS], "the pool and migrations"),
+    room(&["db/*"], &[REDIS, SERVER, ENV, FLOATS], "the pool and migrations"),
     room(&["web/*"], &[QUERIES, REDIS, ENV], "glue for handlers holds no SQL"),
     room(HTTP, &[QUERIES, REDIS, ENV], "a handler parses, calls, answers; SQL is in a store"),
     room(&["report/decline/learning.rs"], &[QUERIES, REDIS, SERVER, WEB, ENV], "learning takes seconds and has a thread of its own"),

@@ -6,7 +6,7 @@
 //! stays taken back. Pending commissions are amended; approved ones get a row of their own: a
 //! `true_up` where a tier was reached, an `adjustment` where less is due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -59,6 +59,9 @@ pub struct Revalued {
     pub steps: Vec<Step>,
     /// What the sums are.
     pub sums: BTreeMap<SumKey, SumState>,
+    /// Those whose earned part rests on what could only be counted, not reckoned: a commission keeps
+    /// its arithmetic while its amount stays, whatever else of it a cap of another period changes.
+    pub counted_only: BTreeSet<SumKey>,
 }
 
 /// One commission on its way through.
@@ -146,6 +149,10 @@ impl Terms<'_> {
             }
             if let Some(stands) = stands {
                 self.count(&mut done.sums, inputs, &stands.counts);
+                let keys = || stands.counts.iter().map(|count| key(count.counter));
+                if !is_whole || is_fixed || keys().any(|key| done.counted_only.contains(&key)) {
+                    done.counted_only.extend(keys());
+                }
             }
         }
         done.sums.retain(|key, _| key.start >= floor);
