@@ -4,6 +4,8 @@
 //! time; one that dies lets its lease run out and another sends it again. The number of the
 //! attempt stands guard: whoever lost the row writes nothing.
 
+use std::pin::pin;
+
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -56,7 +58,19 @@ impl Deliverer {
         let mut trouble = None;
         loop {
             if trouble.is_none() && !is_stopping() {
-                match self.claim(IN_FLIGHT_MAX - under_way.len()).await {
+                let mut claim = pin!(self.claim(IN_FLIGHT_MAX - under_way.len()));
+                // What is under way goes on meanwhile: it may hold the connections that the claim
+                // waits for.
+                let claimed = loop {
+                    tokio::select! {
+                        claimed = &mut claim => break claimed,
+                        Some(done) = under_way.next() => match done {
+                            Ok(()) => n_attempts += 1,
+                            Err(error) => trouble = Some(error),
+                        },
+                    }
+                };
+                match claimed {
                     Ok(due) => under_way.extend(due.into_iter().map(|due| self.attempt(due))),
                     Err(error) => trouble = Some(error),
                 }
