@@ -268,9 +268,9 @@ async fn insert_refunds(
         &programs,
         &conversions,
     )
-    .execute(db)
-    .await
-    .map(drop)
+    .execute(&mut *db)
+    .await?;
+    mark_counted(db, &programs, &conversions).await
 }
 
 async fn restate(
@@ -294,6 +294,29 @@ async fn restate(
         wire::to_wire(report),
         message.sent_at,
         message.message_id,
+    )
+    .execute(&mut *db)
+    .await?;
+    mark_counted(db, &[message.program_id.0], &[conversion_id.0]).await
+}
+
+/// Marks the periods that conversions count in to be reckoned again: where a cap leaves an amount as
+/// it was no step says so, and what comes after it may change all the same.
+async fn mark_counted(
+    db: &mut PgConnection,
+    programs: &[Uuid],
+    conversions: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into plan_marks (program_id, partner_id, from_at)
+         select c.program_id, c.partner_id, min(c.occurred_at)
+         from commissions c
+         where (c.program_id, c.conversion_id) in (select * from unnest($1::uuid[], $2::uuid[]))
+           and c.kind = 'earned' and c.state not in ('rejected', 'reversed')
+           and jsonb_array_length(c.calculation -> 'sums') > 0
+         group by c.program_id, c.partner_id",
+        programs,
+        conversions,
     )
     .execute(db)
     .await

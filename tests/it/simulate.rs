@@ -5,9 +5,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tributary::account::key::ApiKey;
+use tributary::commission::clicks::accrual;
 use tributary::commission::timer;
 
-use crate::harness::{Scene, TestApp};
+use crate::harness::{BROWSER, Scene, TestApp};
 
 const OWED: &str = "select coalesce(-sum(b.balance_minor), 0)::text
     from ledger_balances b join ledger_accounts a on a.account_id = b.account_id
@@ -51,13 +52,14 @@ fn rich_plan() -> Value {
          "caps": [{"period": "week", "amount": "150.00"}]},
         {"event": "sale", "kind": "percent", "percent_bps": 800},
         {"event": "sale", "kind": "percent", "percent_bps": 2500, "customer": "new"},
-        {"event": "lead", "kind": "flat", "flat": "2.50", "currency": "EUR"}],
+        {"event": "lead", "kind": "flat", "flat": "2.50", "currency": "EUR"},
+        {"event": "click", "kind": "clicks", "flat": "0.35", "currency": "EUR"}],
         "caps": [{"period": "day", "per": "program", "amount": "60.00", "currency": "EUR"}],
         "pay_in": {"currency": "EUR"}, "recruiter": {"percent_bps": 700, "mode": "out_of"}})
 }
 
-/// Sends a history of two partners in any order: sales, leads, refunds, updates, approvals,
-/// rejections.
+/// Sends a history of two partners in any order: sales, shared ones, leads, refunds, updates,
+/// approvals, rejections, and sales that nobody's click led to.
 async fn live(app: &TestApp, scene: &Scene, clicks: &[String], seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
     let now = app.clock.now();
@@ -70,6 +72,11 @@ async fn live(app: &TestApp, scene: &Scene, clicks: &[String], seed: u64) {
             "amount": format!("{}.{:02}", cents / 100, cents % 100),
             "currency": if dice.random_bool(0.2) { "USD" } else { "EUR" },
             "click_id": clicks[dice.random_range(0..clicks.len())]});
+        match dice.random_range(0..8) {
+            0 | 1 => data["click_ids"] = json!(clicks),
+            2 => data["click_id"] = Value::Null,
+            _ => {}
+        }
         if dice.random_bool(0.3) {
             data["customer_ref"] = json!(format!("C-{}", dice.random_range(0..6)));
         }
@@ -106,6 +113,40 @@ async fn live(app: &TestApp, scene: &Scene, clicks: &[String], seed: u64) {
     revalue(app).await;
 }
 
+/// What people do: they hold, release, reject, and accept what is claimed of the sales of nobody.
+async fn decide(app: &TestApp, scene: &Scene, seed: u64) {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let manager = &app.manager_key;
+    let list = format!("/v1/commissions?program_id={}&limit=200&status=pending", scene.program_id);
+    let pending = app.get(manager, &list).await.expect(200);
+    for row in pending["data"].as_array().unwrap() {
+        let path = format!("/v1/commissions/{}", row["id"].as_str().unwrap());
+        let verbs: &[&str] = match dice.random_range(0..10) {
+            0 => &["hold"],
+            1 => &["hold", "release"],
+            2 => &["reject"],
+            _ => continue,
+        };
+        for verb in verbs {
+            let because = json!({"reason": "fraud"});
+            // What befalls a commission befalls what its recruiter has of it, perhaps before its turn.
+            app.post(manager, &format!("{path}/{verb}"), because).await;
+        }
+    }
+    let list =
+        format!("/v1/conversions?program_id={}&attribution=no_click&limit=200", scene.program_id);
+    let nobodys = app.get(manager, &list).await.expect(200);
+    for row in nobodys["data"].as_array().unwrap() {
+        let claim = json!({"program_id": scene.program_id, "partner_id": scene.partner_id,
+            "event": row["event"], "order_id": row["order_id"]});
+        let made = app.post(manager, "/v1/claims", claim).await.expect(201);
+        let accept = format!("/v1/claims/{}/accept", made["id"].as_str().unwrap());
+        // What went back wholly, and what the shop rejected, earns nothing for anybody.
+        app.post(manager, &accept, json!({"note": "their reader"})).await;
+    }
+    revalue(app).await;
+}
+
 /// Makes a program with all of that, in Berlin, and two partners of whom one brought the other;
 /// returns the clicks of both.
 async fn rich_scene(app: &TestApp) -> (Scene, [String; 2]) {
@@ -126,8 +167,22 @@ async fn rich_scene(app: &TestApp) -> (Scene, [String; 2]) {
     ] {
         sqlx::query(sql).execute(&mut owner).await.unwrap();
     }
+    let path = format!("/v1/programs/{}/attribution-policies", scene.program_id);
+    let policy = json!({"document": {"v": 1, "model": "linear"}});
+    app.post(&app.manager_key, &path, policy).await.expect(201);
+    app.clock.advance(TimeDelta::minutes(1));
     let clicks = [app.click_id(&scene.link).await, app.click_id(&link).await];
+    // Three days of clicks before the first sale.
+    for day in 0..3 {
+        for n in 0..=day * 2 {
+            let agent = format!("{BROWSER} v{n}");
+            app.click_as(if n % 2 == 0 { &scene.link } else { &link }, &agent).await;
+        }
+        app.clock.advance(TimeDelta::days(1));
+    }
     app.clock.advance(TimeDelta::days(21));
+    app.settle(&scene).await;
+    accrual::accrue_due(&app.app().background_db, app.clock.now()).await.unwrap();
     (scene, clicks)
 }
 
@@ -144,6 +199,7 @@ async fn a_replay_of_the_plan_as_it_is_comes_to_the_ledger_of_any_history() {
         let app = TestApp::start().await;
         let (scene, clicks) = rich_scene(&app).await;
         live(&app, &scene, &clicks, seed).await;
+        decide(&app, &scene, seed).await;
         // Some are approved by time, and refunds of those are clawbacks.
         app.clock.advance(TimeDelta::days(1));
         timer::approve_due(&app.app().background_db, app.clock.now()).await.unwrap();
@@ -162,8 +218,18 @@ async fn a_replay_of_the_plan_as_it_is_comes_to_the_ledger_of_any_history() {
         assert_eq!(app.rows().await, before, "nothing is written");
         let result = lines.last().unwrap();
         assert_eq!(result["provisional_partners"], 0);
+        if result["examples"][0].is_object() {
+            eprintln!("EXAMPLES {seed} {:#}", result["examples"]);
+            for e in result["examples"].as_array().unwrap() {
+                let path =
+                    format!("/v1/conversions/{}/explanation", e["conversion_id"].as_str().unwrap());
+                eprintln!("{:#}", app.get(&app.admin_key, &path).await.json());
+            }
+        }
         assert_no_difference(lines.iter().chain(result["totals"].as_array().unwrap()), seed);
         assert!(result["examples"].as_array().unwrap().is_empty(), "{result}");
+        assert_eq!(result["clicks"][0]["conversions"], 6, "partners' days: {result}");
+        assert_ne!(result["clicks"][0]["now"], "0.00");
         let total = result["totals"][0]["now"].as_str().unwrap().replace('.', "");
         assert_eq!(app.figures(OWED).await, [total], "the ledger says the same");
         assert_eq!(lines.iter().filter(|line| line["name"] == "Second").count(), 1);
@@ -175,6 +241,24 @@ async fn a_replay_of_the_plan_as_it_is_comes_to_the_ledger_of_any_history() {
         let mut same = all;
         same["plan"] = rich_plan();
         assert_no_difference(&replay(&app, &app.admin_key, same).await, seed);
+        // November is closed, and what comes late changes no tier and no cap of it.
+        let body = json!({"program_id": scene.program_id});
+        app.post(&app.finance_key, "/v1/periods/2026-11/close", body).await.expect(200);
+        for n in [2, 5, 13] {
+            let at = format!("2026-11-{}T12:00:00Z", 25 + n % 5);
+            let data = json!({"event": "sale", "order_id": format!("L-{n}"), "occurred_at": at,
+                "amount": "77.77", "currency": "EUR", "click_id": clicks[n % 2]});
+            let id = format!("L-{n}");
+            app.webhook(&scene, &id, "conversion.created", data).await.expect(202);
+            let data = json!({"event": "sale", "order_id": format!("A-{n}"), "refund_id": "R-3",
+                "refund_amount": "5.55", "currency": "EUR"});
+            let id = format!("later-{n}");
+            app.webhook(&scene, &id, "conversion.refunded", data).await.expect(202);
+        }
+        app.settle(&scene).await;
+        revalue(&app).await;
+        let all = json!({"program_id": scene.program_id, "from": "2026-09-01"});
+        assert_no_difference(&replay(&app, &app.manager_key, all).await, seed);
     }
 }
 

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::customer_store;
+use super::reported::{price_facts, told};
 use super::revalue::Earned;
 use super::{Counted, Customer, Footing, Needs, PURCHASES, Person, PricingFacts, SumKey, SumState};
 use crate::clock::Timestamp;
@@ -17,6 +18,7 @@ use crate::commission::plan::{Counter, FxRate, Owner, Period, PlanVersion, Scope
 use crate::commission::refund::Refund;
 use crate::commission::row::{Commission, Step};
 use crate::commission::store::{self, Filter};
+use crate::conversion::wire;
 use crate::ids::{CommissionId, PartnerId, ProgramId};
 use crate::money::{Currency, Money};
 
@@ -507,8 +509,7 @@ pub async fn load_earned(
         r#"select c.commission_id as "commission_id: CommissionId",
                   v.order_namespace, v.event, v.dedup_ref, v.currency, v.occurred_at,
                   v.customer_hash is not null as "is_named!", k.first_at as "first_at?",
-                  v.details -> 'metadata' -> 'new_customer' as new_customer,
-                  r.refunded_minor as "refunded_minor?", r.is_all as "is_all?"
+                  v.details, r.refunded_minor as "refunded_minor?", r.is_all as "is_all?"
            from commissions c
            join conversions v
                on v.program_id = c.program_id and v.conversion_id = c.conversion_id
@@ -553,14 +554,16 @@ pub async fn load_earned(
             (_, Some(amount)) => Some(Some(amount)),
             (_, None) => None,
         };
+        let report = wire::from_wire(&r.details).map_err(|e| sqlx::Error::Decode(e.into()))?;
         earned.push(Earned {
+            told: price_facts(&report),
             followers: followers.remove(&r.commission_id).unwrap_or_default(),
             name: [r.order_namespace, r.event, r.dedup_ref].join("\n"),
             refund: refund.map(|amount| Refund { refund_id: String::new(), amount }),
             customer: asks_customers.then(|| Customer {
                 is_named: r.is_named,
                 first_at: r.first_at,
-                is_new: r.new_customer.and_then(|value| value.as_bool()),
+                is_new: told(&report).is_new_customer,
             }),
             commission,
         });

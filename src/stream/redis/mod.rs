@@ -1,6 +1,6 @@
 //! The log in Redis Streams: one stream per shard, one field `b` per entry, one XADD per append.
 //!
-//! On one server ([`node`]) or on a cluster ([`cluster`]): the keys of a shard share a hash tag, so
+//! On one server (`node`) or on a cluster (`cluster`): the keys of a shard share a hash tag, so
 //! each of its commands goes to one server.
 
 use std::collections::HashMap;

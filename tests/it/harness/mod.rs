@@ -6,5 +6,5 @@ pub mod look;
 pub mod process;
 pub mod services;
 
-pub use app::{Answer, Sale, Scene, TestApp};
+pub use app::{Answer, BROWSER, Sale, Scene, TestApp};
 pub use process::Process;

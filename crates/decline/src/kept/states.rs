@@ -1,7 +1,7 @@
 //! Everything that the detector knows at the end of a week, partner by partner.
 //!
 //! The days of a partner are kept as far back as the oldest forecast that is still to be learned
-//! from ([`KEPT_DAYS`]); older ones live on in sums and levels alone.
+//! from (`KEPT_DAYS`); older ones live on in sums and levels alone.
 
 use uuid::Uuid;
 

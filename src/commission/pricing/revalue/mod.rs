@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use super::{Customer, Needs, SumKey, SumState, sum_key};
 use crate::clock::Timestamp;
 use crate::commission::plan::{
-    Calculation, Count, Counter, Inputs, PlanVersion, Sum, Volume, price, wire,
+    Calculation, Count, Counter, Inputs, PlanVersion, PriceFacts, Sum, Volume, price, wire,
 };
 use crate::commission::refund::{Refund, left};
 use crate::commission::row::{Commission, Hand, NoStep, REVALUED, Step, due};
@@ -32,6 +32,8 @@ pub struct Earned {
     /// The name of its conversion: of two at the same time the lesser comes first, in whatever
     /// order they arrived.
     pub name: String,
+    /// What the shop says of it now: an update that left a capped amount as it was is in no arithmetic.
+    pub told: Option<PriceFacts>,
     /// All refunds together.
     pub refund: Option<Refund>,
     /// What is known of its customer now; none where no plan asks.
@@ -72,7 +74,7 @@ struct Item<'a> {
     inputs: Option<Inputs>,
     /// By the sums that it was priced with.
     old: Option<Calculation>,
-    /// Whether more is known of its customer than when it was priced.
+    /// Whether more is known of it than when it was priced.
     is_other: bool,
 }
 
@@ -347,7 +349,16 @@ fn item<'a>(
     let gross =
         price(&version.terms, &inputs, |counter| wire::read_sum(&stored.sums, counter)).ok()?;
     let old = left(&gross, &earned.refund).ok()?;
-    let mut inputs = old.as_ref().map(|old| old.inputs.clone());
+    let told = earned.told.filter(|told| *told != gross.inputs.facts);
+    let mut inputs = match told {
+        Some(facts) => {
+            let inputs = Inputs { facts, ..gross.inputs.clone() };
+            let read = |counter| wire::read_sum(&stored.sums, counter);
+            left(&price(&version.terms, &inputs, read).ok()?, &earned.refund).ok()?
+        }
+        None => old.clone(),
+    }
+    .map(|left| left.inputs);
     let asks = Needs::of(&version.terms).customers;
     if let (Some(inputs), Some(customer)) = (&mut inputs, earned.customer.filter(|_| asks)) {
         let around = &mut inputs.around;

@@ -136,7 +136,8 @@ impl Book {
         };
         let (name, followers) = (name.to_owned(), Vec::new());
         let customer = None;
-        self.earned.push(Earned { commission, followers, name, refund: None, customer });
+        let told = None;
+        self.earned.push(Earned { commission, followers, name, told, refund: None, customer });
         (calculation, arrival == Arrival::Unsettling)
     }
 
