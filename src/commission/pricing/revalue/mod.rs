@@ -346,19 +346,15 @@ fn item<'a>(
     }
     let stored = wire::from_wire(latest.map_or(&commission.calculation, |row| &row.calculation))?;
     let inputs = Inputs { refunded: None, ..stored.inputs };
-    let gross =
-        price(&version.terms, &inputs, |counter| wire::read_sum(&stored.sums, counter)).ok()?;
-    let old = left(&gross, &earned.refund).ok()?;
-    let told = earned.told.filter(|told| *told != gross.inputs.facts);
-    let mut inputs = match told {
-        Some(facts) => {
-            let inputs = Inputs { facts, ..gross.inputs.clone() };
-            let read = |counter| wire::read_sum(&stored.sums, counter);
-            left(&price(&version.terms, &inputs, read).ok()?, &earned.refund).ok()?
-        }
-        None => old.clone(),
-    }
-    .map(|left| left.inputs);
+    let reprice = |inputs: &Inputs| {
+        let read = |counter| wire::read_sum(&stored.sums, counter);
+        left(&price(&version.terms, inputs, read).ok()?, &earned.refund).ok()
+    };
+    let old = reprice(&inputs)?;
+    let mut inputs = match earned.told.filter(|told| *told != inputs.facts) {
+        Some(facts) => reprice(&Inputs { facts, ..inputs })?.map(|left| left.inputs),
+        None => old.as_ref().map(|old| old.inputs.clone()),
+    };
     let asks = Needs::of(&version.terms).customers;
     if let (Some(inputs), Some(customer)) = (&mut inputs, earned.customer.filter(|_| asks)) {
         let around = &mut inputs.around;
