@@ -16,6 +16,7 @@ use crate::config::{Config, Redis, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::intake::known::LookUp;
 use crate::intake::rate::Rates;
+use crate::intake::refused::Refusals;
 use crate::lease::keeper::LeaseKeeper;
 use crate::link::token::LinkKeys;
 use crate::outbound::deliverer::Deliverer;
@@ -51,6 +52,8 @@ pub struct App {
     pub known: Arc<LookUp>,
     /// How fast each conversion source sends.
     pub rates: Rates,
+    /// Calls that were refused because nobody knows who sent them.
+    pub refusals: Refusals,
     /// Places for requests that wait for their verdict.
     pub waits: Arc<Semaphore>,
     /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
@@ -123,6 +126,7 @@ impl App {
             clock,
             known: Arc::new(LookUp::new(db.clone())),
             rates: Rates::default(),
+            refusals: Refusals::default(),
             waits,
             db,
             background_db,

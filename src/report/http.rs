@@ -4,7 +4,7 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{self, Data, Path, Query};
+use actix_web::web::{self, Data, Path};
 use actix_web::{HttpResponse, HttpResponseBuilder, get, rt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ use crate::report::period::{BadWindow, Window};
 use crate::report::stream::{self, Piece};
 use crate::report::{self, Params, REGISTRY, Report, ReportError};
 use crate::telemetry;
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 /// Pieces of an answer that wait for a slow reader.

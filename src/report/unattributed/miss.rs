@@ -17,6 +17,8 @@ pub(super) struct Miss<'a> {
     pub is_click_on_record: bool,
     /// The coupon that the customer used.
     pub coupon: Option<&'a str>,
+    /// The coupon that was probably meant, where the program has none that is written so.
+    pub near_coupon: Option<&'a str>,
     /// Since when the customer is known as somebody's.
     pub customer_since: Option<Timestamp>,
 }
@@ -32,6 +34,9 @@ impl Miss<'_> {
     /// Says it to a person: the reason first, then what came closest beside it.
     pub(super) fn sentence(&self) -> String {
         let mut text = self.main();
+        if let Some(near) = self.near_coupon {
+            text.push_str(&format!("; it has {near}, which is written almost so"));
+        }
         if let Some(since) = self.customer_since {
             let day = since.date_naive();
             text.push_str(&format!("; the same customer was brought by this partner on {day}"));
@@ -129,6 +134,16 @@ mod tests {
             assert_eq!(miss.sentence(), expected);
             assert_eq!(miss.days_too_late(), days, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_coupon_that_is_written_almost_so_is_named() {
+        let (coupon, near_coupon) = (Some("SUMER10"), Some("SUMMER10"));
+        let miss = Miss { reason: "unknown_coupon", coupon, near_coupon, ..Miss::default() };
+        assert_eq!(
+            miss.sentence(),
+            "the program has no coupon SUMER10; it has SUMMER10, which is written almost so"
+        );
     }
 
     #[test]
