@@ -4,6 +4,7 @@
 //! stands in the way of a redirect. If one of these tasks ends, the process ends: half a service
 //! that looks alive is worse than none.
 
+mod learning;
 pub mod refusals;
 mod settling;
 
@@ -185,6 +186,7 @@ fn spawn_tasks(
     }
     if has(Role::Api) {
         tasks.push(background.spawn(send_imports(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(learning::keep(app.clone(), stopping.clone())));
     }
     if has(Role::Ingest) {
         tasks.push(background.spawn(refusals::keep(app.clone(), stopping.clone())));
