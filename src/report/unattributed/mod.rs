@@ -308,22 +308,35 @@ async fn load_near(
     )
     .fetch_all(&mut *db)
     .await?;
-    let clicks = sqlx::query_scalar!(
-        r#"select c.click_id
-           from unnest($2::date[], $3::uuid[]) as n (day, click_id)
-           join clicks c on c.program_id = $1 and c.day = n.day and c.click_id = n.click_id"#,
-        params.program_id.0,
-        &claimed.iter().map(ClickId::day).collect::<Vec<_>>(),
-        &claimed.iter().map(ClickId::to_uuid).collect::<Vec<_>>(),
-    )
-    .fetch_all(db)
-    .await?;
+    let damaged = rows.iter().filter(|r| r.attribution == "bad_click_id");
+    let damaged: Vec<ClickId> = damaged.filter_map(Row::claimed).collect();
+    let clicks =
+        if damaged.is_empty() { Vec::new() } else { load_clicks(db, params, &damaged).await? };
     let no = |number| PartnerNo(u32::try_from(number).unwrap_or(0));
     Ok(Near {
         numbers: found.iter().map(|r| (no(r.number), r.partner_id)).collect(),
         names: found.into_iter().map(|r| (r.partner_id, r.name)).collect(),
         clicks: clicks.into_iter().collect(),
     })
+}
+
+/// Loads which of these clicks are on record. The days are named, so that those alone are planned for.
+async fn load_clicks(
+    db: &mut PgConnection,
+    params: &Params,
+    claimed: &[ClickId],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select c.click_id
+           from unnest($2::date[], $3::uuid[]) as n (day, click_id)
+           join clicks c on c.program_id = $1 and c.day = n.day and c.click_id = n.click_id
+           where c.day = any ($2::date[])"#,
+        params.program_id.0,
+        &claimed.iter().map(ClickId::day).collect::<Vec<_>>(),
+        &claimed.iter().map(ClickId::to_uuid).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Counts the messages of the time that had no effect, by what became of them.
