@@ -35,6 +35,16 @@ pub async fn insert_user(
     .map(drop)
 }
 
+/// Tells whether a user is there.
+pub async fn is_user(db: &mut PgConnection, user_id: UserId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from users where user_id = $1) as "is_there!""#,
+        user_id.0,
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// A key to be written: its hash, never itself.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {

@@ -8,6 +8,7 @@ mod commissions;
 mod conversions;
 mod dead_letters;
 mod decline;
+mod keys;
 mod link;
 mod partners;
 mod payout;
@@ -51,6 +52,9 @@ enum Command {
     Decline(decline::DeclineCommand),
     /// Bring the database to the schema of this version.
     Migrate(MigrateArgs),
+    /// Make an API key in the database of the environment: the first one comes from here.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Make or examine link tokens.
     #[command(subcommand)]
     Link(link::LinkCommand),
@@ -167,6 +171,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => seed_demo(args).await,
         Command::Decline(command) => decline::run(command).await,
         Command::Migrate(args) => migrate(args).await,
+        Command::Keys(command) => keys::run(command).await,
         Command::Link(command) => link::run(command),
         Command::Partners(command) => partners::run(command).await,
         Command::Report(args) => report::run(args).await,

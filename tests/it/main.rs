@@ -25,6 +25,7 @@ mod documents;
 mod engines;
 mod explanations;
 mod faults;
+mod first_key;
 mod first_party;
 mod fraud;
 mod harness;

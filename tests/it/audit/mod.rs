@@ -13,7 +13,6 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tributary::audit::run::{self, Ask};
 use tributary::audit::{Judged, REGISTRY};
 use tributary::commission::timer;
-use tributary::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_SECRETS_KEY};
 use tributary::ids::ProgramId;
 use tributary::ledger::book::store::load_placed;
 use tributary::ledger::proof::{GENESIS, chain};
@@ -21,6 +20,7 @@ use tributary::stream::{EventLog as _, Shard};
 use uuid::Uuid;
 
 use crate::harness::app::click_id_of;
+use crate::harness::process::run_beside;
 use crate::harness::{Sale, Scene, TestApp};
 use breakers::{BREAKERS, Breaker};
 
@@ -265,24 +265,7 @@ async fn break_one(app: &TestApp, db: &mut PgConnection, one: &Breaker) -> Resul
 
 /// Runs `tributary audit` on the database of an app, as its service.
 async fn tributary_audit(app: &TestApp, arguments: &[&str]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let config = &app.app().config;
-    let redis = &crate::harness::services::services().redis_url;
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tributary"));
-    command.arg("audit").args(arguments).env_clear();
-    for (name, value) in [
-        ("TRIBUTARY_ENV", "dev"),
-        ("DATABASE_URL", &app.database.service_url),
-        ("REDIS_URL", redis),
-        ("TRIBUTARY_STREAM_PREFIX", &config.stream_prefix),
-        ("TRIBUTARY_SPOOL_DIR", dir.path().join("spool").to_str().unwrap()),
-        ("TRIBUTARY_LINK_KEYS", DEV_LINK_KEYS),
-        ("TRIBUTARY_CLICK_KEYS", DEV_CLICK_KEYS),
-        ("TRIBUTARY_SECRETS_KEY", DEV_SECRETS_KEY),
-    ] {
-        command.env(name, value);
-    }
-    command.output().await.unwrap()
+    run_beside(app, &[&["audit"], arguments].concat()).await
 }
 
 #[track_caller]

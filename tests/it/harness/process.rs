@@ -1,6 +1,6 @@
 //! Further processes of the service, to be killed and paused.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,6 +9,20 @@ use tributary::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_SECRETS_KEY};
 
 use super::app::TestApp;
 use super::services::services;
+
+/// Runs a command with the settings of an app, to its end.
+pub async fn run_beside(app: &TestApp, arguments: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tributary"));
+    command.args(arguments).env_clear().env("TRIBUTARY_ENV", "dev");
+    command.env("DATABASE_URL", &app.database.service_url);
+    command.env("REDIS_URL", &services().redis_url);
+    command.env("TRIBUTARY_STREAM_PREFIX", &app.app().config.stream_prefix);
+    command.env("TRIBUTARY_SPOOL_DIR", dir.path().join("spool"));
+    command.env("TRIBUTARY_LINK_KEYS", DEV_LINK_KEYS).env("TRIBUTARY_CLICK_KEYS", DEV_CLICK_KEYS);
+    command.env("TRIBUTARY_SECRETS_KEY", DEV_SECRETS_KEY);
+    command.output().await.unwrap()
+}
 
 /// A process beside the app, on the same database and stream; killed at the end.
 pub struct Process {

@@ -132,7 +132,7 @@ const FOLDER_FILES_MAX: usize = 12;
 /// Folders that may hold more, how many, and why.
 const LARGE_FOLDERS: &[(&str, usize, &str)] = &[
     ("crates/decline/src", 26, "one file for each step of the method, each a page"),
-    ("src/cli", 16, "one file for each command"),
+    ("src/cli", 17, "one file for each command"),
 ];
 const ARCHITECTURE_LINES_MAX: usize = 120;
 const DECISION_LINES_MAX: usize = 40;
