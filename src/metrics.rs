@@ -97,6 +97,8 @@ metrics! {
     DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
     AUDIT_VIOLATIONS = "tributary_audit_violations", Gauge, Count, ["invariant"], "Broken rows that the last audit found, by invariant; must be 0.";
     AUDIT_LAST_RUN = "tributary_audit_last_run_timestamp_seconds", Gauge, Seconds, [], "When the last audit ended; one that is two hours old is an alarm.";
+    CLICK_DAYS_DROPPED = "tributary_click_days_dropped_total", Counter, Count, [], "Days whose raw clicks this process dropped because they were older than the retention.";
+    CLICKS_KEPT_SINCE = "tributary_clicks_kept_since_timestamp_seconds", Gauge, Seconds, [], "Begin of the oldest day whose raw clicks are kept; 0 where the timers do not run.";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";
 }
 

@@ -19,6 +19,7 @@ pub mod stream;
 pub mod traffic;
 pub mod unattributed;
 
+use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use sqlx::{Executor as _, PgConnection};
 
@@ -149,7 +150,7 @@ pub enum Cell {
     /// A count.
     Int(i64),
     /// A day of the report's time zone.
-    Date(chrono::NaiveDate),
+    Date(NaiveDate),
     /// A point in time, shown in UTC.
     Time(Timestamp),
     /// Yes or no.
@@ -288,6 +289,11 @@ pub async fn begin_reading(db: &Db) -> Result<DbTx, sqlx::Error> {
 }
 
 /// Returns the cell of an amount in minor units.
+/// Returns the first day whose raw clicks are kept, if earlier ones were dropped.
+async fn kept_from(db: &mut PgConnection) -> Result<Option<NaiveDate>, sqlx::Error> {
+    sqlx::query_scalar!("select kept_from from click_retention").fetch_optional(db).await
+}
+
 fn money_cell(minor: i64, currency: Currency) -> Cell {
     Cell::Money(Money::new(minor, currency))
 }

@@ -29,6 +29,7 @@ use crate::intake::imports;
 use crate::lease::keeper::LeaseKeeper;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
+use crate::retention::keeper;
 use crate::server::{self, admin_http};
 use crate::settlement::waiting::store::Crowd;
 use crate::settlement::{click_store, held, offset_store, waiting};
@@ -409,13 +410,16 @@ async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 
 /// Trims what is settled and old enough, and forgets what nobody needs any more.
 async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut dropping) = (Trouble::default(), Trouble::default());
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
         if !app.timer_leases.holds_any() {
             continue;
         }
         trouble.note("trimming the stream", trim(&app).await);
         trouble.note("forgetting old rows", forget(&app, app.clock.now()).await);
+        let keep = app.config.click_retention;
+        let dropped = keeper::drop_due(&app.background_db, keep, app.clock.now()).await;
+        dropping.note("dropping old clicks", dropped);
         let nightly = nightly::run_due(&app.background_db, app.clock.now()).await;
         trouble.note("ranking partners and closing contests", nightly);
     }
