@@ -19,7 +19,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::signing::{Key, KeyRing};
-pub use choices::{ClickRetention, Env, GpcMode, LogFormat, Redis, Role, Roles, SubIdPii, UnsafeRedis};
+pub use choices::{
+    ClickRetention, Env, GpcMode, LogFormat, Redis, Role, Roles, SubIdPii, UnsafeRedis,
+};
 pub use network::{BadNetwork, Network};
 use parse::Reader;
 pub use settings::{

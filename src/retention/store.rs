@@ -23,9 +23,8 @@ pub async fn drop_oldest_day(
     db: &mut PgConnection,
     kept_from: NaiveDate,
 ) -> Result<Drop, sqlx::Error> {
-    let dropped = sqlx::query_scalar!("select drop_oldest_click_day($1)", kept_from)
-        .fetch_one(db)
-        .await;
+    let dropped =
+        sqlx::query_scalar!("select drop_oldest_click_day($1)", kept_from).fetch_one(db).await;
     match dropped {
         Ok(Some(day)) => Ok(Drop::Dropped(day)),
         Ok(None) => Ok(Drop::Nothing),

@@ -38,8 +38,7 @@ async fn drop_due_days(app: &TestApp) -> usize {
 
 async fn report(app: &TestApp, scene: &Scene, name: &str) -> Value {
     let program_id = &scene.program_id;
-    let path =
-        format!("/v1/reports/{name}?program_id={program_id}&from=2025-06-01&to=2025-06-03");
+    let path = format!("/v1/reports/{name}?program_id={program_id}&from=2025-06-01&to=2025-06-03");
     app.get(&app.finance_key, &path).await.expect(200)
 }
 
