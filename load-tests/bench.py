@@ -110,8 +110,23 @@ class Dev:
                  if pathlib.Path(f"/proc/{p}/comm").read_text().strip() == "tributary"]
         return max(named, key=resident_mib)
 
-    def metric(self, name):
-        return metric(self.settings["TRIBUTARY_ADMIN_BIND"], name)
+    def sql(self, text):
+        """Asks PostgreSQL as the owner; returns what psql prints."""
+        found = shutil.which("psql") or next(map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql")), None)
+        if not found:
+            sys.exit("missing: postgresql-client")
+        url = self.settings["TRIBUTARY_MIGRATE_DATABASE_URL"]
+        return subprocess.run([found, "-qXAt", "-v", "ON_ERROR_STOP=1", url, "-c", text],
+                              capture_output=True, text=True, check=True).stdout.strip()
+
+    def waiting(self):
+        """Entries of the streams that are not settled yet; each is a batch of events."""
+        settled = int(self.sql("select coalesce(sum(n_entries), 0) from stream_offsets"))
+        added = 0
+        for key in self.redis.ask("KEYS", "trb:*:events"):
+            told = self.redis.ask("XINFO", "STREAM", key.decode())
+            added += dict(zip(told[::2], told[1::2]))[b"entries-added"]
+        return added - settled
 
 
 def metric(admin, name):
