@@ -70,8 +70,8 @@ metrics! {
     CONVERSIONS = "tributary_conversions_total", Counter, Count, ["channel", "result"], "Conversions by way in (webhook, batch, postback, manual) and result (accepted, duplicate, conflict, rejected, unattributed).";
     WEBHOOK_VERIFY_FAILURES = "tributary_webhook_verify_failures_total", Counter, Count, ["reason"], "Webhooks refused before their body was read.";
     STREAM_APPEND_DURATION = "tributary_stream_append_duration_seconds", SECONDS, Seconds, [], "Time until an event was durable.";
-    STREAM_LAG_EVENTS = "tributary_stream_lag_events", Gauge, Count, ["shard"], "Accepted events that are not settled yet.";
-    STREAM_LAG_SECONDS = "tributary_stream_lag_seconds", Gauge, Seconds, ["shard"], "Age of the oldest event that is not settled yet.";
+    STREAM_LAG_ENTRIES = "tributary_stream_lag_entries", Gauge, Count, ["shard"], "Entries of the stream that are not settled yet, each a batch of events; told by who settles the shard.";
+    STREAM_LAG_SECONDS = "tributary_stream_lag_seconds", Gauge, Seconds, ["shard"], "Age of the oldest event in the stream that is not settled yet.";
     SPOOL_BYTES = "tributary_spool_bytes", Gauge, Bytes, [], "Size of the spool.";
     SPOOL_EVENTS = "tributary_spool_events", Gauge, Count, [], "Events that wait in the spool.";
     HELD_MESSAGES = "tributary_held_messages", Gauge, Count, [], "Conversions held on disk until they are settled; on a Redis Cluster only.";

@@ -42,4 +42,4 @@ for seed in "${seeds[@]}"; do
   $python $bench/score.py --data "$data" --flags "$data/flags.csv" --states "$data/states.csv" --json "$data/score.json" > "$data/score.txt"
   results+=("$data/score.json")
 done
-$python $bench/gate.py "${results[@]}"
+$python $bench/gate.py "${results[@]}" | load-tests/figures decline_gate

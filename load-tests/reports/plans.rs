@@ -93,7 +93,8 @@ impl About {
                     .bind(self.ago(2))
                     .bind(self.ago(1))
                     .bind(0i16)
-                    .bind(2i16),
+                    .bind(2i16)
+                    .bind(None::<Uuid>),
             ),
             (
                 "statements",

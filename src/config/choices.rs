@@ -168,7 +168,7 @@ impl FromStr for ClickRetention {
         match (text, text.parse()) {
             ("never", _) => Ok(Self::Forever),
             (_, Ok(days @ 31..=36_500)) => Ok(Self::Days(days)),
-            _ => Err("must be 31 to 36500 days, or never"),
+            _ => Err("neither a number of days in that range nor never"),
         }
     }
 }

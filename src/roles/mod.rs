@@ -4,8 +4,10 @@
 //! stands in the way of a redirect. If one of these tasks ends, the process ends: half a service
 //! that looks alive is worse than none.
 
+pub mod lag;
 mod settling;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -471,8 +473,10 @@ async fn keep_gauges(
     state: Data<admin_http::State>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let mut told = BTreeSet::new();
     loop {
         set_gauges(&app).await;
+        lag::tell(&app, &mut told).await;
         state.metrics.run_upkeep();
         if pause(&mut stopping, GAUGES_PAUSE).await {
             return;
