@@ -3,6 +3,8 @@
 //! What is sealed is bound to its place (the *context*): the secret of one source copied into
 //! another source's row does not open.
 
+use std::sync::OnceLock;
+
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 
@@ -47,6 +49,24 @@ impl Sealer {
         self.0
             .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: context })
             .map_err(|_| Unopenable)
+    }
+}
+
+/// What was sealed, kept open from its first use on: opening costs more than the signature that is
+/// checked with it. It lives as long as the terms that hold it, and is never shown.
+#[derive(Clone, Default)]
+pub struct Opened(OnceLock<Option<Vec<u8>>>);
+
+impl Opened {
+    /// Opens what was sealed for a place, once.
+    pub fn get(&self, sealer: &Sealer, context: &[u8], sealed: &[u8]) -> Option<&[u8]> {
+        self.0.get_or_init(|| sealer.open(context, sealed).ok()).as_deref()
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened(***)")
     }
 }
 

@@ -4,7 +4,8 @@
 //! Both work in one process on one PostgreSQL, in alternating bursts, so that a busy machine slows
 //! both alike: only their ratio is a result. The bare batch copies the very rows that settlement
 //! has just written (conversion, commission, ledger entries, and the sum of each account) into
-//! tables of the same shape and indexes, by COPY, in one transaction.
+//! tables of the same shape and indexes, by COPY, in one transaction. Conversions are settled of one
+//! shard and, as the service does, of two at once, against one bare batch of all their rows.
 //!
 //! `load-tests/settlement/run` starts scratch engines around it.
 #![expect(
@@ -41,6 +42,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCHES: [usize; 2] = [1_000, 10_000];
 /// Bursts of each side and size; the first of them warms caches and is not counted.
 const BURSTS: usize = 8;
+/// Shards that are settled at once: the service settles two, each by a transaction of its own.
+const SHARDS: [usize; 2] = [1, 2];
 /// Partners who earn.
 const PARTNERS: u32 = 500;
 /// What a bare batch writes: each table with the rows of the burst.
@@ -68,17 +71,22 @@ async fn main() -> anyhow::Result<()> {
     let app = App::build(config, Clock::manual(Clock::system().now()))?;
     let mut db = PgConnection::connect(&url).await?;
     let ground = Ground::lay(&mut db).await?;
-    println!("             batch    rules/s    bare/s   ratio min  median     max");
+    println!("                 batch    rules/s    bare/s   ratio min  median     max");
     let mut n_orders = 0;
-    for batch in BATCHES {
-        let mut pairs = Vec::new();
-        for _ in 0..BURSTS {
-            let messages = ground.messages(&app, n_orders, batch)?;
-            n_orders += batch;
-            let took = settle(&app, messages).await?;
-            pairs.push((took, copy_bare(&app, &mut db).await?));
+    for n_shards in SHARDS {
+        for batch in BATCHES {
+            let mut pairs = Vec::new();
+            for _ in 0..BURSTS {
+                let mut batches = Vec::new();
+                for _ in 0..n_shards {
+                    batches.push(ground.messages(&app, n_orders, batch)?);
+                    n_orders += batch;
+                }
+                let took = settle(&app, batches).await?;
+                pairs.push((took, copy_bare(&app, &mut db).await?));
+            }
+            print(&format!("conversions, {n_shards}"), n_shards * batch, &pairs);
         }
-        print("conversions", batch, &pairs);
     }
     let mut n_clicks = 0;
     for batch in BATCHES {
@@ -105,7 +113,7 @@ fn print(what: &str, batch: usize, pairs: &[(Duration, Duration)]) {
     let ratio = |(rules, bare): &(Duration, Duration)| bare.as_secs_f64() / rules.as_secs_f64();
     let mut ratios: Vec<f64> = pairs.iter().map(ratio).collect();
     println!(
-        "{what:>11} {batch:>6} {:>9.0} {:>9.0}   {:>9.2} {:>7.2} {:>7.2}",
+        "{what:>15} {batch:>6} {:>9.0} {:>9.0}   {:>9.2} {:>7.2} {:>7.2}",
         median(&mut with_rules),
         median(&mut bare),
         ratios.iter().copied().fold(f64::INFINITY, f64::min),
@@ -119,12 +127,18 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Settles one batch as the settler does: facts, decisions, one transaction.
-async fn settle(app: &App, messages: Vec<Message>) -> anyhow::Result<Duration> {
+/// Settles batches at once as the settler does: facts, decisions, one transaction for each.
+async fn settle(app: &App, batches: Vec<Vec<Message>>) -> anyhow::Result<Duration> {
     app.clock.set(app.clock.now() + chrono::Duration::seconds(1));
     let settler = app.settler();
     let started = Instant::now();
-    settler.settle_messages(messages).await?;
+    let settling = batches.into_iter().map(|messages| {
+        let settler = settler.clone();
+        tokio::spawn(async move { settler.settle_messages(messages).await })
+    });
+    for settled in settling.collect::<Vec<_>>() {
+        settled.await??;
+    }
     Ok(started.elapsed())
 }
 

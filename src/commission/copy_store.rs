@@ -1,9 +1,12 @@
-//! SQL of many new commissions: the same rows as the store inserts, by COPY.
+//! SQL of many new commissions and lines of their history: the same rows as the store inserts, by COPY.
 
 use sqlx::PgConnection;
 
 use crate::commission::Commission;
+use crate::commission::row::Step;
+use crate::commission::state::CommissionState;
 use crate::db::copy::{Jsonb, RowFields, copy_rows};
+use crate::ids::LedgerTransactionId;
 
 /// Writes new commissions.
 pub(super) async fn copy_commissions(
@@ -25,4 +28,22 @@ fn write_row(to: &mut RowFields<'_>, c: &Commission) {
     to.put(c.plan_version_id.map(|id| id.0)).put(Jsonb(&c.calculation));
     to.put(c.occurred_at).put(c.hold_until).put(c.approval.code()).put(c.created_at);
     to.put(c.approved_at).put(c.reason.as_ref()).put(c.payout_id.map(|id| id.0)).put(c.revision);
+}
+
+const HISTORY: &str = "commission_history (program_id, commission_id, revision, from_state, to_state, at, actor, rule, \
+     reason, ledger_transaction_id)";
+
+/// Writes steps into the history, each with what it posted.
+pub(super) async fn copy_history(
+    db: &mut PgConnection,
+    rows: impl Iterator<Item = (&Step, Option<LedgerTransactionId>)>,
+) -> Result<(), sqlx::Error> {
+    let write = |to: &mut RowFields<'_>, (step, transaction): (&Step, Option<_>)| {
+        let (after, by) = (&step.after, &step.by);
+        to.put(after.program_id.0).put(after.commission_id.0).put(after.revision);
+        to.put(step.from.map(CommissionState::code)).put(after.state.code());
+        to.put(by.at).put(&by.actor).put(by.rule).put(by.note.as_ref());
+        to.put(transaction.map(|id: LedgerTransactionId| id.0));
+    };
+    copy_rows(db, HISTORY, rows, write).await.map(drop)
 }

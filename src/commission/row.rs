@@ -4,6 +4,8 @@
 //! its history, and what the ledger posts. It is made here, without a database, and written by
 //! the store, many at a time.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::commission::plan::{Approval, wire};
 use crate::commission::pricing::{Arrival, Counted};
@@ -43,7 +45,7 @@ pub struct Commission {
     /// The edition of the plan that priced it.
     pub plan_version_id: Option<PlanVersionId>,
     /// Inputs and every step of the arithmetic, for people and for the audit.
-    pub calculation: serde_json::Value,
+    pub calculation: Arc<serde_json::Value>,
     /// When the conversion happened.
     pub occurred_at: Timestamp,
     /// When its hold is over.
@@ -289,7 +291,8 @@ impl Commission {
                 "corrects": self.commission_id,
                 "cause": cause,
                 "is_counted": wire::is_counted(&self.calculation),
-            }),
+            })
+            .into(),
             cause,
             amount,
             created_at: by.at,
@@ -322,7 +325,7 @@ impl Commission {
         let mut step = self.correct(kind, take.checked_neg()?, cause, Some(reason), by)?;
         if arithmetic.get("inputs").is_some() {
             let row = &mut step.after;
-            row.calculation = wire::corrected(&row.calculation, arithmetic.clone());
+            row.calculation = wire::corrected(&row.calculation, arithmetic.clone()).into();
         }
         Ok(step)
     }

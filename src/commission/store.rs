@@ -17,7 +17,7 @@ use crate::ids::{
     CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, PlanVersionId, ProgramId,
     UserId,
 };
-use crate::ledger;
+use crate::ledger::{self, LedgerTransaction};
 use crate::money::Money;
 
 /// Why steps were not written; nothing of them was then.
@@ -42,12 +42,8 @@ pub async fn apply(
     if steps.is_empty() {
         return Ok(());
     }
-    let postings = steps.iter().filter_map(|s| s.posting.clone()).collect();
-    let written = ledger::store::post(db, recorded_at, postings).await?;
-    let ids: HashMap<(ProgramId, String), LedgerTransactionId> = written
-        .into_iter()
-        .map(|t| ((t.posting.program(), t.posting.reference().to_owned()), t.id))
-        .collect();
+    let drafted =
+        ledger::store::draft(recorded_at, steps.iter().filter_map(|s| s.posting.clone()).collect());
     let mut opened: BTreeMap<CommissionId, &Commission> = BTreeMap::new();
     let mut changed: BTreeMap<CommissionId, (i32, &Commission)> = BTreeMap::new();
     for step in &steps {
@@ -61,10 +57,19 @@ pub async fn apply(
             }
         }
     }
+    // All who write to a program wait for the head of its chain, so it is taken last. Rows that are
+    // there are changed after it, as payouts change them: otherwise each could wait for the other.
+    let is_posted_first = !changed.is_empty();
+    if is_posted_first {
+        ledger::store::write(db, &drafted).await?;
+    }
     insert_rows(db, opened.into_values().collect()).await?;
     update_rows(db, changed.into_values().collect()).await?;
-    insert_history(db, &steps, &ids).await?;
+    insert_history(db, &steps, &drafted).await?;
     pricing::store::take_in(db, &steps).await?;
+    if !is_posted_first {
+        ledger::store::write(db, &drafted).await?;
+    }
     Ok(())
 }
 
@@ -100,7 +105,7 @@ async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<()
         &text(|c| c.amount.currency.code().to_owned()),
         &rows.iter().map(|c| c.plan_version_id.map(|i| i.0)).collect::<Vec<_>>()
             as &[Option<Uuid>],
-        &rows.iter().map(|c| c.calculation.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|c| &*c.calculation).collect::<Vec<_>>() as &[&serde_json::Value],
         &time(|c| c.occurred_at),
         &time(|c| c.hold_until),
         &text(|c| c.approval.code().to_owned()),
@@ -147,7 +152,7 @@ async fn update_rows(
         &rows.iter().map(|(_, c)| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
         &rows.iter().map(|(_, c)| c.payout_id.map(|i| i.0)).collect::<Vec<_>>()
             as &[Option<Uuid>],
-        &rows.iter().map(|(_, c)| c.calculation.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, c)| &*c.calculation).collect::<Vec<_>>() as &[&serde_json::Value],
         &rows.iter().map(|(_, c)| c.revision).collect::<Vec<_>>(),
     )
     .execute(db)
@@ -158,15 +163,14 @@ async fn update_rows(
 async fn insert_history(
     db: &mut PgConnection,
     steps: &[Step],
-    ledger_ids: &HashMap<(ProgramId, String), LedgerTransactionId>,
+    drafted: &[LedgerTransaction],
 ) -> Result<(), sqlx::Error> {
-    let transactions: Vec<Option<Uuid>> = steps
-        .iter()
-        .map(|s| {
-            let posting = s.posting.as_ref()?;
-            ledger_ids.get(&(posting.program(), posting.reference().to_owned())).map(|id| id.0)
-        })
-        .collect();
+    let mut ids = drafted.iter().map(|transaction| transaction.id);
+    let posted: Vec<Option<LedgerTransactionId>> =
+        steps.iter().map(|s| s.posting.as_ref().and_then(|_| ids.next())).collect();
+    if steps.len() >= COPY_MIN {
+        return copy_store::copy_history(db, steps.iter().zip(posted)).await;
+    }
     sqlx::query!(
         "insert into commission_history
              (program_id, commission_id, revision, from_state, to_state, at, actor, rule, reason,
@@ -184,7 +188,7 @@ async fn insert_history(
         &steps.iter().map(|s| s.by.actor.clone()).collect::<Vec<_>>(),
         &steps.iter().map(|s| s.by.rule.to_owned()).collect::<Vec<_>>(),
         &steps.iter().map(|s| s.by.note.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &transactions as &[Option<Uuid>],
+        &posted.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>() as &[Option<Uuid>],
     )
     .execute(db)
     .await
@@ -237,7 +241,7 @@ impl TryFrom<Row> for Commission {
             cause: r.cause,
             amount: Money::new(r.amount_minor, currency),
             plan_version_id: r.plan_version_id,
-            calculation: r.calculation,
+            calculation: r.calculation.into(),
             occurred_at: r.occurred_at,
             hold_until: r.hold_until,
             approval: match r.approval.as_str() {

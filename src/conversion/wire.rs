@@ -24,20 +24,32 @@ pub struct ReportWire<'r> {
     v: u32,
     r#type: Cow<'r, str>,
     event: Cow<'r, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     order_id: Option<Cow<'r, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     click_id: Option<Cow<'r, str>>,
     #[serde(default, skip_serializing_if = "is_empty")]
     click_ids: Cow<'r, [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     currency: Option<Cow<'r, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     amount_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tax_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     shipping_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     discount_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     coupon_code: Option<Cow<'r, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     customer_hash: Option<[u8; 32]>,
     occurred_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refund_id: Option<Cow<'r, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refund_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'r, str>>,
     is_test: bool,
     metadata: Cow<'r, Map<String, Value>>,
@@ -154,12 +166,18 @@ mod tests {
     /// Never change this text: it is the first that had a path.
     const VERSION_2: &str = r#"{"v":2,"type":"conversion.created","event":"lead","order_id":"A-1","click_id":"c","click_ids":["a","b","c"],"currency":null,"amount_minor":null,"tax_minor":null,"shipping_minor":null,"discount_minor":null,"coupon_code":null,"customer_hash":null,"occurred_at":"2026-11-22T10:15:04Z","refund_id":null,"refund_minor":null,"reason":null,"is_test":false,"metadata":{}}"#;
 
+    /// What is not there is left out today; release 0.1 wrote null.
+    fn without_nulls(mut value: Value) -> Value {
+        value.as_object_mut().unwrap().retain(|_, field| !field.is_null());
+        value
+    }
+
     #[test]
     fn version_2_parses_for_ever() {
         let value: Value = serde_json::from_str(VERSION_2).unwrap();
         let report = from_wire(&value).unwrap();
         assert_eq!(report.path().collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!(to_wire(&report), value);
+        assert_eq!(to_wire(&report), without_nulls(value));
     }
 
     #[test]
@@ -168,7 +186,7 @@ mod tests {
         let report = from_wire(&value).unwrap();
         assert_eq!(report.message_type, MessageType::Refunded);
         assert_eq!(report.refund_amount.unwrap().minor, 500);
-        assert_eq!(to_wire(&report), value);
+        assert_eq!(to_wire(&report), without_nulls(value));
         assert_eq!(from_text(VERSION_1).unwrap(), report);
     }
 

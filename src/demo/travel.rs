@@ -29,7 +29,7 @@ use crate::money::{Currency, Money};
 use crate::progress::{Bar, Progress};
 use crate::settlement::click::Click;
 use crate::settlement::settler::Settler;
-use crate::settlement::{Message, click_store};
+use crate::settlement::{Message, click};
 use crate::stream::ClickRecord;
 
 /// Clicks settled at once: a few days, so that a batch touches few partitions.
@@ -108,7 +108,7 @@ impl Traveler<'_> {
         // The timers would have forgotten the visitors of days gone by, each in its time.
         let yesterday = self.end.date_naive() - Days::new(1);
         let mut db = self.settler.db.acquire().await?;
-        click_store::forget_visitors(&mut db, yesterday).await?;
+        click::store::forget_visitors(&mut db, yesterday).await?;
         Ok(n_clicks)
     }
 

@@ -6,7 +6,6 @@
 //! again and again until the queue is empty. Under load one query answers many, on an idle
 //! service it answers one without waiting.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::task::spawn_local;
 
 use crate::db::Db;
 use crate::ids::{ConversionId, ProgramId, ReceiptId, SourceId};
-use crate::intake::store::{self, KnownConversion, KnownMessage};
+use crate::intake::store::{self, Settled};
 
 /// How long an answer waits for the look-up; settlement finds a duplicate in any case.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
@@ -177,32 +176,25 @@ impl Asking {
 }
 
 async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>, sqlx::Error> {
-    let mut db = db.acquire().await?;
-    let messages = store::find_messages(&mut db, questions).await?;
-    let conversions = store::find_conversions(&mut db, questions).await?;
-    Ok((0..).zip(questions).map(|(n, q)| judge(q, n, &messages, &conversions)).collect())
+    let found = store::find(&mut *db.acquire().await?, questions).await?;
+    let of = |(n, question)| judge(question, found.messages.get(&n), found.conversions.get(&n));
+    Ok((0..).zip(questions).map(of).collect())
 }
 
-fn judge(
-    question: &Question,
-    place: usize,
-    messages: &HashMap<usize, KnownMessage>,
-    conversions: &HashMap<usize, KnownConversion>,
-) -> Known {
-    if let Some(known) = messages.get(&place) {
+fn judge(question: &Question, message: Option<&Settled>, conversion: Option<&Settled>) -> Known {
+    if let Some(known) = message {
         let (receipt_id, conversion_id) = (known.receipt_id, known.conversion_id);
-        return if known.body_hash == question.body_hash {
+        return if known.content_hash == question.body_hash {
             Known::Duplicate { receipt_id, conversion_id }
         } else {
             Known::IdReused
         };
     }
-    match (&question.makes, conversions.get(&place)) {
-        (Some(new), Some(known)) if known.content_hash == new.content_hash => {
-            let (receipt_id, conversion_id) = (known.receipt_id, Some(known.conversion_id));
-            Known::Duplicate { receipt_id, conversion_id }
+    let Some((new, known)) = question.makes.as_ref().zip(conversion) else { return Known::No };
+    match known.conversion_id {
+        Some(conversion_id) if known.content_hash != new.content_hash => {
+            Known::Conflict { conversion_id }
         }
-        (Some(_), Some(known)) => Known::Conflict { conversion_id: known.conversion_id },
-        (Some(_) | None, _) => Known::No,
+        conversion_id => Known::Duplicate { receipt_id: known.receipt_id, conversion_id },
     }
 }

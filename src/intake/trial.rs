@@ -112,7 +112,7 @@ fn foreseen(receipt: ReceiptId, decided: &[Decided], facts: &Facts) -> Option<Fo
                 currency: step.after.amount.currency.code().to_owned(),
                 plan_version_id: step.after.plan_version_id,
                 hold_until: step.after.hold_until,
-                calculation: step.after.calculation.clone(),
+                calculation: (*step.after.calculation).clone(),
             }),
             Decision::Verdict { verdict, reason, .. } => {
                 told.verdict = verdict.as_str();

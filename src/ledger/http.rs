@@ -13,7 +13,7 @@ use crate::account::http::{Caller, scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::ids::{PartnerId, ProgramId};
-use crate::ledger::book_store::load_balances_as_of;
+use crate::ledger::book::store::load_balances_as_of;
 use crate::ledger::store::{self, Balance};
 use crate::partner;
 use crate::web::fields::{path_id, time};
@@ -22,7 +22,7 @@ use crate::web::{Code, Problem, ProblemBody, detached};
 /// Adds the routes of the ledger.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(get_balance);
-    super::book_http::configure(cfg);
+    super::book::http::configure(cfg);
     super::period_http::configure(cfg);
 }
 

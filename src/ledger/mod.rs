@@ -9,9 +9,9 @@
 //! kept as it was told ([`statement`]).
 
 pub mod account;
-pub mod book_http;
-pub mod book_store;
+pub mod book;
 pub mod closing;
+mod copy_store;
 pub mod http;
 pub mod period;
 pub mod period_http;

@@ -1,97 +1,123 @@
 //! SQL of the ledger: it only ever adds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::db::DbTx;
+use crate::db::copy::COPY_MIN;
 use crate::ids::{LedgerTransactionId, PartnerId, ProgramId};
+use crate::ledger::copy_store::{self, Line, Linked};
 use crate::ledger::proof::{self, ChainHash, GENESIS};
 use crate::ledger::{Account, LedgerTransaction, Posting};
 use crate::money::{Currency, Money};
 
-/// Writes postings, in the order given, at the end of their programs' hash chains.
-///
-/// The chain's head is locked until the transaction ends, so writers of one program stand in
-/// line and a chain has no forks. A reference that is already there breaks the constraint
-/// `ledger_transactions_reference_once`, and with it the whole database transaction.
+/// Writes postings, in the order given; see [`write`].
 pub async fn post(
     db: &mut DbTx,
     recorded_at: Timestamp,
     postings: Vec<Posting>,
 ) -> Result<Vec<LedgerTransaction>, sqlx::Error> {
-    let mut by_program: BTreeMap<ProgramId, Vec<LedgerTransaction>> = BTreeMap::new();
-    for posting in postings {
-        let id = LedgerTransactionId::new();
-        let transaction = LedgerTransaction { id, recorded_at, posting };
+    let drafted = draft(recorded_at, postings);
+    write(db, &drafted).await?;
+    Ok(drafted)
+}
+
+/// Returns the transactions that postings are to become, in their order, with the ids that others
+/// may name before they are written.
+pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Vec<LedgerTransaction> {
+    let transaction =
+        |posting| LedgerTransaction { id: LedgerTransactionId::new(), recorded_at, posting };
+    postings.into_iter().map(transaction).collect()
+}
+
+/// Writes transactions, in the order given, at the end of their programs' hash chains.
+///
+/// The chain's head is locked until the database transaction ends, so writers of one program stand
+/// in line and a chain has no forks. A reference that is already there breaks the constraint
+/// `ledger_transactions_reference_once`, and with it the whole database transaction.
+pub async fn write(db: &mut DbTx, drafted: &[LedgerTransaction]) -> Result<(), sqlx::Error> {
+    let mut by_program: BTreeMap<ProgramId, Vec<&LedgerTransaction>> = BTreeMap::new();
+    for transaction in drafted {
         by_program.entry(transaction.posting.program()).or_default().push(transaction);
     }
-    let mut written = Vec::new();
     for (program_id, transactions) in by_program {
-        let accounts = ensure_accounts(db, program_id, recorded_at, &transactions).await?;
+        let accounts = ensure_accounts(db, program_id, &transactions).await?;
         let (sequence, head) = lock_head(db, program_id).await?;
         let head = insert_transactions(db, program_id, sequence, head, &transactions).await?;
         insert_entries(db, program_id, sequence, &accounts, &transactions).await?;
         let n = i64::try_from(transactions.len()).unwrap_or(i64::MAX);
         move_head(db, program_id, sequence + n, &head).await?;
-        written.extend(transactions);
     }
-    Ok(written)
+    Ok(())
 }
 
-type AccountIds = HashMap<(String, &'static str), Uuid>;
+type AccountIds<'a> = HashMap<(&'a Account, Currency), Uuid>;
 
-async fn ensure_accounts(
+async fn ensure_accounts<'a>(
     db: &mut PgConnection,
     program_id: ProgramId,
-    now: Timestamp,
-    transactions: &[LedgerTransaction],
-) -> Result<AccountIds, sqlx::Error> {
-    let mut wanted: BTreeMap<(String, &'static str), Option<Uuid>> = BTreeMap::new();
-    for posting in transactions.iter().map(|t| &t.posting) {
-        for entry in posting.entries() {
-            let key = (entry.account.path(), posting.currency().code());
-            wanted.insert(key, entry.account.partner().map(|p| p.0));
-        }
+    transactions: &[&'a LedgerTransaction],
+) -> Result<AccountIds<'a>, sqlx::Error> {
+    let Some(first) = transactions.first() else { return Ok(HashMap::new()) };
+    let of = |t: &'a LedgerTransaction| {
+        t.posting.entries().iter().map(move |entry| (&entry.account, t.posting.currency()))
+    };
+    // Sorted, so that two who make the same accounts wait for each other in one order.
+    let wanted: BTreeMap<(String, &'static str), (&Account, Currency)> = transactions
+        .iter()
+        .flat_map(|t| of(t))
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .map(|key| ((key.0.path(), key.1.code()), key))
+        .collect();
+    let paths: Vec<String> = wanted.keys().map(|(path, _)| path.clone()).collect();
+    let mut found = find_accounts(db, program_id, &paths).await?;
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|((path, code), _)| !found.contains_key(&(path.clone(), (*code).to_owned())))
+        .collect();
+    if !missing.is_empty() {
+        sqlx::query!(
+            "insert into ledger_accounts (program_id, account_id, path, currency, partner_id, created_at)
+             select $1, n.account_id, n.path, n.currency, n.partner_id, $6
+             from unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[])
+                 as n (account_id, path, currency, partner_id)
+             on conflict on constraint ledger_accounts_path_once do nothing",
+            program_id.0,
+            &missing.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>(),
+            &missing.iter().map(|(key, _)| key.0.clone()).collect::<Vec<_>>(),
+            &missing.iter().map(|(key, _)| key.1.to_owned()).collect::<Vec<_>>(),
+            &missing.iter().map(|(_, of)| of.0.partner().map(|p| p.0)).collect::<Vec<_>>()
+                as &[Option<Uuid>],
+            first.recorded_at,
+        )
+        .execute(&mut *db)
+        .await?;
+        found = find_accounts(db, program_id, &paths).await?;
     }
-    let ids: Vec<Uuid> = wanted.keys().map(|_| Uuid::now_v7()).collect();
-    let (paths, currencies): (Vec<String>, Vec<String>) =
-        wanted.keys().map(|(path, currency)| (path.clone(), (*currency).to_owned())).unzip();
-    let partners: Vec<Option<Uuid>> = wanted.values().copied().collect();
-    sqlx::query!(
-        "insert into ledger_accounts (program_id, account_id, path, currency, partner_id, created_at)
-         select $1, n.account_id, n.path, n.currency, n.partner_id, $6
-         from unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[])
-             as n (account_id, path, currency, partner_id)
-         on conflict on constraint ledger_accounts_path_once do nothing",
-        program_id.0,
-        &ids,
-        &paths,
-        &currencies,
-        &partners as &[Option<Uuid>],
-        now,
-    )
-    .execute(&mut *db)
-    .await?;
+    let id = |((path, code), key): ((String, &'static str), _)| {
+        Some((key, found.remove(&(path, code.to_owned()))?))
+    };
+    Ok(wanted.into_iter().filter_map(id).collect())
+}
+
+async fn find_accounts(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+    paths: &[String],
+) -> Result<HashMap<(String, String), Uuid>, sqlx::Error> {
     let rows = sqlx::query!(
         "select account_id, path, currency from ledger_accounts
          where program_id = $1 and path = any($2)",
         program_id.0,
-        &paths,
+        paths,
     )
     .fetch_all(db)
     .await?;
-    let mut found: HashMap<(String, String), Uuid> =
-        rows.into_iter().map(|r| ((r.path, r.currency), r.account_id)).collect();
-    Ok(wanted
-        .into_keys()
-        .filter_map(|(path, currency)| {
-            let id = found.remove(&(path.clone(), currency.to_owned()))?;
-            Some(((path, currency), id))
-        })
-        .collect())
+    Ok(rows.into_iter().map(|r| ((r.path, r.currency), r.account_id)).collect())
 }
 
 async fn lock_head(
@@ -137,45 +163,40 @@ async fn insert_transactions(
     program_id: ProgramId,
     sequence: i64,
     mut head: ChainHash,
-    transactions: &[LedgerTransaction],
+    transactions: &[&LedgerTransaction],
 ) -> Result<ChainHash, sqlx::Error> {
-    let mut previous_hashes: Vec<Vec<u8>> = Vec::with_capacity(transactions.len());
-    let mut hashes: Vec<Vec<u8>> = Vec::with_capacity(transactions.len());
-    for transaction in transactions {
-        previous_hashes.push(head.to_vec());
-        head = proof::chain(&head, transaction);
-        hashes.push(head.to_vec());
+    let mut rows: Vec<Linked<'_>> = Vec::with_capacity(transactions.len());
+    for (sequence, &transaction) in (sequence + 1..).zip(transactions) {
+        let previous_hash = head;
+        head = proof::chain(&previous_hash, transaction);
+        rows.push(Linked { transaction, sequence, previous_hash, hash: head });
     }
-    let ids: Vec<Uuid> = transactions.iter().map(|t| t.id.0).collect();
+    if rows.len() >= COPY_MIN {
+        copy_store::copy_transactions(db, program_id, &rows).await?;
+        return Ok(head);
+    }
     let postings = || transactions.iter().map(|t| &t.posting);
-    let codes: Vec<String> = postings().map(|p| p.code().text().to_owned()).collect();
-    let references: Vec<String> = postings().map(|p| p.reference().to_owned()).collect();
-    let currencies: Vec<String> = postings().map(|p| p.currency().code().to_owned()).collect();
-    let reversed: Vec<Option<Uuid>> = postings().map(|p| p.reverses().map(|r| r.0)).collect();
-    let effective: Vec<Timestamp> = postings().map(Posting::effective_at).collect();
-    let recorded: Vec<Timestamp> = transactions.iter().map(|t| t.recorded_at).collect();
     sqlx::query!(
         "insert into ledger_transactions
              (program_id, ledger_transaction_id, code, reference, currency, reverses_id,
               effective_at, recorded_at, sequence, previous_hash, hash)
          select $1, n.id, n.code, n.reference, n.currency, n.reverses_id, n.effective_at,
-                n.recorded_at, $2 + n.place, n.previous_hash, n.hash
-         from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
-                     $8::timestamptz[], $9::timestamptz[], $10::bytea[], $11::bytea[])
-             with ordinality
+                n.recorded_at, n.sequence, n.previous_hash, n.hash
+         from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[],
+                     $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bytea[], $11::bytea[])
              as n (id, code, reference, currency, reverses_id, effective_at, recorded_at,
-                   previous_hash, hash, place)",
+                   sequence, previous_hash, hash)",
         program_id.0,
-        sequence,
-        &ids,
-        &codes,
-        &references,
-        &currencies,
-        &reversed as &[Option<Uuid>],
-        &effective,
-        &recorded,
-        &previous_hashes,
-        &hashes,
+        &transactions.iter().map(|t| t.id.0).collect::<Vec<_>>(),
+        &postings().map(|p| p.code().text().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|p| p.reference().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|p| p.currency().code().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|p| p.reverses().map(|r| r.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &postings().map(Posting::effective_at).collect::<Vec<_>>(),
+        &transactions.iter().map(|t| t.recorded_at).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.sequence).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.previous_hash.to_vec()).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.hash.to_vec()).collect::<Vec<_>>(),
     )
     .execute(db)
     .await?;
@@ -189,36 +210,23 @@ async fn insert_entries(
     db: &mut PgConnection,
     program_id: ProgramId,
     sequence: i64,
-    account_ids: &AccountIds,
-    transactions: &[LedgerTransaction],
+    account_ids: &AccountIds<'_>,
+    transactions: &[&LedgerTransaction],
 ) -> Result<(), sqlx::Error> {
-    let mut ids = Vec::new();
-    let mut lines: Vec<i16> = Vec::new();
-    let mut accounts = Vec::new();
-    let mut amounts = Vec::new();
-    let mut currencies = Vec::new();
-    let mut sequences = Vec::new();
-    let mut codes = Vec::new();
-    let mut effective: Vec<Timestamp> = Vec::new();
-    let mut recorded: Vec<Timestamp> = Vec::new();
-    for (sequence, transaction) in (sequence + 1..).zip(transactions) {
-        let posting = &transaction.posting;
-        let currency = posting.currency().code();
-        for (line, entry) in (1..).zip(posting.entries()) {
-            let account = account_ids
-                .get(&(entry.account.path(), currency))
+    let mut rows: Vec<Line<'_>> = Vec::with_capacity(transactions.len() * 2);
+    for (sequence, &transaction) in (sequence + 1..).zip(transactions) {
+        let currency = transaction.posting.currency();
+        for (line, entry) in (1..).zip(transaction.posting.entries()) {
+            let account_id = *account_ids
+                .get(&(&entry.account, currency))
                 .expect("every account of these postings was ensured before");
-            ids.push(transaction.id.0);
-            lines.push(line);
-            accounts.push(*account);
-            amounts.push(entry.amount_minor);
-            currencies.push(currency.to_owned());
-            sequences.push(sequence);
-            codes.push(posting.code().text().to_owned());
-            effective.push(posting.effective_at());
-            recorded.push(transaction.recorded_at);
+            rows.push(Line { transaction, sequence, line, account_id, entry });
         }
     }
+    if rows.len() >= COPY_MIN {
+        return copy_store::copy_entries(db, program_id, &rows).await;
+    }
+    let postings = || rows.iter().map(|r| &r.transaction.posting);
     sqlx::query!(
         "insert into ledger_entries
              (program_id, ledger_transaction_id, line, account_id, amount_minor, currency, sequence,
@@ -230,15 +238,15 @@ async fn insert_entries(
              as n (id, line, account_id, amount_minor, currency, sequence, code, effective_at,
                    recorded_at)",
         program_id.0,
-        &ids,
-        &lines,
-        &accounts,
-        &amounts,
-        &currencies,
-        &sequences,
-        &codes,
-        &effective,
-        &recorded,
+        &rows.iter().map(|r| r.transaction.id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.line).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.account_id).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.entry.amount_minor).collect::<Vec<_>>(),
+        &postings().map(|p| p.currency().code().to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.sequence).collect::<Vec<_>>(),
+        &postings().map(|p| p.code().text().to_owned()).collect::<Vec<_>>(),
+        &postings().map(Posting::effective_at).collect::<Vec<_>>(),
+        &rows.iter().map(|r| r.transaction.recorded_at).collect::<Vec<_>>(),
     )
     .execute(db)
     .await

@@ -34,7 +34,7 @@ use crate::partner::network::nightly;
 use crate::retention::keeper;
 use crate::server::{self, admin_http};
 use crate::settlement::waiting::store::Crowd;
-use crate::settlement::{click_store, held, offset_store, waiting};
+use crate::settlement::{click, held, offset_store, waiting};
 use crate::stream::redis::Safety;
 use crate::stream::spool::Spool;
 use crate::stream::{EventLog as _, Offset, Shard};
@@ -460,9 +460,9 @@ async fn trim(app: &App) -> Result<(), TrimError> {
 async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let two_days_ago = (now - chrono::Duration::days(2)).date_naive();
-    click_store::forget_visitors(&mut db, two_days_ago).await?;
+    click::store::forget_visitors(&mut db, two_days_ago).await?;
     let a_third_of_a_year_ago = (now - chrono::Duration::days(120)).date_naive();
-    click_store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
+    click::store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
     let three_days_ago = now - chrono::Duration::hours(72);
     account::idempotency_store::forget_answers(&mut db, three_days_ago).await?;
     Ok(())

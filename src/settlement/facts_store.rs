@@ -47,7 +47,7 @@ pub async fn load_facts(
         programs: load_programs(db, &programs).await?,
         namespaces: HashMap::new(),
         approved_by_time: HashSet::new(),
-        earners: load_earners(db, &programs).await?,
+        earners: HashMap::new(),
         pricing: PricingFacts::default(),
         conversions: HashMap::new(),
         messages: HashMap::new(),
@@ -78,9 +78,14 @@ pub async fn load_facts(
     for message in nobodys {
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }
-    facts.fraud = fraud::store::load_facts(db, &named_in(&all, click_keys), customer_key).await?;
+    let clicks = clicks_of(&all, click_keys);
+    facts.fraud = fraud::store::load_facts(db, &named_in(&all, &clicks), customer_key).await?;
     facts.waiting = load_waiting(db, &keys).await?;
     facts.conversions = load_conversions(db, &all_keys).await?;
+    let named: BTreeSet<_> =
+        clicks.iter().map(|(program_id, click)| (*program_id, click.partner)).collect();
+    let named: BTreeSet<_> = named.into_iter().chain(facts.known.partners()).collect();
+    load_earners(db, &mut facts, &named).await?;
     facts.pricing = load_pricing(db, &all, &facts).await?;
     Ok(facts)
 }
@@ -89,13 +94,22 @@ fn keys_of(facts: &Facts, messages: &[Message]) -> Vec<OrderKey> {
     messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// Returns the clicks that messages name and that are ours.
+fn clicks_of(messages: &[Message], click_keys: &KeyRing) -> Vec<(ProgramId, ClickId)> {
+    let mut clicks = Vec::with_capacity(messages.len());
+    for message in messages {
+        let ours = message.report.path().filter_map(|text| ClickId::verify(click_keys, text).ok());
+        clicks.extend(ours.map(|click| (message.program_id, click)));
+    }
+    clicks
+}
+
 /// Returns what suspicion looks up for the conversions of a batch.
-fn named_in(messages: &[Message], click_keys: &KeyRing) -> Named {
-    let mut named = Named::default();
+fn named_in(messages: &[Message], clicks: &[(ProgramId, ClickId)]) -> Named {
+    let clicks = clicks.iter().map(|(program, click)| (*program, click.day(), click.to_uuid()));
+    let mut named = Named { clicks: clicks.collect(), ..Named::default() };
     for message in messages {
         let (program_id, report) = (message.program_id, &message.report);
-        let clicks = report.path().filter_map(|text| ClickId::verify(click_keys, text).ok());
-        named.clicks.extend(clicks.map(|click| (program_id, click.day(), click.to_uuid())));
         named.customers.extend(report.customer_hash.map(|hash| (program_id, hash)));
         named.hours.push((program_id, hour_of(report.occurred_at)));
     }
@@ -225,30 +239,40 @@ async fn load_sources(
     Ok(())
 }
 
-async fn load_earners(
+/// Loads those of the partners named that take part, and those who earned the conversions that are
+/// there: a program has more partners than a batch can load.
+pub(super) async fn load_earners(
     db: &mut PgConnection,
-    programs: &[ProgramId],
-) -> Result<HashMap<(ProgramId, PartnerNo), Earner>, sqlx::Error> {
-    let ids: Vec<Uuid> = programs.iter().map(|p| p.0).collect();
+    facts: &mut Facts,
+    named: &BTreeSet<(ProgramId, PartnerNo)>,
+) -> Result<(), sqlx::Error> {
+    let earned = facts.conversions.values().flat_map(|conversion| &conversion.commissions);
+    let earned: BTreeSet<(ProgramId, PartnerId)> =
+        earned.map(|commission| (commission.program_id, commission.partner_id)).collect();
+    let programs: BTreeSet<ProgramId> =
+        named.iter().map(|n| n.0).chain(earned.iter().map(|e| e.0)).collect();
+    if programs.is_empty() {
+        return Ok(());
+    }
     let rows = sqlx::query!(
         r#"select e.program_id as "program_id: ProgramId", p.number,
                   p.partner_id as "partner_id: PartnerId",
                   (e.status = 'active' and p.status = 'active') as "is_good!"
-           from enrollments e
-           join partners p on p.partner_id = e.partner_id
-           where e.program_id = any($1)"#,
-        &ids,
+           from partners p
+           join enrollments e on e.partner_id = p.partner_id and e.program_id = any($1)
+           where p.number = any($2) or p.partner_id = any($3)"#,
+        &programs.iter().map(|p| p.0).collect::<Vec<_>>(),
+        &named.iter().map(|n| i64::from(n.1.0)).collect::<Vec<_>>(),
+        &earned.iter().map(|e| e.1.0).collect::<Vec<_>>(),
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| {
-            let number = PartnerNo(u32::try_from(r.number).unwrap_or(0));
-            let earner = Earner { partner_id: r.partner_id, is_in_good_standing: r.is_good };
-            ((r.program_id, number), earner)
-        })
-        .collect())
+    for r in rows {
+        let number = PartnerNo(u32::try_from(r.number).unwrap_or(0));
+        let earner = Earner { partner_id: r.partner_id, is_in_good_standing: r.is_good };
+        facts.earners.insert((r.program_id, number), earner);
+    }
+    Ok(())
 }
 
 async fn load_known_messages(
@@ -256,34 +280,56 @@ async fn load_known_messages(
     messages: &[Message],
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
+    let all: Vec<&Message> = messages.iter().collect();
+    let ids = all.iter().map(|m| m.message_id.clone()).collect();
+    let known = find_messages(db, &all, ids).await?;
+    let is_taken = |m: &&Message| {
+        let of = known.get(&(m.source_id, m.message_id.clone()));
+        of.is_some_and(|(receipt_id, _)| *receipt_id != m.receipt_id)
+    };
+    // A message whose id is taken is kept under its receipt.
+    let later: Vec<&Message> = messages.iter().filter(is_taken).collect();
+    let ids = later.iter().map(|m| m.id_by_receipt()).collect();
+    let of_later = find_messages(db, &later, ids).await?;
+    facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
+    facts.messages.extend(known.into_iter().map(|(id, (_, hash))| (id, hash)));
+    Ok(())
+}
+
+type KnownMessages = HashMap<(SourceId, String), (ReceiptId, [u8; 32])>;
+
+/// Finds the messages that are kept under these ids, one for each of the messages given.
+async fn find_messages(
+    db: &mut PgConnection,
+    messages: &[&Message],
+    ids: Vec<String>,
+) -> Result<KnownMessages, sqlx::Error> {
+    if messages.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
-        // Two questions, each with an index of its own: asked as one, with "or", they would read the
-        // whole table for each batch.
-        r#"select k.source_id as "source_id!: SourceId", k.webhook_id as "webhook_id!",
-                  k.receipt_id as "receipt_id!: ReceiptId", k.content_hash as "content_hash!"
-           from webhook_messages k
-           where k.receipt_id = any($1)
-           union
-           select k.source_id, k.webhook_id, k.receipt_id, k.content_hash
-           from unnest($2::uuid[], $3::uuid[], $4::text[]) as n (program_id, source_id, webhook_id)
+        r#"select k.source_id as "source_id: SourceId", k.webhook_id,
+                  k.receipt_id as "receipt_id: ReceiptId", k.content_hash
+           from unnest($1::uuid[], $2::uuid[], $3::text[]) as n (program_id, source_id, webhook_id)
            join webhook_messages k
              on k.program_id = n.program_id and k.source_id = n.source_id
             and k.webhook_id = n.webhook_id"#,
-        &messages.iter().map(|m| m.receipt_id.0).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.program_id.0).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.source_id.0).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.message_id.clone()).collect::<Vec<_>>(),
+        &ids,
     )
     .fetch_all(db)
     .await?;
-    for row in rows {
-        facts.receipts.insert(row.receipt_id);
-        if let Ok(hash) = row.content_hash.try_into() {
-            facts.messages.insert((row.source_id, row.webhook_id), hash);
-        }
-    }
-    Ok(())
+    let known = rows.into_iter().map(|r| {
+        let hash = r.content_hash.try_into().unwrap_or_default();
+        ((r.source_id, r.webhook_id), (r.receipt_id, hash))
+    });
+    Ok(known.collect())
 }
+
+/// Orders and customers that one batch locks one by one, at most: PostgreSQL has room for some
+/// thousand locks (`max_locks_per_transaction`), and a batch that finds none would fail for ever.
+const LOCKS_MAX: usize = 2_000;
 
 /// Puts settlers of different shards in line where they meet on an order or on a customer who may be
 /// bound: a refund that looked for its conversion while that was being written would wait for it for
@@ -294,17 +340,42 @@ pub(super) async fn lock_orders(
     keys: &[OrderKey],
     customers: &[CustomerKey],
 ) -> Result<(), sqlx::Error> {
+    let programs = keys.iter().map(|k| k.program_id).chain(customers.iter().map(|c| c.0));
+    let programs: BTreeSet<String> = programs.map(|id| id.to_string()).collect();
+    let programs: Vec<String> = programs.into_iter().collect();
+    if keys.len() + customers.len() > LOCKS_MAX {
+        return lock(db, &programs).await;
+    }
+    lock_shared(db, &programs).await?;
     let orders = keys
         .iter()
         .map(|k| serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]));
     let customers = customers.iter().map(|(program, hash)| serde_json::json!([program, hash]));
     let names: Vec<String> = orders.chain(customers).map(|name| name.to_string()).collect();
+    lock(db, &names).await
+}
+
+async fn lock(db: &mut PgConnection, names: &[String]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
            from (select distinct hashtextextended(n.name, 0) as lock
                  from unnest($1::text[]) as n (name)
                  order by 1) o"#,
-        &names,
+        names,
+    )
+    .fetch_all(db)
+    .await
+    .map(drop)
+}
+
+/// Keeps those away who want all orders of a program, and nobody else.
+async fn lock_shared(db: &mut PgConnection, programs: &[String]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock_shared(o.lock) as "locked: ()"
+           from (select distinct hashtextextended(n.name, 0) as lock
+                 from unnest($1::text[]) as n (name)
+                 order by 1) o"#,
+        programs,
     )
     .fetch_all(db)
     .await

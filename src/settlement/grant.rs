@@ -1,7 +1,7 @@
 //! Lets an order earn after all: loads its facts, decides by the sums of now, applies, in the
 //! caller's transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::click::click_id::ClickId;
@@ -46,6 +46,8 @@ pub async fn grant(
     let found = store::find_message(db, program_id, grant.conversion_id).await?;
     let message = found.ok_or_else(|| nothing("the order is not there"))?;
     let mut facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
+    let named = BTreeSet::from([(program_id, grant.partner)]);
+    facts_store::load_earners(db, &mut facts, &named).await?;
     let message = Arc::new(message);
     // Decided once to learn which sums it takes, and then by what they say.
     let trial = decide(&mut facts.clone(), &message, grant)?;

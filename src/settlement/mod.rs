@@ -10,8 +10,6 @@
 
 pub mod attribution;
 pub mod click;
-pub mod click_copy_store;
-pub mod click_store;
 pub mod decide;
 pub mod facts;
 pub mod facts_store;
@@ -58,6 +56,13 @@ pub struct Message {
     pub trust: Trust,
     /// What it says.
     pub report: Report,
+}
+
+impl Message {
+    /// Returns the id that the message is kept under where another one has its own.
+    pub fn id_by_receipt(&self) -> String {
+        format!("{}#{}", self.message_id, self.receipt_id)
+    }
 }
 
 /// What names a conversion for ever.

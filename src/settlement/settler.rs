@@ -21,13 +21,15 @@ use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
 use crate::settlement::click::{self, Click};
+use crate::settlement::facts::ProgramFacts;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::tally::Tally;
-use crate::settlement::{Message, click_store, decide, facts_store, grant, store};
+use crate::settlement::{Message, decide, facts_store, grant, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
-    ConversionRecord, Entry, EventLog, Offset, PackedBatch, Shard, StreamError, StreamEvent, unpack,
+    ConversionRecord, Entry, EventLog, Offset, PackedBatch, Shard, StreamError, StreamEvent,
+    count_events, unpack,
 };
 use crate::telemetry;
 
@@ -46,7 +48,12 @@ pub struct Cursor(Option<Known>);
 struct Known {
     position: Position,
     asked_at: Instant,
+    /// Entries to be read at once, by how many events those before them held.
+    n_read: usize,
 }
+
+/// Entries that are read at once before anything is known of them: each may hold 512 events.
+const READ_FIRST: usize = 16;
 
 /// Settles shards of a log.
 #[derive(Clone, Debug)]
@@ -61,8 +68,9 @@ pub struct Settler {
     pub customer_key: Key,
     /// The first part of the stream's keys; names the position.
     pub prefix: String,
-    /// Entries read at once.
-    pub entries_max: usize,
+    /// Events in one transaction, at most, unless a single entry holds more. A batch must not grow
+    /// with the backlog: it takes memory here, and locks in PostgreSQL.
+    pub events_max: usize,
     /// Messages of one program that may wait for their conversion.
     pub waiting_max: i64,
     /// Places for batches, over all shards of the process.
@@ -165,17 +173,18 @@ impl Settler {
             // Taken away, and put back only after all went well.
             let known = cursor.0.take();
             let settled = self.settle_once(log, shard, lease, known, &mut n_settled).await;
-            let (known, n_entries) = match settled {
+            let (known, is_all) = match settled {
                 Err(SettleError::Moved) => continue,
                 settled => settled?,
             };
             cursor.0 = Some(known);
-            if n_entries < self.entries_max {
+            if is_all {
                 return Ok(n_settled);
             }
         }
     }
 
+    /// Settles one batch; tells whether it was all that is there.
     async fn settle_once(
         &self,
         log: &impl EventLog,
@@ -183,23 +192,30 @@ impl Settler {
         lease: &Lease,
         known: Option<Known>,
         n_settled: &mut u64,
-    ) -> Result<(Known, usize), SettleError> {
+    ) -> Result<(Known, bool), SettleError> {
         let known = match known.filter(|known| known.asked_at.elapsed() < STATE_GOOD_FOR) {
             Some(known) => known,
             None => self.look(log, shard).await?,
         };
-        let entries = log.read(shard, known.position.offset, self.entries_max).await?;
-        let Some(last) = entries.last() else { return Ok((known, 0)) };
+        let read = log.read(shard, known.position.offset, known.n_read).await?;
+        let entries = first_events(&read, self.events_max);
+        let Some(last) = entries.last() else { return Ok((known, true)) };
+        let (is_cut, is_full) = (entries.len() < read.len(), read.len() == known.n_read);
+        let n_read = match (is_cut, is_full) {
+            (true, _) => entries.len(),
+            (false, true) => (known.n_read * 2).min(self.events_max),
+            (false, false) => known.n_read,
+        };
         let place = self.places.acquire().await.expect("nobody closes the places");
         let started = Instant::now();
         let to = Position { offset: last.offset, ..known.position };
-        let stretch = Stretch { shard, lease, from: known.position.offset, entries: &entries, to };
+        let stretch = Stretch { shard, lease, from: known.position.offset, entries, to };
         let counts = self.settle_entries(&stretch).await?;
         drop(place);
         metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
         metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
         *n_settled += counts.n_settled;
-        Ok((Known { position: to, ..known }, entries.len()))
+        Ok((Known { position: to, n_read, ..known }, !is_cut && !is_full))
     }
 
     /// Asks the log for its state and the database for the position, which may not fit each other.
@@ -220,7 +236,8 @@ impl Settler {
             offset_store::rewind(&mut db, &self.prefix, shard, from).await?;
             Offset::START
         };
-        Ok(Known { position: Position { generation: state.generation, offset }, asked_at })
+        let position = Position { generation: state.generation, offset };
+        Ok(Known { position, asked_at, n_read: READ_FIRST.min(self.events_max) })
     }
 
     /// Settles entries and moves the position behind them.
@@ -348,7 +365,7 @@ impl Settler {
             }
         }
         let n_parked = parked_store::park(db, &parked).await?;
-        let n_clicks = click_store::insert_clicks(db, &clicks).await?;
+        let n_clicks = click::store::insert_clicks(db, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
             return Ok(Written { n_new: n_clicks + n_parked, tally: Tally::default() });
@@ -359,15 +376,12 @@ impl Settler {
         let receipts = messages.iter().map(|m| m.receipt_id).collect();
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
         let n_messages = (messages.len() - n_known) as u64;
-        let counts = facts.programs.values().any(|program| program.has_counters());
-        let decided = if counts {
+        if facts.programs.values().any(ProgramFacts::has_counters) {
             // Decided once to learn which sums it takes, and then by what they say.
             let trial = decide::decide_all(&mut facts.clone(), messages.clone());
             facts_store::load_sums(db, &mut facts, &trial).await?;
-            decide::decide_all(&mut facts, messages)
-        } else {
-            decide::decide_all(&mut facts, messages)
-        };
+        }
+        let decided = decide::decide_all(&mut facts, messages);
         let tally = Tally::of(&decided, receipts);
         store::apply(db, decided, now).await?;
         grant::meet_again(db, keys, &facts.pricing.moved, now).await?;
@@ -390,7 +404,7 @@ impl Settler {
     /// Settles clicks outside of any stream: the demo program comes this way.
     pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
         let mut db = self.db.begin().await?;
-        let n_new = click_store::insert_clicks(&mut db, clicks).await?;
+        let n_new = click::store::insert_clicks(&mut db, clicks).await?;
         db.commit().await?;
         Ok(n_new)
     }
@@ -422,6 +436,19 @@ impl Settler {
         }
         Ok(blamed)
     }
+}
+
+/// Returns the first entries, as many as hold so many events, and at least one.
+fn first_events(entries: &[Entry], events_max: usize) -> &[Entry] {
+    let mut n_events = 0;
+    let n_fit = entries
+        .iter()
+        .take_while(|entry| {
+            n_events += count_events(&entry.bytes);
+            n_events <= events_max
+        })
+        .count();
+    &entries[..n_fit.max(1).min(entries.len())]
 }
 
 fn place(entries: &[Entry], letter: &DeadLetter) -> usize {
@@ -526,5 +553,43 @@ pub fn trust_code(trust: Trust) -> &'static str {
     match trust {
         Trust::Signed => "signed",
         Trust::Postback => "postback",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn a_batch_holds_so_many_events_or_one_entry() {
+        let entry = |n: u64, n_events: usize| {
+            let mut batch = PackedBatch::new();
+            for _ in 0..n_events {
+                batch.push_conversion(&sample());
+            }
+            Entry { offset: Offset { ms: n, seq: 0 }, bytes: batch.into_bytes() }
+        };
+        let entries: Vec<Entry> = (1..).zip([2, 3, 4]).map(|(n, held)| entry(n, held)).collect();
+        for (events_max, expected) in [(1, 1), (2, 1), (4, 1), (5, 2), (8, 2), (9, 3), (100, 3)] {
+            assert_eq!(first_events(&entries, events_max).len(), expected, "{events_max}");
+        }
+        assert_eq!(first_events(&[], 5), &[]);
+    }
+
+    fn sample() -> ConversionRecord<()> {
+        let at = Timestamp::UNIX_EPOCH;
+        ConversionRecord {
+            receipt: Default::default(),
+            program_id: Default::default(),
+            source_id: Default::default(),
+            channel: String::new(),
+            message_id: String::new(),
+            content_hash: [0; 32],
+            received_at: at,
+            sent_at: at,
+            trust: String::new(),
+            report: (),
+        }
     }
 }

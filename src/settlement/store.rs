@@ -63,14 +63,15 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
     for (conversion_id, (message, base)) in restated {
         restate(db, conversion_id, &message, base).await?;
     }
-    commission::store::apply(db, steps, now).await?;
-    fraud::store::insert_flags(db, &flags, now).await?;
     waiting::store::insert_waiting(db, &waiting_now, now).await?;
     waiting::store::delete_admitted(db, &admitted).await?;
     for (why, records) in turned_away {
         waiting::store::insert_letters(db, &records, &why, now).await?;
     }
     insert_verdicts(db, verdicts, now).await?;
+    // Late, because whoever posts keeps others from posting until the transaction ends.
+    commission::store::apply(db, steps, now).await?;
+    fraud::store::insert_flags(db, &flags, now).await?;
     // Last, because it changes what was written before.
     Ok(attribution::store::apply(db, &changes, now).await?)
 }
@@ -335,17 +336,42 @@ async fn insert_verdicts(
     let mut last: BTreeMap<(ProgramId, SourceId, String), Told> = BTreeMap::new();
     for told in verdicts {
         let message = &told.0;
-        let id = if told.4 {
-            format!("{}#{}", message.message_id, message.receipt_id)
-        } else {
-            message.message_id.clone()
-        };
+        let id = if told.4 { message.id_by_receipt() } else { message.message_id.clone() };
         last.insert((message.program_id, message.source_id, id), told);
     }
-    if last.is_empty() {
+    // Only what is about an order may have waited for it, and be there already.
+    let (new, rest): (Vec<_>, Vec<_>) =
+        last.iter().partition(|(_, told)| told.0.report.message_type == MessageType::Created);
+    if new.len() < COPY_MIN {
+        return upsert_verdicts(db, last.iter().collect(), now).await;
+    }
+    copy_rows(db, VERDICTS, new, |to, row| write_verdict(to, row, now)).await?;
+    upsert_verdicts(db, rest, now).await
+}
+
+/// The table with the columns that [`write_verdict`] fills.
+const VERDICTS: &str = "webhook_messages (program_id, source_id, webhook_id, receipt_id, content_hash, status, reason, \
+     conversion_id, received_at, settled_at)";
+
+/// A verdict by the id that it is kept under.
+type Named<'a> = (&'a (ProgramId, SourceId, String), &'a Told);
+
+/// Writes what [`upsert_verdicts`] inserts, as a row of a copy.
+fn write_verdict(to: &mut RowFields<'_>, (id, told): Named<'_>, settled_at: Timestamp) {
+    let (message, verdict, reason, conversion_id, _) = told;
+    to.put(id.0.0).put(id.1.0).put(&id.2).put(message.receipt_id.0).put(&message.body_hash[..]);
+    to.put(verdict.as_str()).put(reason.as_ref()).put(conversion_id.map(|id| id.0));
+    to.put(message.received_at).put(settled_at);
+}
+
+async fn upsert_verdicts(
+    db: &mut PgConnection,
+    rows: Vec<Named<'_>>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
         return Ok(());
     }
-    let rows: Vec<&Told> = last.values().collect();
     sqlx::query!(
         "insert into webhook_messages
              (program_id, source_id, webhook_id, receipt_id, content_hash, status, reason,
@@ -361,15 +387,15 @@ async fn insert_verdicts(
                        conversion_id = excluded.conversion_id, settled_at = excluded.settled_at
          where webhook_messages.status = 'waiting'",
         now,
-        &last.keys().map(|k| k.0.0).collect::<Vec<_>>(),
-        &last.keys().map(|k| k.1.0).collect::<Vec<_>>(),
-        &last.keys().map(|k| k.2.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|r| r.0.receipt_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|r| r.0.body_hash.to_vec()).collect::<Vec<_>>(),
-        &rows.iter().map(|r| r.1.as_str().to_owned()).collect::<Vec<_>>(),
-        &rows.iter().map(|r| r.2.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|r| r.3.map(|c| c.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &rows.iter().map(|r| r.0.received_at).collect::<Vec<_>>(),
+        &rows.iter().map(|(id, _)| id.0.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(id, _)| id.1.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(id, _)| id.2.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, r)| r.0.receipt_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, r)| r.0.body_hash.to_vec()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, r)| r.1.as_str().to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, r)| r.2.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|(_, r)| r.3.map(|c| c.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|(_, r)| r.0.received_at).collect::<Vec<_>>(),
     )
     .execute(db)
     .await

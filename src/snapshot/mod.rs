@@ -19,6 +19,7 @@ use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
 use crate::link::token::MintEpochs;
 use crate::program::postback::PostbackTerms;
+use crate::sealing::Opened;
 
 /// What a program is to the hot paths.
 #[derive(Clone, Debug)]
@@ -90,12 +91,14 @@ pub struct SourceTerms {
 }
 
 /// A source's secret as it rests: encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SealedSecret {
     /// Nonce and ciphertext.
     pub ciphertext: Vec<u8>,
     /// When it ends; the newest has no end.
     pub expires_at: Option<Timestamp>,
+    /// The same in plain, once it was used.
+    pub opened: Opened,
 }
 
 /// All terms at one version.

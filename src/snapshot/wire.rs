@@ -12,6 +12,7 @@ use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
 use crate::link::destination::Landing;
 use crate::link::template::Schemes;
 use crate::program::postback::{PostbackKey, PostbackTerms};
+use crate::sealing::Opened;
 use crate::snapshot::{
     EnrollmentTerms, PartnerTerms, ProgramTerms, SealedSecret, Snapshot, SourceTerms,
 };
@@ -228,7 +229,7 @@ fn partner_terms(p: PartnerWire) -> PartnerTerms {
 fn source_terms(s: SourceWire) -> SourceTerms {
     let secrets = s.secrets.into_iter().filter_map(|x| {
         let ciphertext = STANDARD.decode(&x.ciphertext).ok()?;
-        Some(SealedSecret { ciphertext, expires_at: x.expires_at })
+        Some(SealedSecret { ciphertext, expires_at: x.expires_at, opened: Opened::default() })
     });
     SourceTerms {
         program_id: s.program_id,

@@ -33,7 +33,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 pub use self::durable::{DurableLog, NotDurable, Where};
-pub use self::event::{BadRecord, ClickRecord, ConversionRecord, PackedBatch, StreamEvent, unpack};
+pub use self::event::{
+    BadRecord, ClickRecord, ConversionRecord, PackedBatch, StreamEvent, count_events, unpack,
+};
 pub use self::shard::{Offset, Shard};
 
 /// One entry as it lies in the log: read it with [`unpack`].

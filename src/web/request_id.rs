@@ -80,7 +80,8 @@ pub async fn around(
     let _in_flight = InFlight::enter();
     let tag = tag(req.headers());
     let method = method_label(req.method());
-    let span = tracing::info_span!("request", request_id = %tag.0, method);
+    // To make a span costs as much as to parse the body, and nothing is told within it.
+    let span = tracing::debug_span!("request", request_id = %tag.0, method);
     let mut res = match answer.instrument(span).await {
         Ok(res) => res,
         Err(problem) => problem.response(Some(req.path()), Some(&tag.0)),

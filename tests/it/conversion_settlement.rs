@@ -1,5 +1,6 @@
 //! Conversions go into PostgreSQL by copy or by insert: what stands there afterwards is the same.
 
+use futures_util::future::join;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tributary::commission::hold::Trust;
@@ -12,6 +13,9 @@ use crate::harness::{Scene, TestApp};
 /// A batch above the size from which rows are copied, and one below.
 const MANY: usize = 240;
 const FEW: usize = 80;
+
+/// Orders of a batch above the size from which a program is locked as a whole.
+const VERY_MANY: usize = 2_100;
 
 /// Rows without what differs between two orders of the same content.
 const CONVERSIONS: &str =
@@ -29,6 +33,24 @@ const COMMISSIONS: &str =
         m.revision)
     from commissions m join conversions c using (program_id, conversion_id)
     where c.dedup_ref like $1 || '%' order by 1";
+
+const BOOK: &str =
+    "select concat_ws('|', substr(c.dedup_ref, 5), h.revision, h.from_state, h.to_state,
+        h.at, h.actor, h.rule, h.reason, t.code, t.currency, t.reverses_id, t.effective_at,
+        t.recorded_at, split_part(t.reference, ':', 1), e.line, e.account_id, e.amount_minor,
+        e.currency, e.code, e.effective_at, e.recorded_at, e.sequence - t.sequence)
+    from commission_history h
+    join commissions m using (program_id, commission_id)
+    join conversions c using (program_id, conversion_id)
+    join ledger_transactions t using (program_id, ledger_transaction_id)
+    join ledger_entries e using (program_id, ledger_transaction_id)
+    where c.dedup_ref like $1 || '%' order by 1";
+const VERDICTS: &str =
+    "select concat_ws('|', substr(m.webhook_id, 5), m.source_id, m.status, m.reason,
+        length(m.content_hash), m.received_at, m.settled_at, m.receipt_id = c.receipt_id,
+        m.conversion_id = c.conversion_id)
+    from webhook_messages m left join conversions c using (program_id, conversion_id)
+    where m.webhook_id like $1 || '%' order by 1";
 
 /// What a shop reports about order `n`, with texts that an encoder could trip over.
 fn order(prefix: &str, n: usize, click_id: &str) -> Value {
@@ -50,29 +72,33 @@ fn order(prefix: &str, n: usize, click_id: &str) -> Value {
 }
 
 fn messages(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str) -> Vec<Message> {
+    (0..MANY).map(|n| message(app, scene, prefix, click_id, n)).collect()
+}
+
+fn message(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str, n: usize) -> Message {
     let now = app.clock.now();
-    let message = |n| {
-        let body = json!({"type": "conversion.created", "timestamp": now,
+    let body = json!({"type": "conversion.created", "timestamp": now,
             "data": order(prefix, n, click_id)});
-        let report = read_report(
-            serde_json::from_value(body.clone()).unwrap(),
-            &app.app().customer_key,
-            now,
-        );
-        Message {
-            receipt_id: ReceiptId::new(),
-            program_id: scene.program_id.parse().unwrap(),
-            source_id: scene.source_id.parse().unwrap(),
-            channel: "webhook".to_owned(),
-            message_id: format!("{prefix}-{n}"),
-            body_hash: Sha256::digest(body.to_string()).into(),
-            received_at: now,
-            sent_at: now,
-            trust: Trust::Signed,
-            report: report.unwrap(),
-        }
-    };
-    (0..MANY).map(message).collect()
+    let report =
+        read_report(serde_json::from_value(body.clone()).unwrap(), &app.app().customer_key, now);
+    Message {
+        receipt_id: ReceiptId::new(),
+        program_id: scene.program_id.parse().unwrap(),
+        source_id: scene.source_id.parse().unwrap(),
+        channel: "webhook".to_owned(),
+        message_id: format!("{prefix}-{n}"),
+        body_hash: Sha256::digest(body.to_string()).into(),
+        received_at: now,
+        sent_at: now,
+        trust: Trust::Signed,
+        report: report.unwrap(),
+    }
+}
+
+/// The same order as another message of the same source.
+fn again(message: &Message) -> Message {
+    let message_id = format!("{}-again", message.message_id);
+    Message { receipt_id: ReceiptId::new(), message_id, ..message.clone() }
 }
 
 async fn rows(app: &TestApp, sql: &'static str, prefix: &str) -> Vec<String> {
@@ -95,4 +121,31 @@ async fn copy_and_insert_leave_the_same_rows() {
     let copied = rows(&app, COMMISSIONS, "copy").await;
     assert!(copied.len() > FEW, "{} commissions", copied.len());
     assert_eq!(copied, rows(&app, COMMISSIONS, "each").await);
+    let copied = rows(&app, BOOK, "copy").await;
+    assert!(copied.len() > 2 * FEW, "{} entries", copied.len());
+    assert_eq!(copied, rows(&app, BOOK, "each").await);
+    let copied = rows(&app, VERDICTS, "copy").await;
+    assert_eq!(copied.len(), MANY);
+    assert_eq!(copied, rows(&app, VERDICTS, "each").await);
+}
+
+#[actix_web::test]
+async fn a_batch_of_more_orders_than_locks_meets_another_one() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let settler = app.app().settler();
+    let many: Vec<Message> =
+        (0..VERY_MANY).map(|n| message(&app, &scene, "many", &click_id, n)).collect();
+    let same: Vec<Message> = many.iter().step_by(50).map(again).collect();
+    let n_same = same.len();
+    let (all, some) = join(settler.settle_messages(many), settler.settle_messages(same)).await;
+    all.unwrap();
+    some.unwrap();
+    assert_eq!(rows(&app, CONVERSIONS, "many").await.len(), VERY_MANY);
+    let told =
+        rows(&app, "select status from webhook_messages where webhook_id like $1 || '%'", "many");
+    let told = told.await;
+    assert_eq!(told.iter().filter(|status| *status == "duplicate").count(), n_same);
+    assert_eq!(told.len(), VERY_MANY + n_same);
 }

@@ -11,7 +11,7 @@ use super::Tally;
 use crate::audit::store::ledger::places;
 use crate::audit::{At, CheckError, Page};
 use crate::ids::ProgramId;
-use crate::ledger::book_store::{Placed, Unreadable, load_placed};
+use crate::ledger::book::store::{Placed, Unreadable, load_placed};
 use crate::ledger::proof::chain;
 
 /// Judges whether each transaction still hashes to what was stored with it.

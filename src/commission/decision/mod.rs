@@ -134,7 +134,7 @@ mod tests {
             cause: String::new(),
             amount: Money::new(minor, "EUR".parse().unwrap()),
             plan_version_id: None,
-            calculation: serde_json::json!({}),
+            calculation: serde_json::json!({}).into(),
             occurred_at: at,
             hold_until: at,
             approval: Approval::Auto,

@@ -66,7 +66,7 @@ fn row(version: &PlanVersion, inputs: &Inputs, sums: impl Fn(Counter) -> Sum) ->
         cause: String::new(),
         amount: calculation.total,
         plan_version_id: Some(version.id),
-        calculation: wire::to_wire(&calculation, version.id, &version.terms),
+        calculation: wire::to_wire(&calculation, version.id, &version.terms).into(),
         occurred_at,
         hold_until: occurred_at + chrono::TimeDelta::days(30),
         approval: Approval::Auto,
@@ -109,7 +109,7 @@ fn plain(golden: &mut Golden) {
         amount: eur(-807),
         cause: "R-7".to_owned(),
         reason: Some("order_canceled".to_owned()),
-        calculation: serde_json::json!({}),
+        calculation: serde_json::json!({}).into(),
         ..left
     };
     said(golden, "A clawback", &plan, &clawback);
@@ -196,7 +196,7 @@ fn later(golden: &mut Golden) {
         amount: eur(minor),
         cause: cause.to_owned(),
         reason: reason.map(str::to_owned),
-        calculation: serde_json::json!({}),
+        calculation: serde_json::json!({}).into(),
         state: CommissionState::Approved,
         approved_at: Some(at("2026-12-02T10:00:00Z")),
         ..earned.clone()

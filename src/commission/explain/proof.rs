@@ -212,7 +212,7 @@ mod tests {
             cause: String::new(),
             amount: eur(minor),
             plan_version_id: None,
-            calculation: serde_json::json!({}),
+            calculation: serde_json::json!({}).into(),
             occurred_at: at,
             hold_until: at,
             approval: Approval::Auto,
@@ -228,11 +228,11 @@ mod tests {
     fn family(version: &PlanVersion, takes: (i64, i64), left: Option<Calculation>) -> Family {
         let mut root = row(CommissionKind::Earned, 2_000, None);
         root.plan_version_id = Some(version.id);
-        root.calculation = wire::to_wire(&priced(version, None), version.id, &version.terms);
+        root.calculation = wire::to_wire(&priced(version, None), version.id, &version.terms).into();
         let recruiter = row(CommissionKind::Recruiter, 200, Some(root.commission_id));
         let mut back = row(CommissionKind::Clawback, -takes.0, Some(root.commission_id));
         if let Some(left) = left {
-            back.calculation = wire::to_wire(&left, version.id, &version.terms);
+            back.calculation = wire::to_wire(&left, version.id, &version.terms).into();
         }
         let part = row(CommissionKind::Clawback, -takes.1, Some(recruiter.commission_id));
         Family { root, followers: vec![back, recruiter, part] }
@@ -268,9 +268,9 @@ mod tests {
         changed.followers.remove(0);
         changed.followers.pop();
         assert_eq!(changed.proof(changed.root.commission_id, &versions), Proof::Holds);
-        changed.root.calculation["base"] = "99.00".into();
+        std::sync::Arc::make_mut(&mut changed.root.calculation)["base"] = "99.00".into();
         assert_eq!(changed.proof(changed.root.commission_id, &versions).holds(), Some(false));
-        changed.root.calculation = serde_json::json!({"total": "20.00"});
+        changed.root.calculation = serde_json::json!({"total": "20.00"}).into();
         assert_eq!(changed.proof(changed.root.commission_id, &versions).holds(), None);
         changed.root.plan_version_id = None;
         assert_eq!(changed.proof(changed.root.commission_id, &versions), Proof::NoInputs);

@@ -212,7 +212,7 @@ async fn take_in(
     let sending = sending(&source, &signed, now);
     if wish.is_dry_run {
         let record = sending.record(signed.id, body_hash, &report);
-        let mut told = foresee_all(app, vec![record]).await?;
+        let mut told = Box::pin(foresee_all(app, vec![record])).await?;
         let settlement = told.pop().ok_or_else(|| Problem::new(Code::Internal))?;
         return Ok(("dry_run", HttpResponse::Ok().json(DryRun { status: "dry_run", settlement })));
     }
@@ -224,7 +224,7 @@ async fn take_in(
     append(batcher, &record).await?;
     let receipt = ReceiptId(record.receipt);
     if let Some(limit) = wish.wait
-        && let Some(row) = verdicts(app, &[receipt], limit).await.remove(&receipt)
+        && let Some(row) = Box::pin(verdicts(app, &[receipt], limit)).await.remove(&receipt)
     {
         return Ok(("accepted", HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?)));
     }
@@ -278,12 +278,12 @@ pub(crate) fn live_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> V
     let live = source.secrets.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
     live.take(SECRETS_MAX)
         .filter_map(|s| {
-            let opened = app.sealer.open(source.source_id.0.as_bytes(), &s.ciphertext);
-            let secret = opened.map(|bytes| WebhookSecret::from_bytes(&bytes));
-            if secret.is_err() {
+            let context = source.source_id.0.as_bytes();
+            let opened = s.opened.get(&app.sealer, context, &s.ciphertext);
+            if opened.is_none() {
                 tracing::error!("a secret of {} cannot be opened", source.source_id);
             }
-            secret.ok()?.ok()
+            WebhookSecret::from_bytes(opened?).ok()
         })
         .collect()
 }

@@ -45,6 +45,11 @@ impl Bonds {
         self.0.retain(|bond| bond.conversion_id != conversion_id);
     }
 
+    /// Returns whom they bind the customer to.
+    pub fn partners(&self) -> impl Iterator<Item = PartnerNo> {
+        self.0.iter().map(|bond| bond.owner.partner)
+    }
+
     /// Returns the bond that owns the customer at a time: the oldest that holds.
     pub fn at(&self, at: Timestamp) -> Option<&Bond> {
         self.0.iter().take_while(|bond| bond.owner.since <= at).find(|bond| bond.holds(at))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::conversion::{MessageType, Report};
-use crate::ids::ProgramId;
+use crate::ids::{PartnerNo, ProgramId};
 use crate::program::attribution::Policy;
 use crate::program::coupon::{self, CouponTerms};
 use crate::settlement::attribution::bond::Bonds;
@@ -65,6 +65,21 @@ impl Known {
             coupons: coupons.map(Vec::as_slice).unwrap_or_default(),
             owner: customer.and_then(|customer| self.owner(&customer, report.occurred_at, policy)),
         }
+    }
+
+    /// Returns everybody who may come to have a conversion by a coupon or a customer.
+    pub fn partners(&self) -> impl Iterator<Item = (ProgramId, PartnerNo)> {
+        let coupons = self.coupons.iter().flat_map(|((program, _), terms)| {
+            terms.iter().map(move |terms| (*program, terms.partner))
+        });
+        let protected = self
+            .protections
+            .iter()
+            .map(|((program, _), protection)| (*program, protection.owner.partner));
+        let bound = self.bonds.iter().flat_map(|((program, _), bonds)| {
+            bonds.partners().map(move |partner| (*program, partner))
+        });
+        coupons.chain(protected).chain(bound)
     }
 
     /// Returns whose a customer was at a time. What a person has decided goes before every bond.

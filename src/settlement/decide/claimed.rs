@@ -1,6 +1,8 @@
 //! What is earned late: by a claim that was accepted, because a customer turned out to be somebody's,
 //! or to have bought before.
 
+use std::sync::Arc;
+
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
 use crate::commission::refund::left;
@@ -94,7 +96,8 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
         let note = Some(note).filter(|note| !note.is_empty());
         opened.step.by = Hand { note, ..grant.by.clone() };
         if let Some(ground) = &grant.ground {
-            opened.step.after.calculation[ground.name()] = ground.sentence().into();
+            let calculation = Arc::make_mut(&mut opened.step.after.calculation);
+            calculation[ground.name()] = ground.sentence().into();
         }
         let (refunded, rest) =
             refunded(program, conversion, &opened.step.after, left.as_ref(), grant)?;
@@ -141,9 +144,10 @@ fn refunded(
         .map_err(|e: NoStep| e.to_string())?;
     let version = program.plans.iter().find(|v| Some(v.id) == opened.plan_version_id);
     if let (Some(rest), Some(version)) = (&rest, version) {
-        step.after.calculation = wire::to_wire(rest, version.id, &version.terms);
+        step.after.calculation = wire::to_wire(rest, version.id, &version.terms).into();
         if let Some(ground) = &grant.ground {
-            step.after.calculation[ground.name()] = ground.sentence().into();
+            let calculation = Arc::make_mut(&mut step.after.calculation);
+            calculation[ground.name()] = ground.sentence().into();
         }
     }
     Ok((Some(step), rest))

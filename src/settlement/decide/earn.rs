@@ -136,7 +136,7 @@ fn row(
         cause: String::new(),
         amount: calculation.total,
         plan_version_id: Some(version.id),
-        calculation: wire::to_wire(calculation, version.id, &version.terms),
+        calculation: wire::to_wire(calculation, version.id, &version.terms).into(),
         occurred_at,
         hold_until: hold::until(
             occurred_at,
@@ -168,7 +168,7 @@ fn recruiter_row(of: &Commission, calculation: &Calculation) -> Option<Commissio
         // One recruiter may have brought several of the partners of a conversion.
         cause: of.commission_id.to_string(),
         amount: part.amount,
-        calculation: wire::recruiter_wire(of.commission_id, calculation)?,
+        calculation: wire::recruiter_wire(of.commission_id, calculation)?.into(),
         ..of.clone()
     })
 }

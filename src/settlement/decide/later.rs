@@ -14,7 +14,7 @@ use crate::money::Money;
 use crate::settlement::decide::{hand, price_facts, verdict};
 use crate::settlement::facts::{ConversionFacts, Facts};
 use crate::settlement::waiting::Room;
-use crate::settlement::{Decision, Message, OrderKey, Verdict};
+use crate::settlement::{Decision, Earner, Message, OrderKey, Verdict};
 
 /// Why a message about a known conversion has no effect.
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +102,14 @@ fn act(
 }
 
 fn standing(facts: &Facts, commission: &Commission) -> Standing {
-    let is_good = facts
-        .earners
-        .values()
-        .all(|earner| earner.partner_id != commission.partner_id || earner.is_in_good_standing);
-    if is_good { Standing::Good } else { Standing::Blocked }
+    // Those who earned what is there are loaded by their ids.
+    let is_its = |earner: &&Earner| earner.partner_id == commission.partner_id;
+    let earner = facts.earners.values().find(is_its);
+    if earner.is_none_or(|earner| earner.is_in_good_standing) {
+        Standing::Good
+    } else {
+        Standing::Blocked
+    }
 }
 
 fn refund(
@@ -259,7 +262,7 @@ impl Change<'_> {
         steps.extend(step(facts, message, conversion, commission, outcome, cause.to_owned())?);
         if let (Some(step), Some(left)) = (steps.first_mut(), left) {
             let wire = wire::to_wire(left, version.id, &version.terms);
-            step.after.calculation = wire::corrected(&step.after.calculation, wire);
+            step.after.calculation = wire::corrected(&step.after.calculation, wire).into();
         }
         if let Some(recruiter) = conversion.recruiter_of(commission.commission_id) {
             steps.extend(self.follow(commission, recruiter, left)?);

@@ -209,6 +209,17 @@ pub fn unpack(entry: &[u8]) -> impl Iterator<Item = Result<StreamEvent, BadRecor
     unknown.into_iter().chain(Records(records))
 }
 
+/// Returns how many events an entry says it holds; what cannot be split counts as one.
+pub fn count_events(entry: &[u8]) -> usize {
+    let mut records = entry.get(1..).unwrap_or_default();
+    let mut n = 0;
+    while !records.is_empty() {
+        n += 1;
+        records = split_record(records).map_or(&[], |(_, rest)| rest);
+    }
+    n
+}
+
 struct Records<'a>(&'a [u8]);
 
 impl Iterator for Records<'_> {
@@ -275,16 +286,16 @@ fn decode_conversion(body: &[u8]) -> Result<ConversionRecord, WireError> {
 
 /// A digest as 64 lower-case hexadecimal digits.
 mod hex_digest {
-    use std::fmt::Write as _;
-
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     pub(super) fn serialize<S: Serializer>(digest: &[u8; 32], s: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(64);
-        for byte in digest {
-            write!(text, "{byte:02x}").expect("a String takes every write");
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
-        s.serialize_str(&text)
+        s.serialize_str(str::from_utf8(&text).expect("digits are ASCII"))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {

@@ -14,7 +14,7 @@ use tributary::audit::{Judged, REGISTRY};
 use tributary::commission::timer;
 use tributary::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_SECRETS_KEY};
 use tributary::ids::ProgramId;
-use tributary::ledger::book_store::load_placed;
+use tributary::ledger::book::store::load_placed;
 use tributary::ledger::proof::{GENESIS, chain};
 use tributary::stream::{EventLog as _, Shard};
 use uuid::Uuid;

@@ -42,7 +42,8 @@ impl Writer {
     }
 
     fn float(&mut self, float: f64) {
-        self.0.put_f64_le(float);
+        // The sum of nothing is a zero below zero: one state has one form.
+        self.0.put_f64_le(float + 0.0);
     }
 
     /// Usual days are whole multiples of a small unit.

@@ -303,7 +303,7 @@ impl Terms<'_> {
         let since = since.unwrap_or(of.occurred_at).min(self.now);
         step.posting = step.posting.map(|posting| posting.taking_effect(since));
         if let Some(wire) = wire {
-            step.after.calculation = wire::corrected(&step.after.calculation, wire);
+            step.after.calculation = wire::corrected(&step.after.calculation, wire).into();
         }
         Ok(Some(step))
     }

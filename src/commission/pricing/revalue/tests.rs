@@ -124,7 +124,7 @@ impl Book {
             cause: String::new(),
             amount: calculation.total,
             plan_version_id: Some(self.version.id),
-            calculation: wire::to_wire(&calculation, self.version.id, &self.version.terms),
+            calculation: wire::to_wire(&calculation, self.version.id, &self.version.terms).into(),
             occurred_at: at,
             hold_until: at,
             approval: Approval::Auto,
@@ -225,7 +225,7 @@ impl Book {
             row.correct(CommissionKind::Clawback, by, cause, None, hand).unwrap()
         };
         let new = wire::to_wire(&left, self.version.id, &self.version.terms);
-        step.after.calculation = wire::corrected(&step.after.calculation, new);
+        step.after.calculation = wire::corrected(&step.after.calculation, new).into();
         assert_eq!(step.is_unsettling(), self.version.terms.has_counters());
         take(&mut self.earned, step);
     }

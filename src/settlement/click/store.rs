@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::copy::COPY_MIN;
 use crate::settlement::click::Click;
-use crate::settlement::click_copy_store::copy_clicks;
+use crate::settlement::click::copy_store::copy_clicks;
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -36,7 +36,7 @@ async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Err
     let text =
         |f: fn(&Click) -> &Option<String>| clicks.iter().map(|c| f(c).clone()).collect::<Vec<_>>();
     sqlx::query_file_scalar!(
-        "src/settlement/insert_clicks.sql",
+        "src/settlement/click/insert_clicks.sql",
         &long(|c| i64::from(c.program.0)),
         &long(|c| i64::from(c.partner.0)),
         &long(|c| i64::from(c.link.0)),

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::ids::{LedgerAccountId, LedgerTransactionId, PartnerId, ProgramId};
 use crate::ledger::Code as LedgerCode;
 use crate::ledger::account::NormalSide;
-use crate::ledger::book_store::{
+use crate::ledger::book::store::{
     self as store, AccountBalance, AccountFilter, Placed, TransactionFilter, Unreadable,
 };
 use crate::money::Money;

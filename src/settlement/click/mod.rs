@@ -1,5 +1,8 @@
 //! A click as it comes out of the stream, ready to be written.
 
+mod copy_store;
+pub mod store;
+
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;

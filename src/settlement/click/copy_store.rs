@@ -26,7 +26,7 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// if some were, and nothing was written.
 ///
 /// The days of the clicks have their partitions.
-pub async fn copy_clicks(
+pub(super) async fn copy_clicks(
     db: &mut PgConnection,
     clicks: &[Click],
 ) -> Result<Option<u64>, sqlx::Error> {
