@@ -57,7 +57,10 @@ pub async fn measure(app: &App, shard: Shard) -> anyhow::Result<Lag> {
     let first = log.read(shard, stands.offset, 1).await?;
     let now_ms = u64::try_from(app.clock.now().timestamp_millis()).unwrap_or(0);
     Ok(Lag {
-        n_entries: state.n_added.zip(stands.n_entries).map(|(added, done)| added.saturating_sub(done)),
+        n_entries: state
+            .n_added
+            .zip(stands.n_entries)
+            .map(|(added, done)| added.saturating_sub(done)),
         age: first.first().map_or(Duration::ZERO, |entry| {
             Duration::from_millis(now_ms.saturating_sub(entry.offset.ms))
         }),
