@@ -18,7 +18,8 @@ key=$(printf '%s' "${SOURCE_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -
 signature=$(printf '%s.%s.%s' "$id" "$timestamp" "$body" |
     openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | openssl base64 -A)
 
-curl -sS "$TRIBUTARY_URL/v1/webhooks/$SOURCE_ID" \
+# Not stored, or no answer: curl sends it again, later. A refusal says which field, why, what to do.
+curl -sS --retry 4 --retry-connrefused "$TRIBUTARY_URL/v1/webhooks/$SOURCE_ID" \
     -H 'content-type: application/json' \
     -H "webhook-id: $id" \
     -H "webhook-timestamp: $timestamp" \

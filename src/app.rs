@@ -16,11 +16,13 @@ use crate::config::{Config, Redis, UnsafeRedis};
 use crate::db::{self, Db};
 use crate::intake::known::LookUp;
 use crate::intake::rate::Rates;
+use crate::intake::refused::Refusals;
 use crate::lease::keeper::LeaseKeeper;
 use crate::link::token::LinkKeys;
 use crate::outbound::deliverer::Deliverer;
 use crate::outbound::mail::{Mailer, Post};
 use crate::outbound::sender::Sender;
+use crate::report::decline::wishes::Wishes;
 use crate::sealing::Sealer;
 use crate::settlement::settler::Settler;
 use crate::settlement::waiting::Bounds;
@@ -33,8 +35,9 @@ use crate::stream::spool::{Spool, SpoolOptions};
 use crate::stream::{NotDurable, PackedBatch, Shard, StreamStats, Where};
 
 /// Connections of the tasks behind the scenes; handlers have a pool of their own.
-const BACKGROUND_CONNECTIONS: u32 = 4;
-/// Batches settled at once: half of those connections, so that nothing else waits behind them.
+const BACKGROUND_CONNECTIONS: u32 = 5;
+/// Batches settled at once: less than half of those connections, so that nothing else waits behind
+/// them; the daily run and a day that a reader waits for may take one each.
 const BATCHES_MAX: usize = 2;
 /// Size at which a spool segment is closed.
 const SPOOL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -51,6 +54,10 @@ pub struct App {
     pub known: Arc<LookUp>,
     /// How fast each conversion source sends.
     pub rates: Rates,
+    /// Calls that were refused because nobody knows who sent them.
+    pub refusals: Refusals,
+    /// Days that readers of the decline report wait for.
+    pub wishes: Wishes,
     /// Places for requests that wait for their verdict.
     pub waits: Arc<Semaphore>,
     /// PostgreSQL, for settlement, timers and the snapshot: their connections belong to another
@@ -123,6 +130,8 @@ impl App {
             clock,
             known: Arc::new(LookUp::new(db.clone())),
             rates: Rates::default(),
+            refusals: Refusals::default(),
+            wishes: Wishes::default(),
             waits,
             db,
             background_db,

@@ -423,8 +423,9 @@ pub static REGISTRY: &[Invariant] = &[
     query(
         "audit_log",
         "change",
-        "Each change that a person made to plans, policies, commissions, payouts, adjustments and \
-         months is in the audit log.",
+        "Each change of which a row says that a person made it is in the audit log: of plans, policies, \
+         commissions, payouts and what banks said of them, adjustments, months, coupons, claims, \
+         messages, terms of payment and API keys.",
         "Somebody wrote past the service, or removed lines as the owner of the database: compare with \
          a backup.",
         log::changes,

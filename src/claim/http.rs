@@ -3,7 +3,7 @@
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Path, Payload, Query};
+use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,7 +25,7 @@ use crate::ids::{ClaimId, CommissionId, ConversionId, PartnerId, ProgramId};
 use crate::settlement::grant::GrantError;
 use crate::web::body::{check_json, parse_json, read};
 use crate::web::fields::{KeyedJson, Mistakes, path_id};
-use crate::web::{BODY_MAX_BYTES, Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{BODY_MAX_BYTES, Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 const ORDER_ID_MAX: usize = 64;
 const CLICK_ID_MAX: usize = 64;

@@ -1,13 +1,19 @@
 //! `report`: any report of a running service, to the terminal or to a file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use reqwest::{Response, StatusCode};
 
 use super::api::{Api, ApiArgs, save};
 use crate::progress::Progress;
 use crate::report;
+
+/// How often it is asked whether a report can be read, and how often at most: for five minutes.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+const ASKED_MAX: usize = 300;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -89,7 +95,7 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<()> {
     query.extend(given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
     query.push(("format", args.format.name()));
     let path = format!("/v1/reports/{}", report.name());
-    let response = api.get(&path, &query).await?;
+    let response = wait_for(&api, &path, &query).await?;
     let progress = match args.out {
         Some(_) => Progress::stderr(),
         // The report itself is what moves on the screen.
@@ -97,4 +103,22 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<()> {
     };
     save(response, args.out.as_deref(), &progress).await?;
     Ok(())
+}
+
+/// Asks for a report until it can be read: where a day is learned first, that takes seconds.
+async fn wait_for(api: &Api, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Response> {
+    let mut response = api.get(path, query).await?;
+    if response.status() != StatusCode::ACCEPTED {
+        return Ok(response);
+    }
+    let step = Progress::stderr().step("Learning the clicks of the program");
+    for _ in 0..ASKED_MAX {
+        tokio::time::sleep(ASK_PAUSE).await;
+        response = api.get(path, query).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            step.done("The clicks of the program are learned");
+            return Ok(response);
+        }
+    }
+    bail!("the day is still being learned; ask again in some minutes")
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -24,7 +24,7 @@ use crate::fraud::{self, Rule};
 use crate::ids::{CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, ProgramId};
 use crate::money::Money;
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 /// Adds the routes of commissions.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -1,6 +1,6 @@
 //! The routes of plans: editions are added, never changed.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,7 +21,7 @@ use crate::commission::store;
 use crate::db::broken_constraint;
 use crate::ids::{PlanVersionId, ProgramId};
 use crate::web::fields::{KeyedJson, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 /// Adds the routes of plans.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,7 +16,7 @@ use crate::conversion::store::{self, ConversionRow, EarnedRow, Filter, ReceiptRo
 use crate::ids::{CommissionId, ConversionId, PartnerId, ProgramId, ReceiptId, SourceId};
 use crate::money::{Currency, Money};
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 /// What the database takes as attribution.
 const ATTRIBUTIONS: [&str; 14] = [

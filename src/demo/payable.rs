@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::account::audit_store::{self, Entry};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::DbTx;
@@ -36,5 +37,9 @@ pub(crate) async fn make_payable(
         withholding: Bps(0),
         self_billing_agreed_at: None,
     };
-    Ok(store::put_tax_profile(db, id, &profile, by, at).await?)
+    store::put_tax_profile(db, id, &profile, by, at).await?;
+    for act in ["payout_method.set", "tax_profile.set"] {
+        audit_store::record(db, Entry::by_system(act, id), at).await?;
+    }
+    Ok(())
 }

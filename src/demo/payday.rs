@@ -67,6 +67,8 @@ pub(super) async fn pay_month(
             bank: "main".parse()?,
         };
         action::settle(&mut db_tx, payout.payout_id, result, &actor(hands.maker)).await?;
+        let paid = Entry::by_system("payout.mark_paid", payout.payout_id);
+        audit_store::record(&mut db_tx, paid.program(program.program_id), at).await?;
     }
     db_tx.commit().await?;
     Ok(payouts.len() as u64)

@@ -85,6 +85,8 @@ async fn seed_keys(app: &App, db: &mut DbTx, tour: &mut Tour) -> anyhow::Result<
                 expires_at: None,
             };
             accounts::insert_api_key(db, &row, &key, now).await?;
+            let made = Entry::by_system("api_key.create", row.api_key_id);
+            audit_store::record(db, made, now).await?;
         }
         tour.set(name, key.expose());
     }

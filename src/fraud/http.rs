@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, delete, get, post, put};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,7 +21,9 @@ use crate::partner::store as partners;
 use crate::program::store as programs;
 use crate::signing::hash_customer;
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 /// Adds the routes of suspicion.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -1,6 +1,6 @@
 //! Handlers of cases and incidents.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -22,7 +22,9 @@ use crate::account::once_http::{Answer, KeyRule, once};
 use crate::app::App;
 use crate::ids::CaseId;
 use crate::web::fields::{KeyedJson, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 /// Contacts shown with a case, the latest.
 const CONTACTS_MAX: i64 = 200;

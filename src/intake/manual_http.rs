@@ -6,7 +6,7 @@
 #![expect(unused_qualifications, reason = "utoipa repeats the type of a query")]
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ use crate::settlement::settler;
 use crate::snapshot::SourceTerms;
 use crate::stream::{ConversionRecord, PackedBatch};
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX};
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 const NOT_STORED: &str = "The conversion could not be stored; send it again with the same key.";
 

@@ -12,6 +12,7 @@ pub mod manual_http;
 pub mod parked_http;
 pub mod postback_http;
 pub mod rate;
+pub mod refused;
 pub mod sending;
 pub mod store;
 pub mod tester_http;

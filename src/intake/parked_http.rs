@@ -5,7 +5,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,7 +24,9 @@ use crate::intake::append_http::append;
 use crate::program::{postback_store, source_store};
 use crate::stream::{ConversionRecord, PackedBatch};
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const STATUSES: [&str; 3] = ["parked", "released", "discarded"];
 const REASON_MAX: usize = 200;

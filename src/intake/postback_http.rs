@@ -23,14 +23,19 @@ use crate::conversion::MessageType;
 use crate::conversion::postback::{
     Belief, EventName, Planned, Postback, Refusal, plan, read as read_parameters, signature,
 };
+use crate::conversion::signature::WebhookSecret;
 use crate::ids::ReceiptId;
 use crate::intake::known::{Known, Makes, Question};
+use crate::intake::refused::{Reason, noting};
 use crate::intake::sending::Sending;
-use crate::intake::webhook::http::{WAIT_MS_DEFAULT, WAIT_MS_MAX, find_source, live_secrets};
+use crate::intake::webhook::http::{
+    WAIT_MS_DEFAULT, WAIT_MS_MAX, ended_secrets, find_source, live_secrets,
+};
 use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::snapshot::SourceTerms;
 use crate::stream::batcher::Batcher;
+use crate::web::Code;
 use crate::web::body::read;
 
 /// Parameters that say how to answer. No profile has a meaning for them; they are not kept either.
@@ -58,12 +63,18 @@ pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) line: String,
     retry_after_s: Option<u32>,
+    /// Why the sender is not believed, where that is it.
+    reason: Option<Reason>,
 }
 
 impl Refused {
     pub(super) fn new(status: StatusCode, line: impl Into<String>) -> Self {
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
-        Self { status, line: line.into(), retry_after_s }
+        Self { status, line: line.into(), retry_after_s, reason: None }
+    }
+
+    fn unbelieved(reason: Reason, line: impl Into<String>) -> Self {
+        Self { reason: Some(reason), ..Self::new(StatusCode::UNAUTHORIZED, line) }
     }
 }
 
@@ -178,12 +189,24 @@ async fn receive(
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, line));
     }
     let source = find_source(app, source_id).map_err(|problem| {
+        if problem.code() == Code::SourceDisabled {
+            noting::note_disabled(app, source_id, "postback", |source| {
+                let postback =
+                    read_parameters(parameters(req.query_string(), form), &source.postback);
+                postback.map(|p| noting::said_by_postback(&p)).unwrap_or_default()
+            });
+        }
         Refused::new(problem.code().status(), format!("{}.", problem.code().title()))
     })?;
     let wait = read_wait(req.query_string(), form)?;
     let now = app.clock.now();
     let postback = read_parameters(parameters(req.query_string(), form), &source.postback)?;
-    let belief = believe(app, &source, &postback, now)?;
+    let belief = believe(app, &source, &postback, now).inspect_err(|refused| {
+        if let Some(reason) = refused.reason {
+            let said = || noting::said_by_postback(&postback);
+            noting::note(app, &source, "postback", reason, said);
+        }
+    })?;
     check_rate(app, &source, now)?;
     let planned = plan(&postback, &source.postback, belief, &app.customer_key, now)?;
     check_attributable(app, &planned)?;
@@ -268,22 +291,24 @@ pub(super) fn believe(
     postback: &Postback,
     now: Timestamp,
 ) -> Result<Belief, Refused> {
-    let unauthorized = |line: String| Refused::new(StatusCode::UNAUTHORIZED, line);
     if let Some(given) = &postback.signature {
-        let secrets = live_secrets(app, source, now);
         let tolerance =
             TimeDelta::from_std(app.config.webhook_tolerance).unwrap_or(TimeDelta::minutes(5));
-        return signature::verify(postback, given, source.source_id, &secrets, now, tolerance)
-            .map(Belief::Signed)
-            .map_err(|e| unauthorized(e.to_string()));
+        let verify = |secrets: &[WebhookSecret]| {
+            signature::verify(postback, given, source.source_id, secrets, now, tolerance)
+        };
+        return verify(&live_secrets(app, source, now)).map(Belief::Signed).map_err(|error| {
+            let is_ended = || verify(&ended_secrets(app, source, now)).is_ok();
+            Refused::unbelieved(noting::why_postback(error, is_ended), error.to_string())
+        });
     }
     if source.postback.needs_signature {
         let line = "sig: is missing; this source signs its postbacks";
-        return Err(unauthorized(line.to_owned()));
+        return Err(Refused::unbelieved(Reason::SignatureMissing, line));
     }
     let Some(key) = &postback.key else {
         let line = "key: is missing; send the source's postback key, or a signature";
-        return Err(unauthorized(line.to_owned()));
+        return Err(Refused::unbelieved(Reason::KeyUnknown, line));
     };
     let given = Sha256::digest(key.as_bytes());
     let live = source.postback.keys.iter().filter(|k| k.ends_at.is_none_or(|end| end > now));
@@ -291,7 +316,8 @@ pub(super) fn believe(
     if is_match {
         Ok(Belief::Key)
     } else {
-        Err(unauthorized("key: is not a key of this source; take it from its settings".to_owned()))
+        let line = "key: is not a key of this source; take it from its settings";
+        Err(Refused::unbelieved(Reason::KeyUnknown, line))
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the type of the query")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use crate::ledger::book::store::load_balances_as_of;
 use crate::ledger::store::{self, Balance};
 use crate::partner;
 use crate::web::fields::{path_id, time};
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 /// Adds the routes of the ledger.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -4,7 +4,7 @@
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 // Renamed, because utoipa takes whatever is called `Bytes` for a body that it could describe.
-use actix_web::web::{Bytes as RawBody, Data, Path, Query};
+use actix_web::web::{Bytes as RawBody, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use crate::ledger::{period_store, statement, statement_store};
 use crate::program::store as program_store;
 use crate::web::body::{check_json, parse_json};
 use crate::web::fields::path_id;
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 /// Adds the routes of closed months and statements.
 pub fn configure(cfg: &mut ServiceConfig) {

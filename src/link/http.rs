@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,9 @@ use crate::link::store::{self, Link, PartnerTerms, ProgramTerms};
 use crate::link::template::Schemes;
 use crate::link::token::LinkToken;
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const STATUSES: [&str; 2] = ["active", "paused"];
 const ERID_MAX: usize = 128;

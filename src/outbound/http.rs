@@ -6,7 +6,7 @@
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, delete, get, patch, post};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,9 @@ use crate::ids::{EndpointId, NoticeId, ProgramId, SecretId};
 use crate::outbound::{Delivery, Endpoint, Notice, PING, store};
 use crate::sealing::random_bytes;
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const STATUSES: [&str; 2] = ["active", "disabled"];
 const URL_MAX: usize = 2048;

@@ -5,7 +5,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,9 @@ use crate::partner::network::http::relations::{RelationBody, set_parent};
 use crate::partner::{Enrollment, KINDS, Partner, RANKS, network, store};
 use crate::program;
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX, path_id, present, slug_of};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const ENROLLMENT_STATUSES: [&str; 5] = ["applied", "active", "paused", "ended", "declined"];
 const EMAIL_MAX: usize = 254;
@@ -589,9 +591,7 @@ async fn update_enrollment(
 /// Returns what the audit log keeps of an enrollment.
 fn details(e: &Enrollment) -> serde_json::Value {
     json!({
-        "status": e.status,
-        "rank": e.rank,
-        "owner": e.owner,
+        "status": e.status, "rank": e.rank, "owner": e.owner,
         "next_contact_due": e.next_contact_due,
         "min_payout_minor": e.min_payout_minor,
     })

@@ -4,7 +4,7 @@
 //! own transaction.
 
 // Renamed, because utoipa takes whatever is called `Bytes` for a body that it could describe.
-use actix_web::web::{Bytes as RawBody, Data, Path, Query};
+use actix_web::web::{Bytes as RawBody, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use chrono::{Days, TimeDelta};
 use chrono_tz::Tz;
@@ -33,7 +33,7 @@ use crate::payout::wire::{
 };
 use crate::program::store as program_store;
 use crate::web::body::{check_json, parse_json};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached, transact};
 
 const BANK_REFERENCE_MAX_CHARS: usize = 140;
 const REASON_MAX_CHARS: usize = 500;

@@ -1,6 +1,6 @@
 //! The routes of programs.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,9 @@ use crate::program::attribution::store::PolicyRow;
 use crate::program::attribution::{PolicyDocument, WINDOW_DAYS_MAX};
 use crate::program::{Program, attribution, store};
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX, path_id, present, slug_of};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const STATUSES: [&str; 2] = ["active", "paused"];
 /// More hosts than this are no shop but a mistake.

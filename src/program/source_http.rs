@@ -6,7 +6,7 @@
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, patch, post};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,9 @@ use crate::ids::{ProgramId, SecretId, SourceId};
 use crate::program::{Source, source_store as store};
 use crate::sealing::random_bytes;
 use crate::web::fields::{Mistakes, NAME_MAX, path_id, present};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const STATUSES: [&str; 2] = ["active", "disabled"];
 const NAMESPACE_MAX: usize = 64;

@@ -1,16 +1,24 @@
 //! `audit`: every invariant with what it came to in the rows of a program.
 //!
 //! What is in the database is looked at now, in the moment of the report. What lies beside it, the
-//! stream and sealed files, is told as the last run of the hour found it, for the whole deployment.
+//! stream and sealed files, is told as the last run of the hour found it, for the whole deployment;
+//! so is what takes longer than a reader may hold his place.
+
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
 
 use super::rows::{Rows, Summary};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::audit::run::{Ask, judge};
 use crate::audit::store::kept::{KeptRun, last_run};
-use crate::audit::{Beside, CheckError, FIRST, Judged, REGISTRY, told};
+use crate::audit::{Beside, CheckError, FIRST, Invariant, Judged, REGISTRY, told};
+
+/// How long it is looked; what is left then is told as the last run found it. Over millions of rows
+/// an audit takes minutes, and a reader holds one of few places.
+const LOOKS_FOR: Duration = Duration::from_secs(30);
 
 /// The report.
 #[derive(Debug)]
@@ -56,14 +64,18 @@ impl Report for Audit {
             let kept = last_run(db).await?;
             let beside = Beside { sealer: None, stream: None };
             let (mut n_looked, mut n_broken) = (0, 0);
+            let began = Instant::now();
             for invariant in &ask.invariants {
-                let judged = judge(db, invariant, &ask, &beside, &mut |_, _| ()).await;
-                let judged = judged.map_err(refused)?;
+                let judged = if began.elapsed() < LOOKS_FOR {
+                    look(db, invariant, &ask, &beside).await?
+                } else {
+                    unlooked(invariant, "the others took all the time of the report")
+                };
                 let row = Row::of(judged, kept.as_ref(), params);
                 n_looked += row.n_looked;
                 n_broken += row.n_broken;
                 rows.take(vec![row.cells()]).await?;
-                rows.expect_more().await?;
+                rows.expect_long().await?;
             }
             Ok(vec![
                 ("invariants", Cell::Int(i64::try_from(REGISTRY.len()).unwrap_or(i64::MAX))),
@@ -74,10 +86,37 @@ impl Report for Audit {
     }
 }
 
-fn refused(error: CheckError) -> ReportError {
-    match error {
-        CheckError::Database(error) => error.into(),
+/// Looks at one invariant. Where PostgreSQL takes too long for it, the others are still told.
+async fn look(
+    db: &mut PgConnection,
+    invariant: &'static Invariant,
+    ask: &Ask,
+    beside: &Beside<'_>,
+) -> Result<Judged, ReportError> {
+    // A statement that is canceled spoils what it is in: here a part that is given up alone.
+    let mut part = db.begin().await?;
+    match judge(&mut part, invariant, ask, beside, &mut |_, _| ()).await {
+        Ok(judged) => {
+            part.commit().await?;
+            Ok(judged)
+        }
+        Err(CheckError::Database(error)) if is_canceled(&error) => {
+            part.rollback().await?;
+            Ok(unlooked(invariant, "it takes longer than a report may"))
+        }
+        Err(CheckError::Database(error)) => Err(error.into()),
     }
+}
+
+fn is_canceled(error: &sqlx::Error) -> bool {
+    // Canceled for its time, or for that of a lock.
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| ["57014", "55P03"].contains(&code.as_ref()))
+}
+
+fn unlooked(invariant: &'static Invariant, why: &str) -> Judged {
+    let not_looked = Some(format!("{why}; ask the run of the hour, or `tributary audit`"));
+    Judged { invariant, n_looked: 0, n_broken: 0, first: Vec::new(), not_looked }
 }
 
 struct Row {

@@ -1,10 +1,10 @@
 //! Handlers of reports.
 
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{self, Data, Path, Query};
+use actix_web::web::{self, Data, Path};
 use actix_web::{HttpResponse, HttpResponseBuilder, get, rt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,13 +29,15 @@ use crate::report::export::csv::Dialect;
 use crate::report::export::json::Totals;
 use crate::report::period::{BadWindow, Window};
 use crate::report::stream::{self, Piece};
-use crate::report::{self, Params, REGISTRY, Report, ReportError};
+use crate::report::{self, Params, Preparation, REGISTRY, Report, ReportError};
 use crate::telemetry;
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 /// Pieces of an answer that wait for a slow reader.
 const PIECES_WAITING: usize = 2;
+/// Seconds after which a reader asks again whose day is being learned: a large program takes some.
+const LEARNING_S: u32 = 3;
 /// What a page or a picture may load: nothing but its own styles.
 pub(crate) const PICTURES_ONLY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
@@ -169,6 +171,7 @@ fn admit(
 /// with `X-Row-Count` and `Digest`; of what is long, `…/summary` tells them.
 #[utoipa::path(tag = "reports", params(ReportQuery), responses(
     (status = 200, content_type = "application/json", body = Object),
+    (status = 202, body = BeingLearned, description = "The day is learned first; ask again after `Retry-After`."),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
     (status = 503, body = ProblemBody)))]
 #[get("/v1/reports/{name}")]
@@ -179,13 +182,16 @@ async fn show_report(
     query: Query<ReportQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (report, query) = admit(&caller, &name, query.into_inner())?;
-    let (db, now) = (app.db.clone(), app.clock.now());
-    if query.format.as_deref() == Some("html") {
-        return show_page(db, now, name.into_inner(), query).await;
+    let is_page = query.format.as_deref() == Some("html");
+    let format = if is_page { Format::Json } else { read_format(&query)? };
+    let params = match prepare(&app, report, query).await? {
+        Ok(params) => params,
+        Err(being_learned) => return Ok(being_learned),
+    };
+    let db = app.db.clone();
+    if is_page {
+        return show_page(db, report.name(), params).await;
     }
-    let format = read_format(&query)?;
-    let pool = db.clone();
-    let params = detached(async move { find_params(&pool, &query, now).await }).await?;
     let (to, mut pieces) = mpsc::channel(PIECES_WAITING);
     let asked = params.clone();
     // A task of its own: it ends in its own time when the reader goes away.
@@ -206,6 +212,55 @@ async fn show_report(
         Some(Err(error)) => Err(error.into()),
         None => Err(Problem::internal(ReportError::NobodyReads)),
     }
+}
+
+/// A report whose day is being learned; it can be read in a moment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BeingLearned {
+    /// Its name.
+    pub report: &'static str,
+    /// `learning`.
+    #[schema(value_type = String)]
+    pub state: &'static str,
+    /// The day that was asked for.
+    #[schema(value_type = String)]
+    pub day: NaiveDate,
+    /// The newest day before it of which the report can be read now; ask with `to` the day after.
+    #[schema(value_type = Option<String>)]
+    pub learned_until: Option<NaiveDate>,
+    /// In words.
+    pub detail: String,
+}
+
+/// Finds what a report is asked for; where its day would take seconds to learn, has it learned
+/// behind the scenes, and returns what the reader hears meanwhile.
+async fn prepare(
+    app: &Data<App>,
+    report: &'static dyn Report,
+    query: ReportQuery,
+) -> Result<Result<Params, HttpResponse>, Problem> {
+    let (db, now) = (app.db.clone(), app.clock.now());
+    let (params, preparation) = detached(async move {
+        let params = find_params(&db, &query, now).await?;
+        let preparation = report::find_preparation(&db, report, &params).await?;
+        Ok::<_, Problem>((params, preparation))
+    })
+    .await?;
+    let Some(Preparation { program_id, day, learned_until }) = preparation else {
+        return Ok(Ok(params));
+    };
+    app.wishes.add((program_id, day));
+    let known = match learned_until {
+        Some(until) => format!("the report of {until} can be read now"),
+        None => "no day before it is known yet".to_owned(),
+    };
+    let detail =
+        format!("The clicks up to {day} are being learned; ask again in a moment; {known}.");
+    let state = "learning";
+    let body = BeingLearned { report: report.name(), state, day, learned_until, detail };
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((RETRY_AFTER, LEARNING_S));
+    Ok(Err(response.json(body)))
 }
 
 /// Returns the bytes of an answer that is on its way. An error cuts the connection, so that what
@@ -257,7 +312,7 @@ pub struct SummaryBody {
 
 /// Tells the totals of a report, the number of its rows, and length and SHA-256 of its file.
 #[utoipa::path(tag = "reports", params(ReportQuery), responses(
-    (status = 200, body = SummaryBody),
+    (status = 200, body = SummaryBody), (status = 202, body = BeingLearned),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[get("/v1/reports/{name}/summary")]
 async fn show_summary(
@@ -268,11 +323,13 @@ async fn show_summary(
 ) -> Result<HttpResponse, Problem> {
     let (report, query) = admit(&caller, &name, query.into_inner())?;
     let format = read_format(&query)?;
-    let (db, now) = (app.db.clone(), app.clock.now());
-    let (params, measure) = detached(async move {
-        let params = find_params(&db, &query, now).await?;
-        let measure = stream::measure(&db, report, &params, format).await?;
-        Ok((params, measure))
+    let params = match prepare(&app, report, query).await? {
+        Ok(params) => params,
+        Err(being_learned) => return Ok(being_learned),
+    };
+    let (db, asked) = (app.db.clone(), params.clone());
+    let measure = detached(async move {
+        stream::measure(&db, report, &asked, format).await.map_err(Problem::from)
     })
     .await?;
     let summary = serde_json::to_value(Totals(&measure.summary)).map_err(Problem::internal)?;
@@ -291,17 +348,10 @@ async fn show_summary(
 }
 
 /// A page has pictures, no scripts, and loads nothing.
-async fn show_page(
-    db: Db,
-    now: Timestamp,
-    name: String,
-    query: ReportQuery,
-) -> Result<HttpResponse, Problem> {
-    let page = detached(async move {
-        let params = find_params(&db, &query, now).await?;
-        Ok::<_, Problem>(report::read_page(&db, &name, params).await?)
-    })
-    .await?;
+async fn show_page(db: Db, name: &'static str, params: Params) -> Result<HttpResponse, Problem> {
+    let page =
+        detached(async move { Ok::<_, Problem>(report::read_page(&db, name, params).await?) })
+            .await?;
     let no_page = || Problem::new(Code::InvalidField).error("/format", "this report has no page");
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))

@@ -77,6 +77,15 @@ pub trait Report: Sync {
         false
     }
 
+    /// Returns what has to be prepared before it can be read at once; most need nothing.
+    fn preparation<'a>(
+        &'a self,
+        _db: &'a mut PgConnection,
+        _params: &'a Params,
+    ) -> BoxFuture<'a, Result<Option<Preparation>, ReportError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Reads it page by page and returns its totals, so that a million rows need the memory of a
     /// page. A report that must see everything before its first row hands the whole of it over
     /// ([`rows::hand_over`]).
@@ -110,6 +119,17 @@ pub struct Params {
     pub currency: Currency,
     /// The time of asking: a day that is not over cannot be judged.
     pub now: Timestamp,
+}
+
+/// A day that has to be learned before a report can be read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preparation {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The day that was asked for.
+    pub day: NaiveDate,
+    /// The newest day before it of which the report can be read now.
+    pub learned_until: Option<NaiveDate>,
 }
 
 /// A column.
@@ -277,6 +297,16 @@ pub async fn read_page(db: &Db, name: &str, params: Params) -> Result<Option<Str
     };
     db.commit().await?;
     Ok(page)
+}
+
+/// Returns what has to be prepared before a report can be read at once.
+pub async fn find_preparation(
+    db: &Db,
+    report: &dyn Report,
+    params: &Params,
+) -> Result<Option<Preparation>, ReportError> {
+    let mut db = db.acquire().await?;
+    report.preparation(&mut db, params).await
 }
 
 /// Begins a transaction that sees one moment, can write nothing, and ends within a minute.

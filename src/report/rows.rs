@@ -24,6 +24,11 @@ pub trait Rows: Send {
     fn expect_more(&mut self) -> BoxFuture<'_, Result<(), ReportError>> {
         ready(Ok(())).boxed()
     }
+
+    /// Learns that what comes next may take long, so that nothing is held back meanwhile.
+    fn expect_long(&mut self) -> BoxFuture<'_, Result<(), ReportError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// How many rows the next page may have.

@@ -167,6 +167,10 @@ impl Rows for Outlet<'_> {
         }
         .boxed()
     }
+
+    fn expect_long(&mut self) -> BoxFuture<'_, Result<(), ReportError>> {
+        self.flush().boxed()
+    }
 }
 
 /// Writes rows into a workbook on disk.

@@ -5,6 +5,8 @@
 //! that looks alive is worse than none.
 
 pub mod lag;
+mod learning;
+pub mod refusals;
 mod settling;
 
 use std::collections::BTreeSet;
@@ -27,7 +29,7 @@ use crate::clock::Timestamp;
 use crate::commission::{clicks, timer};
 use crate::config::Role;
 use crate::incident::daily;
-use crate::intake::imports;
+use crate::intake::{self, imports};
 use crate::lease::keeper::LeaseKeeper;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
@@ -66,6 +68,8 @@ const DIGEST_PAUSE: Duration = Duration::from_secs(60);
 const DELIVERY_DAYS: i64 = 30;
 /// Days for which notices are kept; longer than deliveries, because feeds may read them.
 const NOTICE_DAYS: i64 = 400;
+/// Days for which it can be seen which calls were refused: whoever looks once in a quarter sees them.
+const REFUSED_DAYS: i64 = 90;
 /// How long the tasks behind the scenes get to end.
 const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Threads behind the scenes: one settles while the other serves Redis.
@@ -185,6 +189,10 @@ fn spawn_tasks(
     }
     if has(Role::Api) {
         tasks.push(background.spawn(send_imports(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(learning::keep(app.clone(), stopping.clone())));
+    }
+    if has(Role::Ingest) {
+        tasks.push(background.spawn(refusals::keep(app.clone(), stopping.clone())));
     }
     if has(Role::Deliver) {
         tasks.push(background.spawn(deliver(app.clone(), stopping.clone())));
@@ -465,6 +473,7 @@ async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     click::store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
     let three_days_ago = now - chrono::Duration::hours(72);
     account::idempotency_store::forget_answers(&mut db, three_days_ago).await?;
+    intake::refused::store::forget(&mut db, now - chrono::Duration::days(REFUSED_DAYS)).await?;
     Ok(())
 }
 

@@ -9,17 +9,18 @@ pub mod fields;
 pub mod headers;
 pub mod page;
 pub mod problem;
+pub mod query;
 pub mod request_id;
 pub mod routes;
 pub mod work;
 
-use actix_web::error::QueryPayloadError;
-use actix_web::web::{PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{PathConfig, PayloadConfig, ServiceConfig};
 use actix_web::{HttpRequest, web};
 
 pub use body::StrictJson;
 pub use page::{Page, PageQuery};
 pub use problem::{Code, Problem, ProblemBody};
+pub use query::Query;
 pub use routes::Routes;
 pub use work::{detached, transact};
 
@@ -28,9 +29,8 @@ pub const BODY_MAX_BYTES: usize = 65_536;
 
 /// Makes extractors and unknown routes of this application answer with problems.
 pub fn configure_extractors(cfg: &mut ServiceConfig) {
-    cfg.app_data(QueryConfig::default().error_handler(|e, _| bad_query(&e).into()))
-        // A path that cannot be parsed names nothing that exists.
-        .app_data(PathConfig::default().error_handler(|_, _| Problem::new(Code::NotFound).into()))
+    // A path that cannot be parsed names nothing that exists.
+    cfg.app_data(PathConfig::default().error_handler(|_, _| Problem::new(Code::NotFound).into()))
         .app_data(PayloadConfig::new(BODY_MAX_BYTES))
         .default_service(web::to(unknown_route));
 }
@@ -42,15 +42,6 @@ async fn unknown_route(req: HttpRequest) -> Problem {
         Some(allow) => Problem::new(Code::MethodNotAllowed).allow(allow),
         None => Problem::new(Code::NotFound).detail("No route has this address."),
     }
-}
-
-/// Names the field of a query error where serde does.
-fn bad_query(error: &QueryPayloadError) -> Problem {
-    let text = error.to_string();
-    let what = text.rsplit_once("error: ").map_or(text.as_str(), |(_, what)| what);
-    let field = what.split_once("field `").and_then(|(_, rest)| rest.split_once('`'));
-    let pointer = field.map_or(String::new(), |(field, _)| format!("/{field}"));
-    Problem::new(Code::InvalidField).error(pointer, what)
 }
 
 #[cfg(test)]

@@ -29,6 +29,23 @@ const SEED: [&str; 3] = [
      where not (n = 1 and d <= 20 or n = 3 and d <= -3)",
 ];
 
+/// A hundred and twenty partners more.
+const MANY: [&str; 3] = [
+    "insert into partners (partner_id, name, slug, kind, created_at, updated_at)
+     select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'Partner ' || n,
+            'many-' || n, 'webmaster', now(), now()
+     from generate_series(31, 150) n",
+    "insert into enrollments (program_id, partner_id, created_at, updated_at)
+     select g.program_id, p.partner_id, now(), now()
+     from partners p, programs g where p.slug like 'many-%'",
+    "insert into click_hours (program_id, hour, partner_id, link_number, class, country,
+                              n_clicks, n_unique)
+     select h.program_id, h.hour, p.partner_id, 1, 0, 'DE', 1, h.n_unique
+     from click_hours h
+     join partners p on p.slug like 'many-%'
+     where h.partner_id = '00000000-0000-7000-8000-000000000004'",
+];
+
 struct Program {
     app: TestApp,
     program_id: String,
@@ -168,4 +185,61 @@ async fn a_change_of_earlier_days_is_noticed() {
     assert_eq!(names(&absent[0]), Vec::<&str>::new());
     program.change("update programs set time_zone = 'Asia/Tokyo'").await;
     program.check_noticed("another time zone").await;
+}
+
+#[actix_web::test]
+async fn a_large_program_that_nobody_learned_is_learned_once_while_readers_go_on() {
+    let program = Program::start().await;
+    for statement in MANY {
+        program.change(statement).await;
+    }
+    let app = &program.app;
+    let path = |name: &str, rest: &str| {
+        format!("/v1/reports/{name}?program_id={}{rest}", program.program_id)
+    };
+    let get = async |path: String| app.get(&app.manager_key, &path).await;
+    let decline = path("activity-decline", "");
+    let first = get(decline.clone()).await;
+    assert_eq!((first.header("retry-after"), first.header("cache-control")), ("3", "no-store"));
+    let first = first.expect(202);
+    assert_eq!((&first["state"], &first["day"]), (&json!("learning"), &json!("2026-11-21")));
+    assert_eq!(
+        (&first["report"], &first["learned_until"]),
+        (&json!("activity-decline"), &Value::Null)
+    );
+    let learned = "select count(*) from decline_learned where learned is not null";
+    app.wait_for_count(1, learned).await;
+    let told = get(decline.clone()).await.expect(200);
+    assert_eq!(told["summary"]["source"], "the daily run", "it was learned beforehand: {told}");
+    assert_eq!(names(&told), ["Partner 1"]);
+    assert_eq!(get(decline.clone()).await.expect(200), told);
+    // Days of another time zone are learned for their reader alone.
+    let elsewhere = get(path("activity-decline", "&tz=Asia/Tokyo")).await.expect(200);
+    assert_eq!(elsewhere["summary"]["source"], "learned for this report");
+    assert_eq!(names(&elsewhere), ["Partner 1"]);
+
+    // The next day: what is known can be read, and every way to ask for the day makes it known.
+    app.clock.advance(TimeDelta::days(1));
+    for (name, rest) in [
+        ("activity-rising", ""),
+        ("activity-decline", "&format=html"),
+        ("activity-decline", "&format=csv"),
+    ] {
+        let answer = get(path(name, rest)).await;
+        if answer.status == 202 {
+            assert_eq!(answer.json()["learned_until"], "2026-11-21");
+        }
+        assert!([200, 202].contains(&answer.status), "{}", answer.text());
+    }
+    let yesterday = get(path("activity-decline", "&to=2026-11-22")).await.expect(200);
+    assert_eq!(yesterday["rows"], told["rows"]);
+    app.wait_for_count(2, learned).await;
+    let (kept, is_kept) = program.reports().await;
+    assert!(is_kept);
+    assert_eq!(names(&kept[0]), ["Partner 1"]);
+    program.change("delete from decline_learned").await;
+    let asked = format!("/v1/reports/activity-decline/summary?program_id={}", program.program_id);
+    get(asked.clone()).await.expect(202);
+    app.wait_for_count(1, learned).await;
+    assert_eq!(get(asked).await.expect(200)["summary"]["listed"], 1);
 }

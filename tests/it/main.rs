@@ -42,6 +42,7 @@ mod payouts;
 mod plans;
 mod postbacks;
 mod redirect_without_stores;
+mod refused;
 mod retention;
 mod senders;
 mod service;

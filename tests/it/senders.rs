@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tributary::clock::Clock;
 
 use crate::harness::{Scene, TestApp};
@@ -30,9 +32,13 @@ async fn service_of_today() -> (TestApp, Scene) {
     (app, scene)
 }
 
-async fn run(app: &TestApp, scene: &Scene, mut command: Command) -> Output {
+async fn run(app: &TestApp, scene: &Scene, command: Command) -> Output {
+    run_at(app.base.as_str().trim_end_matches('/'), scene, command).await
+}
+
+async fn run_at(url: &str, scene: &Scene, mut command: Command) -> Output {
     command
-        .env("TRIBUTARY_URL", app.base.as_str().trim_end_matches('/'))
+        .env("TRIBUTARY_URL", url)
         .env("SOURCE_ID", &scene.source_id)
         .env("SOURCE_SECRET", scene.secret.expose());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
@@ -65,6 +71,41 @@ async fn check_sender(program: &str, name: &str) {
     assert!(wrong.contains("/data/amount"), "{wrong}");
     app.settle(&scene).await;
     assert_eq!(app.count("select count(*) from conversions").await, 1);
+    if name.ends_with(".php") {
+        return;
+    }
+    // Where the message is not stored at first, the sender comes again.
+    let mut command = Command::new(program);
+    command.arg(example(name)).args([&click_id, "A-3", "10", "EUR"]);
+    let output = run_at(&busy_at_first(&app.base).await, &scene, command).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("accepted"), "{output:?}");
+}
+
+/// An address that answers 503 to the first call, and is the service's from then on.
+async fn busy_at_first(base: &url::Url) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let service = (base.host_str().unwrap().to_owned(), base.port().unwrap());
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        let mut seen = vec![0; 64 * 1024];
+        let mut n = 0;
+        // The body is one JSON object, at the end of what is sent.
+        while n == 0 || seen[n - 1] != b'}' {
+            n += first.read(&mut seen[n..]).await.unwrap();
+        }
+        let busy = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\
+                    connection: close\r\n\r\n";
+        first.write_all(busy.as_bytes()).await.unwrap();
+        drop(first);
+        while let Ok((mut caller, _)) = listener.accept().await {
+            let mut wire = TcpStream::connect(&service).await.unwrap();
+            // A caller that hangs up is done.
+            drop(tokio::io::copy_bidirectional(&mut caller, &mut wire).await);
+        }
+    });
+    address
 }
 
 #[actix_web::test]

@@ -125,3 +125,77 @@ async fn what_a_claim_gave_to_somebody_leaves_the_report() {
     assert_eq!(claim["status"], "accepted", "{claim}");
     assert!(report(&app, &scene, "").await["rows"].as_array().unwrap().is_empty());
 }
+
+#[actix_web::test]
+async fn a_coupon_that_is_misspelt_names_whose_it_probably_is() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let coupon = json!({"program_id": scene.program_id, "partner_id": scene.partner_id,
+        "code": "Summer10"});
+    app.post(&app.admin_key, "/v1/coupons", coupon).await.expect(201);
+    for code in ["SUMMER1O", "SUMER10", "SUMMER20", "Summer10"] {
+        sell(&app, &scene, code, json!({"coupon_code": code})).await;
+    }
+    let told = report(&app, &scene, "").await;
+    let rows = told["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "the right one brought its partner a commission: {told}");
+    for (order, code, partner, text) in [
+        (
+            "SUMMER1O",
+            json!("Summer10"),
+            json!("Blog 42"),
+            "the program has no coupon SUMMER1O; it has Summer10, which is written almost so",
+        ),
+        (
+            "SUMER10",
+            json!("Summer10"),
+            json!("Blog 42"),
+            "the program has no coupon SUMER10; it has Summer10, which is written almost so",
+        ),
+        ("SUMMER20", Value::Null, Value::Null, "the program has no coupon SUMMER20"),
+    ] {
+        let row = rows.iter().find(|r| r["order_id"] == order).unwrap();
+        assert_eq!(row["nearest_coupon_code"], code, "{row}");
+        assert_eq!(row["nearest_partner_name"], partner, "{row}");
+        assert_eq!(row["nearest"], if code.is_null() { Value::Null } else { json!("coupon") });
+        assert_eq!(row["explanation"], text, "{row}");
+    }
+}
+
+#[actix_web::test]
+async fn a_mistake_in_the_query_of_a_report_is_named() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let id = &scene.program_id;
+    for (query, pointer) in [
+        ("program_id=pg_x".to_owned(), "/program_id"),
+        (String::new(), "/program_id"),
+        (format!("program_id={id}&partner_id={id}"), "/partner_id"),
+        (format!("program_id={id}&partner_id={}", scene.partner_id), "/partner_id"),
+        (format!("program_id={id}&program_id={id}"), "/program_id"),
+        (format!("program_id={id}&from=yesterday"), "/from"),
+        (format!("program_id={id}&to=2020-01-01"), "/to"),
+        (format!("program_id={id}&tz=Berlin"), "/tz"),
+        (format!("program_id={id}&currency=Euro"), "/currency"),
+        (format!("program_id={id}&format=pdf"), "/format"),
+        (format!("program_id={id}&format=json&dialect=excel"), "/dialect"),
+        (format!("program_id={id}&format=csv&dialect=word"), "/dialect"),
+    ] {
+        for tail in ["", "/summary"] {
+            let path = format!("/v1/reports/unattributed{tail}?{query}");
+            let problem =
+                app.get(&app.finance_key, &path).await.expect_problem(422, "invalid-field");
+            assert_eq!(problem["errors"][0]["pointer"], pointer, "{path}: {problem}");
+        }
+    }
+    for (path, pointer) in [
+        (
+            format!("/v1/partners/{}/activity.svg?program_id={id}&days=many", scene.partner_id),
+            "/days",
+        ),
+        (format!("/v1/conversions?program_id={id}&limit=ten"), "/limit"),
+    ] {
+        let problem = app.get(&app.finance_key, &path).await.expect_problem(422, "invalid-field");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{path}: {problem}");
+    }
+}

@@ -23,6 +23,15 @@ const EARNED_MAX: i64 = 50_000;
 /// Judges whether the sums of the open periods are what the commissions come to. What is marked to be
 /// reckoned again is passed over: it says itself that it does not hold yet; so is
 /// what is too much to be held in memory.
+///
+/// Numbers and amounts are proven of every open period; what was earned only of those that lie in no
+/// period that began before. Where plans count by week and by month, a sale of the first days of a
+/// month also counts in a week that began in the month before: what a cap of that week left of it
+/// follows from the sales before, those from the week and month before them, and so on back to a
+/// Monday that is the first of a month. On the way lie closed months, whose commissions stand as they
+/// were reckoned when they closed: their arithmetic is kept where their amount stayed, and does not
+/// tell what a later change would have taken from the cap. So there is no day from which on earned
+/// parts could be told exactly, and they are left out rather than reported wrongly.
 pub fn sums<'a>(
     db: &'a mut PgConnection,
     at: &'a At<'a>,

@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the type of the query")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -26,7 +26,7 @@ use crate::ids::{CommissionId, ConversionId, PartnerId, PlanVersionId, ProgramId
 use crate::language::Language;
 use crate::program;
 use crate::web::fields::path_id;
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 /// Most commissions that one answer explains.
 const COMMISSIONS_MAX: i64 = 1000;

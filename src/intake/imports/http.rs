@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::header::{CONTENT_DISPOSITION, LOCATION};
-use actix_web::web::{Bytes, Data, Path, Payload, Query};
+use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, get, post, rt};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use crate::intake::trial::foresee;
 use crate::program::source_store;
 use crate::settlement::settler;
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached, transact};
 
 /// Lines that the answer to a trial names, at most; its counts are of all.
 const TRIAL_ROWS_MAX: usize = 1_000;

@@ -3,7 +3,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ use crate::intake::letters::store::{self, Letter};
 use crate::settlement::waiting;
 use crate::stream::{PackedBatch, StreamEvent, unpack};
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached, transact};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached, transact};
 
 const STATUSES: [&str; 2] = ["waiting", "replayed"];
 /// What a letter without a place in the stream came from.

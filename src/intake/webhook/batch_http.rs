@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -27,6 +27,7 @@ use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::stream::PackedBatch;
 use crate::web::Problem;
+use crate::web::Query;
 use crate::web::body::{parse_json, read};
 use crate::web::fields::Mistakes;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, Data, Path, Payload, Query};
+use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -32,17 +32,18 @@ use crate::conversion::{MessageType, Report};
 use crate::ids::{ConversionId, ReceiptId, SourceId};
 use crate::intake::append_http::come_again;
 use crate::intake::known::{Known, Makes, Question};
+use crate::intake::refused::noting;
 use crate::intake::sending::Sending;
 use crate::intake::trial::{Foreseen, foresee};
 use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
 use crate::settlement::settler;
-use crate::snapshot::SourceTerms;
+use crate::snapshot::{SealedSecret, SourceTerms};
 use crate::stream::ConversionRecord;
 use crate::stream::batcher::Batcher;
 use crate::web::body::{check_json, parse_json, read};
 use crate::web::fields::Mistakes;
-use crate::web::{Code, Problem, detached};
+use crate::web::{Code, Problem, Query, detached};
 
 /// Live secrets of a source, at most.
 const SECRETS_MAX: usize = 2;
@@ -179,7 +180,12 @@ pub(super) fn believe(
     source_id: &str,
     body: Bytes,
 ) -> Result<Believed, Problem> {
-    let source = find_source(app, source_id)?;
+    let source = find_source(app, source_id).inspect_err(|problem| {
+        if problem.code() == Code::SourceDisabled {
+            let said = |_: &SourceTerms| noting::said_by_webhook(&signing_headers(headers), &body);
+            noting::note_disabled(app, source_id, "webhook", said);
+        }
+    })?;
     if headers.contains_key(CONTENT_ENCODING) || headers.contains_key(CONTENT_TYPE) {
         check_json(headers)?;
     } else {
@@ -275,8 +281,22 @@ pub(crate) fn find_source(app: &App, text: &str) -> Result<Arc<SourceTerms>, Pro
 
 /// Returns the secrets that a source may sign with now.
 pub(crate) fn live_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> Vec<WebhookSecret> {
-    let live = source.secrets.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
-    live.take(SECRETS_MAX)
+    open_secrets(app, source, |s| s.expires_at.is_none_or(|end| end > now))
+}
+
+/// Returns the secrets of a source that ended last. Nothing is believed by them; they tell why.
+pub(crate) fn ended_secrets(app: &App, source: &SourceTerms, now: Timestamp) -> Vec<WebhookSecret> {
+    open_secrets(app, source, |s| s.expires_at.is_some_and(|end| end <= now))
+}
+
+fn open_secrets(
+    app: &App,
+    source: &SourceTerms,
+    is_wanted: impl Fn(&SealedSecret) -> bool,
+) -> Vec<WebhookSecret> {
+    let wanted = source.secrets.iter().filter(|s| is_wanted(s));
+    wanted
+        .take(SECRETS_MAX)
         .filter_map(|s| {
             let context = source.source_id.0.as_bytes();
             let opened = s.opened.get(&app.sealer, context, &s.ciphertext);
@@ -301,6 +321,12 @@ fn check_rate(app: &App, source: &SourceTerms, now: Timestamp) -> Result<(), Pro
     })
 }
 
+/// Returns what is given of id, timestamp and signature, each as often as it is there.
+fn signing_headers(headers: &HeaderMap) -> [Vec<&[u8]>; 3] {
+    [HEADER_ID, HEADER_TIMESTAMP, HEADER_SIGNATURE]
+        .map(|name| headers.get_all(name).map(|v| v.as_bytes()).collect())
+}
+
 fn check_signature(
     app: &App,
     headers: &HeaderMap,
@@ -309,14 +335,17 @@ fn check_signature(
     now: Timestamp,
 ) -> Result<SignedMessage, Problem> {
     let secrets = live_secrets(app, source, now);
-    let values =
-        |name: &'static str| headers.get_all(name).map(|v| v.as_bytes()).collect::<Vec<&[u8]>>();
-    let (id, timestamp, signature) =
-        (values(HEADER_ID), values(HEADER_TIMESTAMP), values(HEADER_SIGNATURE));
-    let given = WebhookHeaders { id: &id, timestamp: &timestamp, signature: &signature };
+    let [id, timestamp, signature] = &signing_headers(headers);
+    let given = WebhookHeaders { id, timestamp, signature };
     let tolerance =
         TimeDelta::from_std(app.config.webhook_tolerance).unwrap_or(TimeDelta::minutes(5));
-    verify(&secrets, &given, body, Freshness { now, tolerance }).map_err(|error| {
+    let freshness = Freshness { now, tolerance };
+    verify(&secrets, &given, body, freshness).map_err(|error| {
+        let is_of = |secrets: &[WebhookSecret]| verify(secrets, &given, body, freshness).is_ok();
+        let reason = noting::why(&error, || is_of(&ended_secrets(app, source, now)));
+        noting::note(app, source, "webhook", reason, || {
+            noting::said_by_webhook(&signing_headers(headers), body)
+        });
         let label = match &error {
             SignatureError::MissingHeader(_) => "missing_header",
             SignatureError::OutOfTolerance { .. } => "timestamp",

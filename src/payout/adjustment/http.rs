@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of a query")]
 
-use actix_web::web::{Bytes as RawBody, Data, Query};
+use actix_web::web::{Bytes as RawBody, Data};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::partner::store::find_enrollment;
 use crate::payout::http::{Who, check_text, read_json};
 use crate::payout::store::owed::lock_ledger;
 use crate::program::store::find_program;
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 const NOTE_MAX_CHARS: usize = 1000;
 

@@ -1,7 +1,7 @@
 //! Handlers of payment files: making them, listing them, downloading them again.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use crate::payout::http::{Who, parse_id, read_label};
 use crate::payout::store;
 use crate::payout::store::files::{StoredFile, load_files};
 use crate::payout::wire::{FileBody, FileQuery, hex};
-use crate::web::{Code, Problem, ProblemBody, transact};
+use crate::web::{Code, Problem, ProblemBody, Query, transact};
 
 /// Adds the routes.
 pub fn configure(cfg: &mut ServiceConfig) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +19,7 @@ use crate::payout::action::{self, Import};
 use crate::payout::http::{Who, parse_id, read_label};
 use crate::payout::wire::hex;
 use crate::web::body::read;
-use crate::web::{Code, Problem, ProblemBody};
+use crate::web::{Code, Problem, ProblemBody, Query};
 
 /// Longest file of results, in bytes: a hundred thousand rows of some 160.
 const FILE_MAX_BYTES: usize = 16 * 1024 * 1024;

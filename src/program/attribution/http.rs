@@ -1,6 +1,6 @@
 //! The routes of attribution policies: editions are added, never changed.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::program::attribution::store::{self, PolicyRow};
 use crate::program::attribution::{BadDate, Policy, PolicyDocument, check_date};
 use crate::program::store as programs;
 use crate::web::fields::{KeyedJson, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, detached};
+use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached};
 
 /// Adds the routes of attribution policies.
 pub fn configure(cfg: &mut ServiceConfig) {

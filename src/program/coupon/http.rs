@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,7 +20,9 @@ use crate::partner::store as partners;
 use crate::program::coupon::store::{self, Coupon, Filter};
 use crate::program::coupon::{is_code, key};
 use crate::web::fields::{KeyedJson, Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 /// Adds the routes of coupons.
 pub fn configure(cfg: &mut ServiceConfig) {

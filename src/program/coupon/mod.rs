@@ -4,6 +4,7 @@
 //! write them as they like, and two partners must not share what customers take for the same.
 
 pub mod http;
+pub mod near;
 pub mod store;
 
 use unicode_normalization::UnicodeNormalization as _;

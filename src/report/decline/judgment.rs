@@ -20,7 +20,7 @@ use super::learning::Learning;
 use super::query::{self, Subject};
 use super::{
     Assessment, ConversionFall, Day, Decline, Incident, PartnerSeries, Rise, Severity, Verdict,
-    told,
+    kept_query, told,
 };
 use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
@@ -102,7 +102,7 @@ pub async fn judge(db: &mut PgConnection, params: &Params) -> Result<Judgment, R
 }
 
 /// Returns the last whole day of the window.
-fn judged_day(params: &Params) -> NaiveDate {
+pub(super) fn judged_day(params: &Params) -> NaiveDate {
     let (_, end) = params.window.days();
     let today = params.now.with_timezone(&params.window.time_zone).date_naive();
     end.min(today).pred_opt().unwrap_or(end)
@@ -113,7 +113,7 @@ async fn find_learned(
     params: &Params,
 ) -> Result<(Learned, bool), ReportError> {
     let day = judged_day(params);
-    let kept = query::read_learned(db, params, day).await?;
+    let kept = kept_query::read_learned(db, params, day).await?;
     if let Some(learned) = kept.and_then(|bytes| learned::read(&bytes)) {
         return Ok((learned, true));
     }

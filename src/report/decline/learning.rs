@@ -11,8 +11,8 @@ use tributary_decline::{
     Detector, HONEYMOON_DAYS, JUDGED_FROM, MIN_AGE_DAYS, Today, may_be_listed,
 };
 
-use super::Day;
 use super::query::{self, DayClicks};
+use super::{Day, kept_query};
 use crate::ids::PartnerId;
 use crate::report::{Params, ReportError};
 
@@ -59,7 +59,7 @@ fn monday(day: NaiveDate) -> NaiveDate {
 }
 
 /// Returns the first day whose states go on to `day`: all of them were learned from the same day.
-fn goes_on_from(day: NaiveDate, began: Option<NaiveDate>) -> NaiveDate {
+pub(super) fn goes_on_from(day: NaiveDate, began: Option<NaiveDate>) -> NaiveDate {
     let first = first_day(day, began);
     let is_young = first > quarters_first_day(day);
     if is_young { first } else { first + Days::new(DAYS_MIN as u64 - 1) }
@@ -95,12 +95,12 @@ impl Learning {
     ) -> Result<Option<Detector>, ReportError> {
         // The day itself is what is asked about.
         let before = (from, day - Days::new(1));
-        let Some((kept_on, head)) = query::read_head(db, params, before).await? else {
+        let Some((kept_on, head)) = kept_query::read_head(db, params, before).await? else {
             return Ok(None);
         };
         let Some(mut detector) = states::read_head(&head, kinds.to_vec()) else { return Ok(None) };
         let mut after = -1;
-        while let Some((block, bytes)) = query::read_block(db, params, kept_on, after).await? {
+        while let Some((block, bytes)) = kept_query::read_block(db, params, kept_on, after).await? {
             let place = |id| ids.binary_search(&PartnerId(id)).ok();
             if states::read_block(&mut detector, &bytes, place).is_none() {
                 return Ok(None);

@@ -3,7 +3,7 @@
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::Deserialize;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -16,7 +16,7 @@ use crate::ids::{PartnerId, ProgramId};
 use crate::report;
 use crate::report::http::{PICTURES_ONLY, ReportQuery, find_params};
 use crate::web::fields::path_id;
-use crate::web::{Code, Problem, ProblemBody, detached};
+use crate::web::{Code, Problem, ProblemBody, Query, detached};
 
 /// Days of a chart: two weeks at least, a year at most, sixteen weeks where nothing is said.
 const DAYS: std::ops::RangeInclusive<usize> = 14..=366;

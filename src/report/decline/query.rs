@@ -8,7 +8,7 @@ use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
 use tributary_decline::CountrySeries;
 
-use super::{Day, PartnerSeries, VERSION};
+use super::{Day, PartnerSeries};
 use crate::click::classify::Class;
 use crate::ids::{CaseId, PartnerId, ProgramId};
 use crate::partner::KINDS;
@@ -362,72 +362,6 @@ pub(super) async fn read_conversions(
     )
     .fetch_all(db)
     .await
-}
-
-/// Reads what was kept of a day, if it still holds.
-pub(super) async fn read_learned(
-    db: &mut PgConnection,
-    params: &Params,
-    day: NaiveDate,
-) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select learned as "learned!"
-           from decline_learned
-           where program_id = $1 and day = $2 and time_zone = $3 and version = $4
-             and not has_changed and learned is not null"#,
-        params.program_id.0,
-        day,
-        params.window.time_zone.name(),
-        VERSION,
-    )
-    .fetch_optional(db)
-    .await
-}
-
-/// Reads the newest head of states from `from` to `until` that still holds.
-pub(super) async fn read_head(
-    db: &mut PgConnection,
-    params: &Params,
-    (from, until): (NaiveDate, NaiveDate),
-) -> Result<Option<(NaiveDate, Vec<u8>)>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select day, head as "head!"
-           from decline_learned
-           where program_id = $1 and day between $2 and $3 and time_zone = $4 and version = $5
-             and not has_changed and head is not null
-           order by day desc
-           limit 1"#,
-        params.program_id.0,
-        from,
-        until,
-        params.window.time_zone.name(),
-        VERSION,
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| (row.day, row.head)))
-}
-
-/// Reads the block of states after that number.
-pub(super) async fn read_block(
-    db: &mut PgConnection,
-    params: &Params,
-    day: NaiveDate,
-    after: i32,
-) -> Result<Option<(i32, Vec<u8>)>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select block, states
-         from decline_states
-         where program_id = $1 and day = $2 and block > $3
-         order by block
-         limit 1",
-        params.program_id.0,
-        day,
-        after,
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| (row.block, row.states)))
 }
 
 /// One kind of count of a partner on the days that are not empty, in one row: a hundredth of the

@@ -6,12 +6,15 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::Rise;
+use super::at_hand::preparation;
 use super::judgment::{Rising, find_rising};
 use super::query::Subject;
 use super::table::{picture, three, whole};
 use crate::money::Money;
 use crate::report::rows::{Rows, Summary, hand_over};
-use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use crate::report::{
+    Cell, Column, ColumnKind as Kind, Params, Preparation, Report, ReportError, Table,
+};
 
 /// Days that a gain is told for.
 const AHEAD_DAYS: f64 = 28.0;
@@ -53,6 +56,14 @@ impl Report for ActivityRising {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
+    }
+
+    fn preparation<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Option<Preparation>, ReportError>> {
+        Box::pin(preparation(db, params))
     }
 
     fn stream<'a>(

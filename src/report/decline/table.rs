@@ -7,6 +7,7 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
+use super::at_hand::preparation;
 use super::judgment::{Judged, Judgment, judge};
 use super::picture::page;
 use super::query::Subject;
@@ -14,7 +15,9 @@ use super::{Cause, Decline, Estimate, FalseAlarms, Severity};
 use crate::money::Money;
 use crate::program::store as program_store;
 use crate::report::rows::{Rows, Summary, hand_over};
-use crate::report::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError, Table};
+use crate::report::{
+    Cell, Column, ColumnKind as Kind, Params, Preparation, Report, ReportError, Table,
+};
 
 /// Days that a loss is told for.
 const AHEAD_DAYS: f64 = 28.0;
@@ -82,6 +85,14 @@ impl Report for ActivityDecline {
 
     fn columns(&self) -> &'static [Column] {
         COLUMNS
+    }
+
+    fn preparation<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Option<Preparation>, ReportError>> {
+        Box::pin(preparation(db, params))
     }
 
     fn stream<'a>(

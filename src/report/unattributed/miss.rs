@@ -19,6 +19,8 @@ pub(super) struct Miss<'a> {
     pub is_click_day_gone: bool,
     /// The coupon that the customer used.
     pub coupon: Option<&'a str>,
+    /// The coupon that was probably meant, where the program has none that is written so.
+    pub near_coupon: Option<&'a str>,
     /// Since when the customer is known as somebody's.
     pub customer_since: Option<Timestamp>,
 }
@@ -34,6 +36,9 @@ impl Miss<'_> {
     /// Says it to a person: the reason first, then what came closest beside it.
     pub(super) fn sentence(&self) -> String {
         let mut text = self.main();
+        if let Some(near) = self.near_coupon {
+            text.push_str(&format!("; it has {near}, which is written almost so"));
+        }
         if let Some(since) = self.customer_since {
             let day = since.date_naive();
             text.push_str(&format!("; the same customer was brought by this partner on {day}"));
@@ -151,6 +156,16 @@ mod tests {
         ends(miss.clone(), "its signature is not ours");
         ends(Miss { is_click_on_record: true, ..miss.clone() }, "is on record");
         ends(Miss { is_click_day_gone: true, ..miss }, "clicks of its day are no longer kept");
+    }
+
+    #[test]
+    fn a_coupon_that_is_written_almost_so_is_named() {
+        let (coupon, near_coupon) = (Some("SUMER10"), Some("SUMMER10"));
+        let miss = Miss { reason: "unknown_coupon", coupon, near_coupon, ..Miss::default() };
+        assert_eq!(
+            miss.sentence(),
+            "the program has no coupon SUMER10; it has SUMMER10, which is written almost so"
+        );
     }
 
     #[test]

@@ -3,8 +3,12 @@
 //! What a row calls nearest is evidence, not a verdict: a click that was too old, one that a damaged
 //! click id names, or the partner who brought the same customer before. Trial runs are left out;
 //! an order that a claim gave to somebody is no longer nobody's.
+//!
+//! After the conversions come the calls that were refused because nobody knows who sent them
+//! ([`refused`]): what they report never became a conversion, so it is nobody's, too.
 
 mod miss;
+mod refused;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,6 +18,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::miss::Miss;
+use self::refused::Refused;
 use super::kept_from;
 use super::money_cell;
 use super::rows::{PageSize, Rows, Summary};
@@ -21,6 +26,7 @@ use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ReceiptId, SourceId};
+use crate::program::coupon::near::{self, Candidate};
 
 /// The report.
 #[derive(Debug)]
@@ -53,7 +59,16 @@ const COLUMNS: &[Column] = &[
     Kind::Int.named("days_too_late"),
     Kind::Text.named("coupon_code"),
     Kind::Text.named("receipt_id"),
+    Kind::Text.named("nearest_coupon_code"),
+    // Of refused calls alone.
+    Kind::Int.named("calls"),
+    Kind::Text.named("said_order_ids"),
+    Kind::Text.named("said_message_ids"),
 ];
+
+/// Codes of a program that one that it does not have is compared with, at most; where there are more,
+/// a code is too little to guess by.
+const CODES_MAX: usize = 10_000;
 
 /// Reasons with totals of their own: the code, and the names of count and value. What has another
 /// code is in the last line.
@@ -86,7 +101,7 @@ impl Report for Unattributed {
     }
 
     fn description(&self) -> &'static str {
-        "Conversions that are nobody's, why, and what came closest."
+        "Conversions that are nobody's, why, and what came closest; and calls that nobody signed."
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -102,16 +117,17 @@ impl Report for Unattributed {
         Box::pin(async move {
             let window_days = load_window(db, params).await?;
             let (mut size, mut after) = (PageSize::first(), (params.window.from, Uuid::nil()));
-            let mut totals = Totals::default();
+            let (mut totals, mut codes) = (Totals::default(), Codes::default());
             loop {
                 let found = load(db, params, after, size.rows()).await?;
                 let is_last = size.is_last(found.len());
                 after = found.last().map_or(after, |r| (r.occurred_at, r.conversion_id.0));
-                let near = load_near(db, params, &found).await?;
+                codes.load_for(db, params, &found).await?;
+                let near = load_near(db, params, &found, &codes).await?;
                 let mut page = Vec::with_capacity(found.len());
                 for one in found {
                     totals.add(&one)?;
-                    page.push(row(one, &near, window_days, params));
+                    page.push(row(one, &near, &codes, window_days, params));
                 }
                 rows.take(page).await?;
                 if is_last {
@@ -119,7 +135,10 @@ impl Report for Unattributed {
                 }
                 rows.expect_more().await?;
             }
-            Ok(totals.summary(&load_without_effect(db, params).await?, params))
+            let refused = refused::stream(db, params, rows, row_of_refused).await?;
+            let mut told = totals.summary(&load_without_effect(db, params).await?, params);
+            told.extend(refused.told());
+            Ok(told)
         })
     }
 }
@@ -156,6 +175,11 @@ impl Row {
     /// Returns what its click id says, whoever signed it.
     fn claimed(&self) -> Option<ClickId> {
         self.click_id.as_deref().and_then(ClickId::unverified)
+    }
+
+    /// Returns the code that the program does not have, where that is why it is nobody's.
+    fn unknown_coupon(&self) -> Option<&str> {
+        self.coupon_code.as_deref().filter(|_| self.attribution == "unknown_coupon")
     }
 }
 
@@ -222,6 +246,42 @@ async fn load(
     .await
 }
 
+/// The codes that the program has, loaded when the first is asked for that it does not have.
+#[derive(Default)]
+struct Codes(Option<Vec<Candidate>>);
+
+impl Codes {
+    async fn load_for(
+        &mut self,
+        db: &mut PgConnection,
+        params: &Params,
+        rows: &[Row],
+    ) -> Result<(), sqlx::Error> {
+        if self.0.is_some() || rows.iter().all(|r| r.unknown_coupon().is_none()) {
+            return Ok(());
+        }
+        let found = sqlx::query!(
+            r#"select distinct on (code_key) code, partner_id as "partner_id: PartnerId"
+               from coupons
+               where program_id = $1
+               order by code_key, starts_at desc
+               limit $2::bigint + 1"#,
+            params.program_id.0,
+            CODES_MAX as i64,
+        )
+        .fetch_all(db)
+        .await?;
+        let fits = found.len() <= CODES_MAX;
+        let codes = found.into_iter().filter(|_| fits);
+        self.0 = Some(codes.map(|c| Candidate::new(c.code, c.partner_id)).collect());
+        Ok(())
+    }
+
+    fn nearest(&self, row: &Row) -> Option<&Candidate> {
+        near::nearest(row.unknown_coupon()?, self.0.as_deref()?)
+    }
+}
+
 /// What the rows of a page come close to.
 struct Near {
     names: BTreeMap<PartnerId, String>,
@@ -236,10 +296,12 @@ async fn load_near(
     db: &mut PgConnection,
     params: &Params,
     rows: &[Row],
+    codes: &Codes,
 ) -> Result<Near, sqlx::Error> {
     let claimed: Vec<ClickId> = rows.iter().filter_map(Row::claimed).collect();
-    let partners: Vec<Uuid> =
-        rows.iter().flat_map(|r| [r.partner_id, r.customer_of]).flatten().map(|p| p.0).collect();
+    let of_coupon = |row| codes.nearest(row).map(|c| c.partner_id);
+    let partners = rows.iter().flat_map(|r| [r.partner_id, r.customer_of, of_coupon(r)]);
+    let partners: Vec<Uuid> = partners.flatten().map(|p| p.0).collect();
     let numbers: Vec<i64> = claimed.iter().map(|c| i64::from(c.partner.0)).collect();
     let found = sqlx::query!(
         r#"select partner_id as "partner_id: PartnerId", number, name
@@ -250,17 +312,14 @@ async fn load_near(
     )
     .fetch_all(&mut *db)
     .await?;
-    let clicks = sqlx::query_scalar!(
-        r#"select c.click_id
-           from unnest($2::date[], $3::uuid[]) as n (day, click_id)
-           join clicks c on c.program_id = $1 and c.day = n.day and c.click_id = n.click_id"#,
-        params.program_id.0,
-        &claimed.iter().map(ClickId::day).collect::<Vec<_>>(),
-        &claimed.iter().map(ClickId::to_uuid).collect::<Vec<_>>(),
-    )
-    .fetch_all(&mut *db)
-    .await?;
-    let clicks_from = kept_from(db).await?;
+    let damaged = rows.iter().filter(|r| r.attribution == "bad_click_id");
+    let damaged: Vec<ClickId> = damaged.filter_map(Row::claimed).collect();
+    let clicks = if damaged.is_empty() {
+        Vec::new()
+    } else {
+        load_clicks(&mut *db, params, &damaged).await?
+    };
+    let clicks_from = if damaged.is_empty() { None } else { kept_from(db).await? };
     let no = |number| PartnerNo(u32::try_from(number).unwrap_or(0));
     Ok(Near {
         numbers: found.iter().map(|r| (no(r.number), r.partner_id)).collect(),
@@ -268,6 +327,25 @@ async fn load_near(
         clicks: clicks.into_iter().collect(),
         clicks_from,
     })
+}
+
+/// Loads which of these clicks are on record. The days are named, so that those alone are planned for.
+async fn load_clicks(
+    db: &mut PgConnection,
+    params: &Params,
+    claimed: &[ClickId],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select c.click_id
+           from unnest($2::date[], $3::uuid[]) as n (day, click_id)
+           join clicks c on c.program_id = $1 and c.day = n.day and c.click_id = n.click_id
+           where c.day = any ($2::date[])"#,
+        params.program_id.0,
+        &claimed.iter().map(ClickId::day).collect::<Vec<_>>(),
+        &claimed.iter().map(ClickId::to_uuid).collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Counts the messages of the time that had no effect, by what became of them.
@@ -290,15 +368,17 @@ async fn load_without_effect(
     Ok(rows.into_iter().map(|r| (r.status, r.n)).collect())
 }
 
-fn row(r: Row, near: &Near, window_days: i32, params: &Params) -> Vec<Cell> {
+fn row(r: Row, near: &Near, codes: &Codes, window_days: i32, params: &Params) -> Vec<Cell> {
     let claimed = r.claimed();
+    let coupon = codes.nearest(&r);
     let of_click = r.partner_id.or_else(|| near.numbers.get(&claimed?.partner).copied());
     let click_at = r.click_at.or(of_click.and(claimed.map(|c| c.at)));
     let link_number = r.link_number.or(of_click.and(claimed.map(|c| i64::from(c.link.0))));
-    let (nearest, partner) = match (of_click, r.customer_of) {
-        (Some(partner), _) => ("click", Some(partner)),
-        (None, Some(partner)) => ("customer", Some(partner)),
-        (None, None) => ("", None),
+    let (nearest, partner) = match (of_click, coupon, r.customer_of) {
+        (Some(partner), _, _) => ("click", Some(partner)),
+        (None, Some(coupon), _) => ("coupon", Some(coupon.partner_id)),
+        (None, None, Some(partner)) => ("customer", Some(partner)),
+        (None, None, None) => ("", None),
     };
     let miss = Miss {
         reason: &r.attribution,
@@ -309,6 +389,7 @@ fn row(r: Row, near: &Near, window_days: i32, params: &Params) -> Vec<Cell> {
             .zip(near.clicks_from)
             .is_some_and(|(click, kept_from)| click.day() < kept_from),
         coupon: r.coupon_code.as_deref(),
+        near_coupon: coupon.map(|c| c.code.as_str()),
         customer_since: r.customer_since.filter(|_| r.customer_of == partner),
     };
     let explanation = miss.sentence();
@@ -340,5 +421,34 @@ fn row(r: Row, near: &Near, window_days: i32, params: &Params) -> Vec<Cell> {
         Cell::or_empty(days_too_late, Cell::Int),
         Cell::or_empty(r.coupon_code, Cell::Text),
         Cell::text(r.receipt_id),
+        Cell::or_empty(coupon.map(|c| &c.code), Cell::text),
+        Cell::Empty,
+        Cell::Empty,
+        Cell::Empty,
     ]
+}
+
+/// Returns the row of calls that were refused: their first and last time, and nothing of money.
+fn row_of_refused(r: Refused) -> Vec<Cell> {
+    let list = |names: &[String]| {
+        let list = names.join(", ");
+        Cell::or_empty(Some(list).filter(|list| !list.is_empty()), Cell::Text)
+    };
+    COLUMNS
+        .iter()
+        .map(|column| match column.name {
+            "occurred_at" => Cell::Time(r.first_at),
+            "received_at" => Cell::Time(r.last_at),
+            "source_id" => Cell::text(r.source_id),
+            "source_name" => Cell::text(&r.source_name),
+            "channel" => Cell::text(&r.channel),
+            "trust" => Cell::text("none"),
+            "reason" => Cell::text(&r.reason),
+            "explanation" => Cell::Text(r.sentence()),
+            "calls" => Cell::Int(r.n_calls),
+            "said_order_ids" => list(&r.order_ids),
+            "said_message_ids" => list(&r.message_ids),
+            _ => Cell::Empty,
+        })
+        .collect()
 }

@@ -260,14 +260,15 @@ pub(super) const BREAKERS: &[Breaker] = &[
          update conversions set partner_id = '00000000-0000-7000-8000-000000000000'
          where order_id = 'B'",
     ),
-    by("claims", "update claims set partner_id = gen_random_uuid()"),
+    by("claims", "update claims set partner_id = gen_random_uuid()").and(&["audit_log"]),
     by(
         "coupons",
         "insert into coupons
          select program_id, gen_random_uuid(), partner_id, code, code_key, starts_at, ends_at,
                 created_by, created_at
          from coupons",
-    ),
+    )
+    .and(&["audit_log"]),
     by("coupon_conversions", "update coupons set starts_at = starts_at + interval '1 year'"),
     by("bonds", "update customer_bonds set customer_hash = sha256('x')"),
     by("click_hours", "update click_hours set n_clicks = n_clicks + 1"),

@@ -2,8 +2,10 @@
 
 use chrono::TimeDelta;
 use serde_json::Value;
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 use tributary::audit::{REGISTRY, hourly};
+use tributary::report::period::Window;
+use tributary::report::{Params, ReportError, find, rows};
 
 use super::busy;
 use crate::harness::{Scene, TestApp};
@@ -84,4 +86,40 @@ async fn one_process_audits_each_hour_and_all_of_them_tell_what_it_found() {
     assert_eq!(app.count("select count(*) from audit_runs").await, 1);
     let findings = app.count("select count(*) from audit_findings").await;
     assert_eq!(findings, i64::try_from(REGISTRY.len()).unwrap());
+}
+
+#[actix_web::test]
+async fn an_invariant_that_takes_too_long_is_told_as_such_beside_the_others() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let params = Params {
+        program_id: scene.program_id.parse().unwrap(),
+        partner_id: None,
+        window: Window::parse("2026-11-01", "2026-12-01", chrono_tz::Tz::UTC).unwrap(),
+        currency: "EUR".parse().unwrap(),
+        now: app.clock.now(),
+    };
+    let mut db = app.owner().await;
+    let mut tx = db.begin().await.unwrap();
+    // A view in front of PostgreSQL's own, which takes its time.
+    tx.execute(
+        "create temp view pg_stat_activity as
+         select 4711 as pid, 'idle'::text as state, current_database() as datname,
+                'client backend'::text as backend_type, now() as state_change
+         from pg_sleep(600);
+         set local statement_timeout = '5s'",
+    )
+    .await
+    .unwrap();
+    let audit = find("audit").unwrap();
+    let told: Result<_, ReportError> = rows::collect(audit, &mut tx, &params).await;
+    let told = told.unwrap();
+    assert_eq!(told.rows.len(), REGISTRY.len());
+    let of = |name: &str| {
+        let place = REGISTRY.iter().position(|one| one.name == name).unwrap();
+        format!("{:?}", told.rows[place])
+    };
+    assert!(of("sessions").contains("it takes longer than a report may"), "{}", of("sessions"));
+    assert!(of("guards").contains("\"ok\""), "{}", of("guards"));
+    tx.rollback().await.unwrap();
 }

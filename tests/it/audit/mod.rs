@@ -2,6 +2,7 @@
 
 mod breakers;
 mod kept;
+mod log;
 
 use std::collections::BTreeSet;
 use std::process::Output;

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor as _, PgConnection};
 use tempfile::TempDir;
+use tributary::account::audit_store::{self, Entry};
 use tributary::account::key::ApiKey;
 use tributary::account::{Role, store as accounts};
 use tributary::app::App;
@@ -520,6 +521,8 @@ async fn make_key(database: &Database, role: Role, now: Timestamp) -> ApiKey {
         expires_at: None,
     };
     accounts::insert_api_key(&mut owner, &row, &key, now).await.unwrap();
+    let made = Entry::by_system("api_key.create", row.api_key_id);
+    audit_store::record(&mut owner, made, now).await.unwrap();
     key
 }
 

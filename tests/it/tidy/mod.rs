@@ -71,7 +71,7 @@ const ROOMS: &[Room] = &[
     room(&["web/*"], &[QUERIES, REDIS, ENV], "glue for handlers holds no SQL"),
     room(HTTP, &[QUERIES, REDIS, ENV], "a handler parses, calls, answers; SQL is in a store"),
     room(&["report/decline/learning.rs"], &[QUERIES, REDIS, SERVER, WEB, ENV], "learning takes seconds and has a thread of its own"),
-    room(&["report/decline/query.rs", "report/decline/judgment.rs", "report/decline/table.rs", "report/decline/rising_table.rs", "report/decline/told.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
+    room(&["report/decline/query.rs", "report/decline/kept_query.rs", "report/decline/at_hand.rs", "report/decline/judgment.rs", "report/decline/table.rs", "report/decline/rising_table.rs", "report/decline/told.rs"], &[REDIS, SERVER, WEB, TOKIO, ENV], "a query hands over rows"),
     room(&["report/decline/*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME], "shows figures of the detector, which are floats"),
     room(&["crates/decline/*"], &[SQL, DB, STORES, REDIS, SERVER, TOKIO, ENV, TIME], "pure rules, and the one place that computes with floats"),
     room(&["report/export/xlsx.rs", "payout/file/xlsx.rs"], &[SQL, DB, REDIS, SERVER, TOKIO, ENV, TIME], "a workbook keeps numbers as floats; what does not fit is text"),

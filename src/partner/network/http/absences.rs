@@ -1,6 +1,6 @@
 //! Declared absences: the decline detector neither judges these days nor learns from them.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, delete, get, post};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::partner::network::Days;
 use crate::partner::network::absence::{COUNT_MAX, DAYS_MAX, REASONS, merge};
 use crate::partner::network::store::absences::{self as rows, Absence};
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{Code, Page, Problem, ProblemBody, Query, StrictJson, detached, transact};
 
 pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.service(declare_absence).service(list_absences).service(take_absence_back);

@@ -1,6 +1,6 @@
 //! Goals and contests: something to aim at. Neither changes what a partner is paid.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,9 @@ use crate::partner::network::store::aims::{self as rows, Contest, Goal};
 use crate::partner::network::store::figures::read_figures;
 use crate::partner::network::{Books, Days, Metric};
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 /// What every answer about goals says.
 const NO_PENALTY: &str = "Goals never change what a partner is paid, reached or not.";

@@ -5,7 +5,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,9 @@ use crate::partner::network::store::applications::{self as rows, Application};
 use crate::partner::network::store::read_policy;
 use crate::partner::{Enrollment, KINDS, Partner, store as partners};
 use crate::web::fields::{Mistakes, NAME_MAX, path_id, slug_of};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const EMAIL_MAX: usize = 254;
 const SITE_MAX: usize = 500;

@@ -1,6 +1,6 @@
 //! Customers that stay a partner's for a while: the step `customer` of attribution looks at them.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,9 @@ use crate::partner::network::store::customers::{self as rows, Protection};
 use crate::partner::network::store::read_policy;
 use crate::signing::hash_customer;
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.service(protect_customer).service(list_protected).service(check_customer);

@@ -3,7 +3,7 @@
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, put};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,9 @@ use crate::partner::network::store;
 use crate::report::export::csv::{self, Dialect};
 use crate::report::{Cell, Column, ColumnKind};
 use crate::web::fields::{Mistakes, path_id};
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 const EVIDENCE_MAX: usize = 1000;
 

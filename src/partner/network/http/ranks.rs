@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,9 @@ use crate::partner::network::Member;
 use crate::partner::network::nightly::{Effect, rank_program, read_contacts};
 use crate::partner::network::rank::Ranking;
 use crate::web::fields::path_id;
-use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{
+    Code, Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact,
+};
 
 /// Days ahead that the list of contacts looks by itself.
 const AHEAD_DAYS: u64 = 7;

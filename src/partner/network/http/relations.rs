@@ -1,6 +1,6 @@
 //! What a partner is in the network of a program, and what the program has chosen for all.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, patch, put};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::partner::network::recruiter::{BadRecruiter, check};
 use crate::partner::network::scorecard::{check_weights, weights};
 use crate::partner::network::{Policy, Relation, store};
 use crate::web::fields::{Mistakes, NAME_MAX, path_id, present};
-use crate::web::{Code, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{Code, Problem, ProblemBody, Query, StrictJson, detached, transact};
 
 const NOTE_MAX: usize = 2000;
 const PROTECTION_DAYS_MAX: i32 = 3650;

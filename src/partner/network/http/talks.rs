@@ -1,6 +1,6 @@
 //! The log of talks with a partner; each sets when to be in touch next.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get, post};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::partner::network::contacts::{CHANNELS, next_due};
 use crate::partner::network::rank::Rank;
 use crate::partner::network::store::talks::{self as rows, Interaction};
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
-use crate::web::{Page, PageQuery, Problem, ProblemBody, StrictJson, detached, transact};
+use crate::web::{Page, PageQuery, Problem, ProblemBody, Query, StrictJson, detached, transact};
 
 const NOTE_MAX: usize = 4000;
 
