@@ -93,7 +93,7 @@ pub(crate) async fn bytes_a_click(db: &mut PgConnection) -> anyhow::Result<(f64,
     let (rows, all, n): (i64, i64, i64) = sqlx::query_as(
         "with parts as (select inhrelid as id from pg_inherits where inhparent = 'clicks'::regclass)
          select (select sum(pg_table_size(id) + pg_indexes_size(id)) from parts)::bigint,
-                pg_total_relation_size('click_visitors') + pg_total_relation_size('click_hours'),
+                pg_total_relation_size('seen_visitors') + pg_total_relation_size('click_hours'),
                 (select count(*) from clicks)",
     )
     .fetch_one(db)

@@ -9,6 +9,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -139,6 +141,8 @@ impl Drop for Asking {
 
 impl Asking {
     async fn ask_all(mut self) {
+        // Kept until nobody asks: to hand it back and take it again costs a round trip each time.
+        let mut connection = None;
         loop {
             let batch: Vec<_> = {
                 let mut queue = self.look_up.lock();
@@ -154,7 +158,7 @@ impl Asking {
                 continue;
             }
             let (questions, tells): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            match find(&self.look_up.db, &questions).await {
+            match find(&self.look_up.db, &mut connection, &questions).await {
                 Ok(answers) => {
                     for (tell, known) in tells.into_iter().zip(answers) {
                         // Who gave up meanwhile needs no answer.
@@ -175,8 +179,18 @@ impl Asking {
     }
 }
 
-async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>, sqlx::Error> {
-    let found = store::find(&mut *db.acquire().await?, questions).await?;
+/// Asks over a connection, or over one of the pool; one that failed is not kept.
+async fn find(
+    db: &Db,
+    kept: &mut Option<PoolConnection<Postgres>>,
+    questions: &[Question],
+) -> Result<Vec<Known>, sqlx::Error> {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => db.acquire().await?,
+    };
+    let found = store::find(&mut connection, questions).await?;
+    *kept = Some(connection);
     let of = |(n, question)| judge(question, found.messages.get(&n), found.conversions.get(&n));
     Ok((0..).zip(questions).map(of).collect())
 }

@@ -26,6 +26,15 @@ const SUMS: &str = "select concat_ws('|', h.hour, p.number, h.link_number, h.cla
 const LANDINGS: &str = "select concat_ws('|', l.day, l.landing, l.n_unique)
                         from click_landings l order by 1";
 
+/// Where visitors were seen, as the service named it and as the migration of older rows names it.
+const SEEN: &str =
+    "select distinct left(replace(seen::text, '-', ''), 16) from seen_visitors order by 1";
+const NAMED: &str = "select distinct encode(substr(sha256(
+                         int8send(g.number) || int8send(p.number) || int8send(c.link_number)
+                         || int8send((c.day - date '2000-01-01')::bigint)), 1, 8), 'hex')
+                     from clicks c join programs g using (program_id) join partners p using (partner_id)
+                     where c.class = 0 order by 1";
+
 struct Side {
     app: TestApp,
     program: ProgramNo,
@@ -96,6 +105,8 @@ async fn copy_and_merge_leave_the_same_rows_and_sums() {
         assert!(!copied.is_empty());
         assert_eq!(copied, merged, "{sql}");
     }
+
+    assert_eq!(copied.texts(SEEN).await, copied.texts(NAMED).await);
 
     // Read once more with new ones among them: the copy is undone, the merge adds the new ones.
     let mut later = copied.clicks();

@@ -5,7 +5,7 @@
 //! an order that a claim gave to somebody is no longer nobody's.
 //!
 //! After the conversions come the calls that were refused because nobody knows who sent them
-//! ([`refused`]): what they report never became a conversion, so it is nobody's, too.
+//! (`refused`): what they report never became a conversion, so it is nobody's, too.
 
 mod miss;
 mod refused;

@@ -11,7 +11,6 @@ use chrono::{DateTime, NaiveDate};
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
-use crate::click::classify::Class;
 use crate::clock::Timestamp;
 use crate::db::copy::{RowFields, copy_rows};
 use crate::settlement::click::Click;
@@ -65,22 +64,6 @@ struct Row<'a> {
     is_unique: bool,
 }
 
-impl Row<'_> {
-    /// Returns by what its visitor is recognized, if it is a person's and may be.
-    fn seen(&self) -> Option<Seen> {
-        let visitor = self.click.visitor.filter(|_| self.is_human())?;
-        let link = i64::from(self.click.link.0);
-        Some((self.program_id, self.click.day, self.partner_id, link, visitor))
-    }
-
-    fn is_human(&self) -> bool {
-        self.click.class == i16::from(Class::Human.code())
-    }
-}
-
-/// A visitor of a link on a day.
-type Seen = (Uuid, NaiveDate, Uuid, i64, [u8; 8]);
-
 /// Finds programs and partners; leaves out clicks without, and the second of two that are the same.
 async fn name_rows<'a>(
     db: &mut PgConnection,
@@ -128,37 +111,29 @@ async fn judge<'a>(
     db: &mut PgConnection,
     mut rows: Vec<Row<'a>>,
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
-    let mut seen: Vec<Seen> = rows.iter().filter_map(Row::seen).collect();
+    let mut seen: Vec<(Uuid, NaiveDate)> =
+        rows.iter().filter_map(|row| Some((row.click.seen()?, row.click.day))).collect();
     seen.sort_unstable();
     seen.dedup();
-    let fresh = sqlx::query!(
-        r#"insert into click_visitors (program_id, day, partner_id, link_number, visitor)
-           select * from unnest($1::uuid[], $2::date[], $3::uuid[], $4::bigint[], $5::bytea[])
-           on conflict on constraint click_visitors_pkey do nothing
-           returning program_id, day, partner_id, link_number, visitor"#,
+    let fresh = sqlx::query_scalar!(
+        "insert into seen_visitors (seen, day)
+         select * from unnest($1::uuid[], $2::date[])
+         on conflict on constraint seen_visitors_pkey do nothing
+         returning seen",
         &seen.iter().map(|s| s.0).collect::<Vec<_>>(),
         &seen.iter().map(|s| s.1).collect::<Vec<_>>(),
-        &seen.iter().map(|s| s.2).collect::<Vec<_>>(),
-        &seen.iter().map(|s| s.3).collect::<Vec<_>>(),
-        &seen.iter().map(|s| s.4.to_vec()).collect::<Vec<_>>(),
     )
     .fetch_all(db)
     .await?;
-    let mut fresh: HashSet<Seen> = fresh
-        .into_iter()
-        .filter_map(|r| {
-            let visitor = r.visitor.try_into().ok()?;
-            Some((r.program_id, r.day, r.partner_id, r.link_number, visitor))
-        })
-        .collect();
+    let mut fresh: HashSet<Uuid> = fresh.into_iter().collect();
     let mut by_time: Vec<usize> = (0..rows.len()).collect();
     by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
     for i in by_time {
         let row = &mut rows[i];
-        row.is_unique = match row.seen() {
+        row.is_unique = match row.click.seen() {
             // Taken out, so that the visitor's next click finds nothing.
             Some(seen) => fresh.remove(&seen),
-            None => row.is_human(),
+            None => row.click.is_human(),
         };
     }
     Ok(rows)

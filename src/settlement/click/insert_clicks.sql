@@ -5,11 +5,11 @@ with batch as (
            g.program_id, p.partner_id, n.*
     from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[],
                 $5::timestamptz[], $6::date[], $7::smallint[], $8::smallint[],
-                $9::smallint[], $10::smallint[], $11::smallint[], $12::bytea[],
+                $9::smallint[], $10::smallint[], $11::smallint[], $12::uuid[],
                 $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
                 $18::text[], $19::text[], $20::text[], $21::text[])
          as n (program, partner, link_number, click_id, at, day, class, reason, device,
-               browser, flags, visitor, country, referrer_host, sub1, sub2, sub3, sub4,
+               browser, flags, seen, country, referrer_host, sub1, sub2, sub3, sub4,
                sub5, erid, landing)
     join programs g on g.number = n.program
     join partners p on p.number = n.partner
@@ -22,26 +22,24 @@ with batch as (
           and c.day = b.day
           and c.click_id = b.click_id)
 ), first_seen as (
-    insert into click_visitors (program_id, day, partner_id, link_number, visitor)
-    select distinct f.program_id, f.day, f.partner_id, f.link_number, f.visitor
+    -- Only a person's visit has a name.
+    insert into seen_visitors (seen, day)
+    select distinct f.seen, f.day
     from fresh f
-    where f.visitor is not null and f.class = 0
-    on conflict on constraint click_visitors_pkey do nothing
-    returning program_id, day, partner_id, link_number, visitor
+    where f.seen is not null
+    order by f.seen
+    on conflict on constraint seen_visitors_pkey do nothing
+    returning seen
 ), judged as (
     -- The first click of a visitor on a link that day is the unique one; a visitor
     -- that asked not to be recognized counts each time.
     select f.*,
            f.class = 0 and (
-               f.visitor is null
-               or (s.visitor is not null and row_number() over (
-                       partition by f.program_id, f.day, f.partner_id, f.link_number,
-                                    f.visitor
-                       order by f.at, f.click_id) = 1)) as is_unique
+               f.seen is null
+               or (s.seen is not null and row_number() over (
+                       partition by f.seen order by f.at, f.click_id) = 1)) as is_unique
     from fresh f
-    left join first_seen s
-      on s.program_id = f.program_id and s.day = f.day and s.partner_id = f.partner_id
-     and s.link_number = f.link_number and s.visitor = f.visitor
+    left join first_seen s on s.seen = f.seen
 ), written as (
     insert into clicks
         (program_id, day, click_id, at, partner_id, link_number, class, reason,

@@ -6,14 +6,18 @@ pub mod store;
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::click::classify::Class;
 use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerNo, ProgramNo};
 use crate::link::token::FIRST_MINTED;
 use crate::stream::ClickRecord;
 
+/// From which PostgreSQL counts days.
+const DAY_0: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("it is a day");
 const FLAG_QR: i16 = 1;
 const FLAG_GPC: i16 = 2;
 /// Where the code of the advertising network begins.
@@ -85,6 +89,26 @@ impl Click {
             erid: record.erid.map(without_nul),
             landing: record.landing.map(without_nul),
         }
+    }
+
+    /// Returns whether a person clicked.
+    fn is_human(&self) -> bool {
+        self.class == i16::from(Class::Human.code())
+    }
+
+    /// Returns what names a person's visit to a link on a day, if the visitor may be recognized: the
+    /// first eight bytes of a hash of program, partner, link and day, so that those of a link lie
+    /// together, then the eight that name the visitor.
+    fn seen(&self) -> Option<Uuid> {
+        let visitor = self.visitor.filter(|_| self.is_human())?;
+        let numbers = [self.program.0, self.partner.0, self.link.0].map(i64::from);
+        let days = (self.day - DAY_0).num_days();
+        let mut place = Sha256::new();
+        numbers.into_iter().chain([days]).for_each(|number| place.update(number.to_be_bytes()));
+        let mut seen = [0; 16];
+        seen[..8].copy_from_slice(&place.finalize()[..8]);
+        seen[8..].copy_from_slice(&visitor);
+        Some(Uuid::from_bytes(seen))
     }
 }
 

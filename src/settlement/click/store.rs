@@ -48,8 +48,7 @@ async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Err
         &short(|c| c.device),
         &short(|c| c.browser),
         &short(|c| c.flags),
-        &clicks.iter().map(|c| c.visitor.map(|v| v.to_vec())).collect::<Vec<_>>()
-            as &[Option<Vec<u8>>],
+        &clicks.iter().map(Click::seen).collect::<Vec<_>>() as &[Option<Uuid>],
         &text(|c| &c.country) as &[Option<String>],
         &text(|c| &c.referrer_host) as &[Option<String>],
         &text(|c| &c.subs[0]) as &[Option<String>],
@@ -67,7 +66,7 @@ async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Err
 
 /// Forgets visitors of days before `day`: their salts are gone, so no click can match them.
 pub async fn forget_visitors(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!("delete from click_visitors where day < $1", day).execute(db).await?;
+    let done = sqlx::query!("delete from seen_visitors where day < $1", day).execute(db).await?;
     Ok(done.rows_affected())
 }
 
