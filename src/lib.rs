@@ -40,6 +40,7 @@ pub mod partner;
 pub mod payout;
 pub mod program;
 pub mod report;
+pub mod retention;
 pub mod settlement;
 pub mod snapshot;
 pub mod stream;

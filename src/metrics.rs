@@ -70,8 +70,8 @@ metrics! {
     CONVERSIONS = "tributary_conversions_total", Counter, Count, ["channel", "result"], "Conversions by way in (webhook, batch, postback, manual) and result (accepted, duplicate, conflict, rejected, unattributed).";
     WEBHOOK_VERIFY_FAILURES = "tributary_webhook_verify_failures_total", Counter, Count, ["reason"], "Webhooks refused before their body was read.";
     STREAM_APPEND_DURATION = "tributary_stream_append_duration_seconds", SECONDS, Seconds, [], "Time until an event was durable.";
-    STREAM_LAG_EVENTS = "tributary_stream_lag_events", Gauge, Count, ["shard"], "Accepted events that are not settled yet.";
-    STREAM_LAG_SECONDS = "tributary_stream_lag_seconds", Gauge, Seconds, ["shard"], "Age of the oldest event that is not settled yet.";
+    STREAM_LAG_ENTRIES = "tributary_stream_lag_entries", Gauge, Count, ["shard"], "Entries of the stream that are not settled yet, each a batch of events; told by who settles the shard.";
+    STREAM_LAG_SECONDS = "tributary_stream_lag_seconds", Gauge, Seconds, ["shard"], "Age of the oldest event in the stream that is not settled yet.";
     SPOOL_BYTES = "tributary_spool_bytes", Gauge, Bytes, [], "Size of the spool.";
     SPOOL_EVENTS = "tributary_spool_events", Gauge, Count, [], "Events that wait in the spool.";
     HELD_MESSAGES = "tributary_held_messages", Gauge, Count, [], "Conversions held on disk until they are settled; on a Redis Cluster only.";
@@ -97,6 +97,8 @@ metrics! {
     DELIVERIES = "tributary_deliveries_total", Counter, Count, ["channel", "result"], "Attempts to tell others, by channel (webhook, mail) and result (delivered, failed).";
     AUDIT_VIOLATIONS = "tributary_audit_violations", Gauge, Count, ["invariant"], "Broken rows that the last audit found, by invariant; must be 0.";
     AUDIT_LAST_RUN = "tributary_audit_last_run_timestamp_seconds", Gauge, Seconds, [], "When the last audit ended; one that is two hours old is an alarm.";
+    CLICK_DAYS_DROPPED = "tributary_click_days_dropped_total", Counter, Count, [], "Days whose raw clicks this process dropped because they were older than the retention.";
+    CLICKS_KEPT_SINCE = "tributary_clicks_kept_since_timestamp_seconds", Gauge, Seconds, [], "Begin of the oldest day whose raw clicks are kept; 0 where the timers do not run.";
     PARTNERS_DECLINING = "tributary_partners_declining", Gauge, Count, ["severity"], "Partners whose activity declines.";
 }
 

@@ -1,5 +1,6 @@
 //! What is known about a claimed order, as facts and as it is shown.
 
+use chrono::{NaiveDate, TimeDelta};
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
@@ -25,6 +26,8 @@ pub struct Evidence {
     pub last_click_at: Option<Timestamp>,
     /// Human clicks of the partner within a day before the order.
     pub n_clicks_day: i64,
+    /// The first day of which clicks are kept, where earlier ones were dropped.
+    pub clicks_from: Option<NaiveDate>,
     /// Orders that the shop reported within an hour before and after.
     pub n_orders_near: i64,
     /// Messages about the order that wait for it to be reported.
@@ -84,8 +87,8 @@ pub enum NamedClick {
         text: String,
         /// When.
         at: Timestamp,
-        /// Whether the click is there, and was a person's.
-        is_human: bool,
+        /// Whether the click is there, and was a person's; nobody knows where its day was dropped.
+        is_human: Option<bool>,
     },
 }
 
@@ -124,6 +127,13 @@ impl Evidence {
                 _,
             ) => false,
         }
+    }
+
+    /// Returns the first day of which clicks are kept, if some of the window before the order are not.
+    pub fn gone_before(&self, order: &KnownOrder) -> Option<NaiveDate> {
+        let window = TimeDelta::days(self.window_days.into());
+        let begins = (order.occurred_at - window).date_naive();
+        self.clicks_from.filter(|kept_from| begins < *kept_from)
     }
 
     /// Returns it as it is shown. Whose the order is, is told by the manager's pages alone, so other
@@ -168,6 +178,7 @@ impl Evidence {
             "min_seconds": self.min_seconds,
             "last_click_at": self.last_click_at,
             "clicks_within_a_day": self.n_clicks_day,
+            "clicks_kept_from": self.clicks_from,
             "orders_within_an_hour": self.n_orders_near,
             "messages_waiting": self.n_waiting,
         })

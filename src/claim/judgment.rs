@@ -234,6 +234,7 @@ async fn gather(
         min_seconds: limits.min_seconds,
         last_click_at: around.last_click_at,
         n_clicks_day: around.n_clicks_day,
+        clicks_from: around.clicks_from,
         n_orders_near: around.n_orders_near,
         n_waiting: around.n_waiting,
     };

@@ -1,5 +1,6 @@
 //! SQL of claims: the rows, and what evidence rests on.
 
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -333,18 +334,19 @@ pub async fn find_order(db: &mut PgConnection, said: &NewClaim) -> Result<Order,
     }))
 }
 
-/// Tells whether a click is there and was a person's.
+/// Tells whether a click is there and was a person's; none where its day was dropped.
 pub async fn is_human_click(
     db: &mut PgConnection,
     program_id: ProgramId,
     at: Timestamp,
     click_id: Uuid,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (
-               select from clicks
-               where program_id = $1 and day = $2 and click_id = $3 and class = 0)
-               as "is_human!""#,
+        r#"select case when $2 >= coalesce((select kept_from from click_retention), $2)
+                  then exists (
+                      select from clicks
+                      where program_id = $1 and day = $2 and click_id = $3 and class = 0)
+                  end as "is_human?""#,
         program_id.0,
         at.date_naive(),
         click_id,
@@ -360,6 +362,8 @@ pub struct Surroundings {
     pub last_click_at: Option<Timestamp>,
     /// Human clicks of the partner within a day before.
     pub n_clicks_day: i64,
+    /// The first day of which clicks are kept, where earlier ones were dropped.
+    pub clicks_from: Option<NaiveDate>,
     /// Orders that the program's shops reported within an hour.
     pub n_orders_near: i64,
     /// Messages about the order that wait for it.
@@ -384,6 +388,7 @@ pub async fn look_around(
                    where k.program_id = $1 and k.partner_id = $2 and k.class = 0
                      and k.at > $3::timestamptz - interval '1 day' and k.at <= $3)
                       as "n_clicks_day!",
+                  (select kept_from from click_retention) as "clicks_from?",
                   (select count(*) from conversions c
                    where c.program_id = $1
                      and c.occurred_at >= $3::timestamptz - interval '1 hour'

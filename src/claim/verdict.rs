@@ -95,7 +95,12 @@ fn known(evidence: &Evidence, order: &KnownOrder, claimant: PartnerId) -> Verdic
     }
 }
 
-fn with_click(evidence: &Evidence, order: &KnownOrder, at: Timestamp, is_human: bool) -> Verdict {
+fn with_click(
+    evidence: &Evidence,
+    order: &KnownOrder,
+    at: Timestamp,
+    is_human: Option<bool>,
+) -> Verdict {
     use Finding::{Proven, Supported, Undecided};
     if let Some(outside) = outside(evidence, order, at) {
         return outside;
@@ -104,8 +109,13 @@ fn with_click(evidence: &Evidence, order: &KnownOrder, at: Timestamp, is_human: 
         let sentence = "The order came with a damaged form of this very click id.";
         return verdict(Proven, "damaged_click_id", sentence);
     }
+    if is_human.is_none() {
+        let sentence = "The click named was signed here and lies in the window, but clicks of its day \
+                        are no longer kept: nothing tells whether it was a person's.";
+        return verdict(Undecided, "click_not_kept", sentence);
+    }
     let has_none = order.click_at.is_none() && CLICKLESS.contains(&order.attribution.as_str());
-    if is_human && has_none {
+    if is_human == Some(true) && has_none {
         let sentence = format!(
             "The shop sent the order without a click id that counts; a person clicked the partner's \
              link {} before it.",
@@ -123,6 +133,16 @@ fn without_click(evidence: &Evidence, order: &KnownOrder, claimant: PartnerId) -
         && let Some(outside) = outside(evidence, order, at)
     {
         return outside;
+    }
+    let gone_before = evidence.gone_before(order).filter(|_| evidence.last_click_at.is_none());
+    if let Some(kept_from) = gone_before {
+        let coupon = order.coupon_code.as_ref().map_or("", |_| " The customer used a coupon.");
+        let sentence = format!(
+            "Clicks before {kept_from} are no longer kept, so nothing tells whether the partner's link \
+             was clicked within {} days before the order.{coupon}",
+            evidence.window_days
+        );
+        return verdict(Finding::Undecided, "clicks_not_kept", sentence);
     }
     match (evidence.last_click_at, &order.coupon_code) {
         (Some(at), _) => {
@@ -220,13 +240,14 @@ mod tests {
             min_seconds: 30,
             last_click_at: None,
             n_clicks_day: 0,
+            clicks_from: None,
             n_orders_near: 0,
             n_waiting: 0,
         }
     }
 
     fn own(time: &str, is_human: bool) -> NamedClick {
-        NamedClick::Own { text: GOOD.to_owned(), at: at(time), is_human }
+        NamedClick::Own { text: GOOD.to_owned(), at: at(time), is_human: Some(is_human) }
     }
 
     #[test]
@@ -293,6 +314,26 @@ mod tests {
         ] {
             let evidence = evidence(order, click);
             let found = judge(&evidence, me);
+            assert_eq!((found.finding, found.reason), (finding, reason), "{evidence:?}");
+            assert!(found.sentence.ends_with('.'), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn where_clicks_are_no_longer_kept_their_absence_proves_nothing() {
+        use Finding::{Contradicted, Undecided};
+        let gone = NamedClick::Own { text: GOOD.to_owned(), at: at("11T12:00"), is_human: None };
+        let coupon = KnownOrder { coupon_code: Some("X".into()), ..order() };
+        for (order, click, kept_from, finding, reason) in [
+            (order(), gone.clone(), "2026-11-12", Undecided, "click_not_kept"),
+            (order(), NamedClick::None, "2026-11-11", Undecided, "clicks_not_kept"),
+            (coupon, NamedClick::None, "2026-11-11", Undecided, "clicks_not_kept"),
+            // The window of ten days begins on the first day kept.
+            (order(), NamedClick::None, "2026-11-10", Contradicted, "no_click_in_window"),
+        ] {
+            let clicks_from = Some(kept_from.parse().unwrap());
+            let evidence = Evidence { clicks_from, ..evidence(order, click) };
+            let found = judge(&evidence, PartnerId::new());
             assert_eq!((found.finding, found.reason), (finding, reason), "{evidence:?}");
             assert!(found.sentence.ends_with('.'), "{found:?}");
         }

@@ -107,6 +107,15 @@ pub enum SubIdPii {
     Keep,
 }
 
+/// How long raw clicks are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClickRetention {
+    /// So many days, and the one that is not over.
+    Days(u32),
+    /// For ever.
+    Forever,
+}
+
 /// Whether a Redis that can lose events is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsafeRedis {
@@ -150,6 +159,18 @@ words! {
     LogFormat { "text" => Text, "json" => Json }
     GpcMode { "minimal" => Minimal, "off" => Off }
     SubIdPii { "hash" => Hash, "reject" => Reject, "keep" => Keep }
+}
+
+impl FromStr for ClickRetention {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match (text, text.parse()) {
+            ("never", _) => Ok(Self::Forever),
+            (_, Ok(days @ 31..=36_500)) => Ok(Self::Days(days)),
+            _ => Err("neither a number of days in that range nor never"),
+        }
+    }
 }
 
 impl FromStr for UnsafeRedis {

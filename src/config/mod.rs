@@ -19,7 +19,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::signing::{Key, KeyRing};
-pub use choices::{Env, GpcMode, LogFormat, Redis, Role, Roles, SubIdPii, UnsafeRedis};
+pub use choices::{
+    ClickRetention, Env, GpcMode, LogFormat, Redis, Role, Roles, SubIdPii, UnsafeRedis,
+};
 pub use network::{BadNetwork, Network};
 use parse::Reader;
 pub use settings::{
@@ -58,6 +60,8 @@ pub struct Config {
     pub stream_prefix: String,
     /// How long settled entries stay in the stream.
     pub stream_retain: Duration,
+    /// How long raw clicks are kept.
+    pub click_retention: ClickRetention,
     /// Folder of the spool.
     pub spool_dir: PathBuf,
     /// Size of the spool, at most.
@@ -196,6 +200,7 @@ impl Config {
             redis,
             stream_prefix: r.read("TRIBUTARY_STREAM_PREFIX", parse::key_prefix),
             stream_retain: r.read("TRIBUTARY_STREAM_RETAIN_HOURS", parse::hours(0..=8760)),
+            click_retention: r.read("TRIBUTARY_CLICK_RETENTION_DAYS", str::parse),
             spool_dir: r.read("TRIBUTARY_SPOOL_DIR", parse::path),
             spool_max_bytes: r
                 .read("TRIBUTARY_SPOOL_MAX_BYTES", parse::number(1_048_576..=1_099_511_627_776)),

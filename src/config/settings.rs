@@ -84,6 +84,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("TRIBUTARY_STREAM_SHARDS", Optional, "streams", "1–1024", "Streams the events are spread over, the same for all processes; 1 on a single Redis and 64 on a cluster by default."),
     plain("TRIBUTARY_STREAM_PREFIX", Default("trb"), "", "1 to 32 of a-z A-Z 0-9 _ -", "First part of every Redis key; two services on one Redis need two."),
     plain("TRIBUTARY_STREAM_RETAIN_HOURS", Default("24"), "h", "0–8760", "How long settled entries stay in the stream."),
+    plain("TRIBUTARY_CLICK_RETENTION_DAYS", Default("400"), "", "31 to 36500 days, or never", "After how many days raw clicks are dropped, a whole day at once; their sums stay. Not sooner than the longest attribution window of any program and 31 days."),
     plain("TRIBUTARY_SPOOL_DIR", Default("./data/spool"), "", "folder", "Where events wait while Redis is down; on a disk that survives a restart."),
     plain("TRIBUTARY_SPOOL_MAX_BYTES", Default("1073741824"), "bytes", "1048576–1099511627776", "Size of the spool, at most."),
     plain("TRIBUTARY_SNAPSHOT_PATH", Default("./data/snapshot.json"), "", "file", "Copy of programs and partners, for a start without PostgreSQL; mode 0600."),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::kept_from;
 use super::money_cell;
 use super::rows::{PageSize, Rows, Summary};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
@@ -93,8 +94,15 @@ impl Report for Commissions {
                 }
                 rows.expect_more().await?;
             }
-            let sum = money_cell(sum, params.currency);
-            Ok(vec![("commissions", Cell::Int(n_lines)), ("amount", sum)])
+            let mut told = vec![
+                ("commissions", Cell::Int(n_lines)),
+                ("amount", money_cell(sum, params.currency)),
+            ];
+            // Lines whose clicks lie before that day have no sub-ids, whatever the links said.
+            if let Some(day) = kept_from(db).await? {
+                told.push(("clicks_kept_from", Cell::Date(day)));
+            }
+            Ok(told)
         })
     }
 }
@@ -157,7 +165,7 @@ async fn load(
 /// The sub-ids of a click.
 type SubIds = [Option<String>; 5];
 
-/// Loads what is known of the clicks of lines, one for each; none where the click is forgotten.
+/// Loads what is known of the clicks of lines, one for each; none where the click is no longer kept.
 async fn load_clicks(
     db: &mut PgConnection,
     params: &Params,

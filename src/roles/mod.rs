@@ -4,10 +4,12 @@
 //! stands in the way of a redirect. If one of these tasks ends, the process ends: half a service
 //! that looks alive is worse than none.
 
+pub mod lag;
 mod learning;
 pub mod refusals;
 mod settling;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use crate::intake::{self, imports};
 use crate::lease::keeper::LeaseKeeper;
 use crate::metrics as metric;
 use crate::partner::network::nightly;
+use crate::retention::keeper;
 use crate::server::{self, admin_http};
 use crate::settlement::waiting::store::Crowd;
 use crate::settlement::{click, held, offset_store, waiting};
@@ -417,13 +420,16 @@ async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
 
 /// Trims what is settled and old enough, and forgets what nobody needs any more.
 async fn upkeep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut dropping) = (Trouble::default(), Trouble::default());
     while !pause(&mut stopping, UPKEEP_PAUSE).await {
         if !app.timer_leases.holds_any() {
             continue;
         }
         trouble.note("trimming the stream", trim(&app).await);
         trouble.note("forgetting old rows", forget(&app, app.clock.now()).await);
+        let keep = app.config.click_retention;
+        let dropped = keeper::drop_due(&app.background_db, keep, app.clock.now()).await;
+        dropping.note("dropping old clicks", dropped);
         let nightly = nightly::run_due(&app.background_db, app.clock.now()).await;
         trouble.note("ranking partners and closing contests", nightly);
     }
@@ -476,8 +482,10 @@ async fn keep_gauges(
     state: Data<admin_http::State>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let mut told = BTreeSet::new();
     loop {
         set_gauges(&app).await;
+        lag::tell(&app, &mut told).await;
         state.metrics.run_upkeep();
         if pause(&mut stopping, GAUGES_PAUSE).await {
             return;

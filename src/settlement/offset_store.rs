@@ -106,6 +106,38 @@ pub async fn read_position(
     }))
 }
 
+/// Where a shard stands, and how much is behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The last entry that is settled.
+    pub offset: Offset,
+    /// Entries settled in this life of the shard; none where they were not counted from its start.
+    pub n_entries: Option<u64>,
+}
+
+/// Reads where a shard stands and what was settled of it, without a lock.
+pub async fn read_standing(
+    db: &mut PgConnection,
+    prefix: &str,
+    shard: Shard,
+    generation: Uuid,
+) -> Result<Standing, sqlx::Error> {
+    let row = sqlx::query!(
+        "select ms, seq, n_entries from stream_offsets
+         where prefix = $1 and shard = $2 and generation = $3",
+        prefix,
+        i32::from(shard.0),
+        generation,
+    )
+    .fetch_optional(db)
+    .await?;
+    let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(row.map_or(Standing { offset: Offset::START, n_entries: Some(0) }, |r| Standing {
+        offset: Offset { ms: whole(r.ms), seq: whole(r.seq) },
+        n_entries: r.n_entries.map(whole),
+    }))
+}
+
 /// Moves the position, with the counters.
 pub async fn move_position(
     db: &mut PgConnection,

@@ -44,6 +44,7 @@ mod plans;
 mod postbacks;
 mod redirect_without_stores;
 mod refused;
+mod retention;
 mod senders;
 mod service;
 mod settles_once;

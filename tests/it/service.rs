@@ -1,8 +1,13 @@
 //! The service as its operator meets it: alive, ready, measured, described, stopped in order.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::Executor as _;
 use tributary::db::connect_lazily;
+use tributary::roles::lag::{Lag, measure};
+use tributary::stream::{ClickRecord, PackedBatch, Shard};
 
 use crate::harness::TestApp;
 use crate::harness::services::create_database;
@@ -103,4 +108,28 @@ async fn the_pool_keeps_a_connection_unless_a_transaction_is_open_on_it() {
     drop(poisoned);
     let other: i32 = sqlx::query_scalar(who).fetch_one(&db).await.unwrap();
     assert_ne!(other, first, "the next one would work inside a stranger's transaction");
+}
+
+#[actix_web::test]
+async fn what_waits_to_be_settled_is_measured() {
+    let settles = TestApp::start().await;
+    let scene = settles.scene().await;
+    settles.click(&scene.link).await;
+    settles.wait_for_count(1, "select count(*) from clicks").await;
+    let lag = measure(settles.app(), Shard(0)).await.unwrap();
+    assert_eq!(lag, Lag { n_entries: Some(0), age: Duration::ZERO });
+
+    let waits = TestApp::start_with(&[("TRIBUTARY_ROLES", "redirect,ingest,api")]).await;
+    waits.keep_time();
+    // Past the redirect, which may lay a click into the spool first.
+    let mut batch = PackedBatch::new();
+    batch.push_click(&ClickRecord::default());
+    let bytes = batch.into_bytes();
+    for _ in 0..3 {
+        waits.append_bytes(&bytes).await;
+    }
+    waits.clock.advance(TimeDelta::hours(1));
+    let lag = measure(waits.app(), Shard(0)).await.unwrap();
+    assert_eq!(lag.n_entries, Some(3));
+    assert!(lag.age > Duration::from_secs(1800), "{lag:?} after an hour");
 }

@@ -15,6 +15,8 @@ pub(super) struct Miss<'a> {
     pub after_click: Option<Duration>,
     /// Whether exactly the click that a damaged click id names is on record.
     pub is_click_on_record: bool,
+    /// Whether clicks of that day are no longer kept, so that nobody can tell.
+    pub is_click_day_gone: bool,
     /// The coupon that the customer used.
     pub coupon: Option<&'a str>,
     /// The coupon that was probably meant, where the program has none that is written so.
@@ -65,6 +67,11 @@ impl Miss<'_> {
             }
             ("bad_click_id", Some(_)) if self.is_click_on_record => {
                 "the click id is damaged, but exactly this click of the partner is on record"
+                    .to_owned()
+            }
+            ("bad_click_id", Some(_)) if self.is_click_day_gone => {
+                "the click id names the partner, but its signature is not ours; whether there was such \
+                 a click nobody can tell, for clicks of its day are no longer kept"
                     .to_owned()
             }
             ("bad_click_id", Some(_)) => {
@@ -134,6 +141,21 @@ mod tests {
             assert_eq!(miss.sentence(), expected);
             assert_eq!(miss.days_too_late(), days, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_damaged_click_id_says_whether_its_click_is_on_record_or_no_longer_kept() {
+        let miss = Miss {
+            reason: "bad_click_id",
+            after_click: Some(Duration::days(500)),
+            ..Miss::default()
+        };
+        let ends = |miss: Miss<'_>, end: &str| {
+            assert!(miss.sentence().ends_with(end), "{}", miss.sentence());
+        };
+        ends(miss.clone(), "its signature is not ours");
+        ends(Miss { is_click_on_record: true, ..miss.clone() }, "is on record");
+        ends(Miss { is_click_day_gone: true, ..miss }, "clicks of its day are no longer kept");
     }
 
     #[test]

@@ -12,12 +12,14 @@ mod refused;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use chrono::NaiveDate;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::miss::Miss;
 use self::refused::Refused;
+use super::kept_from;
 use super::money_cell;
 use super::rows::{PageSize, Rows, Summary};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
@@ -286,6 +288,8 @@ struct Near {
     numbers: HashMap<PartnerNo, PartnerId>,
     /// Clicks on record.
     clicks: HashSet<Uuid>,
+    /// The first day of which clicks are kept, where earlier ones were dropped.
+    clicks_from: Option<NaiveDate>,
 }
 
 async fn load_near(
@@ -310,13 +314,18 @@ async fn load_near(
     .await?;
     let damaged = rows.iter().filter(|r| r.attribution == "bad_click_id");
     let damaged: Vec<ClickId> = damaged.filter_map(Row::claimed).collect();
-    let clicks =
-        if damaged.is_empty() { Vec::new() } else { load_clicks(db, params, &damaged).await? };
+    let clicks = if damaged.is_empty() {
+        Vec::new()
+    } else {
+        load_clicks(&mut *db, params, &damaged).await?
+    };
+    let clicks_from = if damaged.is_empty() { None } else { kept_from(db).await? };
     let no = |number| PartnerNo(u32::try_from(number).unwrap_or(0));
     Ok(Near {
         numbers: found.iter().map(|r| (no(r.number), r.partner_id)).collect(),
         names: found.into_iter().map(|r| (r.partner_id, r.name)).collect(),
         clicks: clicks.into_iter().collect(),
+        clicks_from,
     })
 }
 
@@ -376,6 +385,9 @@ fn row(r: Row, near: &Near, codes: &Codes, window_days: i32, params: &Params) ->
         window_days,
         after_click: click_at.map(|at| r.occurred_at - at),
         is_click_on_record: claimed.is_some_and(|c| near.clicks.contains(&c.to_uuid())),
+        is_click_day_gone: claimed
+            .zip(near.clicks_from)
+            .is_some_and(|(click, kept_from)| click.day() < kept_from),
         coupon: r.coupon_code.as_deref(),
         near_coupon: coupon.map(|c| c.code.as_str()),
         customer_since: r.customer_since.filter(|_| r.customer_of == partner),
