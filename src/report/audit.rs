@@ -2,8 +2,11 @@
 //!
 //! What is in the database is looked at now, in the moment of the report. What lies beside it, the
 //! stream and sealed files, is told as the last run of the hour found it, for the whole deployment;
-//! so is what takes longer than a reader may hold his place.
+//! so is what takes longer than a reader may hold his place, and all of it while another reader has
+//! the same program looked at.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,6 +18,7 @@ use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::audit::run::{Ask, judge};
 use crate::audit::store::kept::{KeptRun, last_run};
 use crate::audit::{Beside, CheckError, FIRST, Invariant, Judged, REGISTRY, told};
+use crate::ids::ProgramId;
 
 /// How long it is looked; what is left then is told as the last run found it. Over millions of rows
 /// an audit takes minutes, and a reader holds one of few places.
@@ -65,8 +69,11 @@ impl Report for Audit {
             let beside = Beside { sealer: None, stream: None };
             let (mut n_looked, mut n_broken) = (0, 0);
             let began = Instant::now();
+            let turn = Turn::of(params.program_id);
             for invariant in &ask.invariants {
-                let judged = if began.elapsed() < LOOKS_FOR {
+                let judged = if turn.is_none() {
+                    unlooked(invariant, "another audit of the program is under way")
+                } else if began.elapsed() < LOOKS_FOR {
                     look(db, invariant, &ask, &beside).await?
                 } else {
                     unlooked(invariant, "the others took all the time of the report")
@@ -84,6 +91,31 @@ impl Report for Audit {
             ])
         })
     }
+}
+
+/// Programs whose rows are looked at now.
+static UNDER_WAY: Mutex<BTreeSet<ProgramId>> = Mutex::new(BTreeSet::new());
+
+/// Whoever looks at a program's rows, alone: a second reader would take as long again, and one who
+/// has gone is not noticed before the next line.
+struct Turn(ProgramId);
+
+impl Turn {
+    fn of(program_id: ProgramId) -> Option<Self> {
+        let is_free = under_way().insert(program_id);
+        is_free.then_some(Self(program_id))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        under_way().remove(&self.0);
+    }
+}
+
+fn under_way() -> MutexGuard<'static, BTreeSet<ProgramId>> {
+    // Nothing panics while it is held.
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks at one invariant. Where PostgreSQL takes too long for it, the others are still told.

@@ -318,12 +318,12 @@ pub async fn begin_reading(db: &Db) -> Result<DbTx, sqlx::Error> {
     Ok(db)
 }
 
-/// Returns the cell of an amount in minor units.
 /// Returns the first day whose raw clicks are kept, if earlier ones were dropped.
 async fn kept_from(db: &mut PgConnection) -> Result<Option<NaiveDate>, sqlx::Error> {
     sqlx::query_scalar!("select kept_from from click_retention").fetch_optional(db).await
 }
 
+/// Returns the cell of an amount in minor units.
 fn money_cell(minor: i64, currency: Currency) -> Cell {
     Cell::Money(Money::new(minor, currency))
 }

@@ -123,3 +123,28 @@ async fn an_invariant_that_takes_too_long_is_told_as_such_beside_the_others() {
     assert!(of("guards").contains("\"ok\""), "{}", of("guards"));
     tx.rollback().await.unwrap();
 }
+
+#[actix_web::test]
+async fn a_second_reader_hears_at_once_what_the_run_of_the_hour_found() {
+    let (app, scene) = busy().await;
+    assert!(run_due(&app).await);
+    let path = format!("/v1/reports/audit?program_id={}", scene.program_id);
+    let mut owner = app.owner().await;
+    let mut held = owner.begin().await.unwrap();
+    held.execute("lock table commissions in access exclusive mode").await.unwrap();
+    let first = app.get(&app.finance_key, &path);
+    let second = async {
+        let waiting = "select count(*) from pg_stat_activity
+                       where wait_event_type = 'Lock' and datname = current_database()";
+        app.wait_for_count(1, waiting).await;
+        let told = report(&app, &scene).await;
+        held.rollback().await.unwrap();
+        told
+    };
+    let (first, second) = futures_util::future::join(first, second).await;
+    let first: Value = serde_json::from_slice(&first.body).unwrap();
+    let (now, then) = (row(&first, "ledger_balances"), row(&second, "ledger_balances"));
+    assert_eq!((&now["status"], &then["status"]), (&"ok".into(), &"ok".into()), "{second}");
+    assert!(now["looked_at"].as_str() >= then["looked_at"].as_str(), "{now} {then}");
+    assert_eq!(row(&second, "commission_arithmetic")["status"], "ok");
+}
