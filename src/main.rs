@@ -10,10 +10,6 @@ use tributary::cli::{self, Cli};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // Huge pages are for large memories: here they keep megabytes that nothing is written to, for
-    // each thread. A kernel that does not know them is as good.
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_thp_disable(true);
     // One thread for the program itself: servers and background tasks bring their own, and the
     // engines of `dev` must be started from a thread that lives as long as the process.
     actix_web::rt::System::new().block_on(cli::run(Cli::parse()))
