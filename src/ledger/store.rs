@@ -14,7 +14,7 @@ use crate::ledger::proof::{self, ChainHash, GENESIS};
 use crate::ledger::{Account, LedgerTransaction, Posting};
 use crate::money::{Currency, Money};
 
-/// Writes postings, in the order given; see [`write`].
+/// Writes postings, in the order given; see [`write()`].
 pub async fn post(
     db: &mut DbTx,
     recorded_at: Timestamp,
