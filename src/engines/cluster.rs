@@ -105,6 +105,19 @@ impl RedisCluster {
         ask(self.nodes[n].port, command).ok().flatten()
     }
 
+    /// Tells whether a node has replicas and each of them all that it has. `WAIT` would answer for the
+    /// writes of one's own connection only.
+    pub fn is_replicated(&self, n: usize) -> bool {
+        let told = self.tell(n, "INFO replication").unwrap_or_default();
+        let own = told.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+        let mut replicas = told
+            .lines()
+            .filter(|line| line.starts_with("slave") && line.contains(":ip="))
+            .map(|line| line.split(',').find_map(|field| field.strip_prefix("offset=")))
+            .peekable();
+        own.is_some() && replicas.peek().is_some() && replicas.all(|offset| offset == own)
+    }
+
     /// Sends a signal to a node: SIGSTOP lets it hang, SIGCONT go on.
     pub fn signal(&self, n: usize, signal: Signal) {
         child::send(self.nodes[n].child.id(), signal);

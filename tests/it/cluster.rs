@@ -78,6 +78,15 @@ fn master_of_shard_0(cluster: &RedisCluster) -> usize {
     cluster.master_of(SLOT_OF_SHARD_0).unwrap()
 }
 
+/// Waits until the replica of a master has all that it has.
+async fn await_replica(cluster: &RedisCluster, master: usize) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !cluster.is_replicated(master) {
+        assert!(Instant::now() < until, "the replica lags");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Waits until the slots of a dead master have another.
 async fn await_failover(cluster: &RedisCluster, victim: usize) {
     let until = Instant::now() + Duration::from_secs(60);
@@ -120,7 +129,7 @@ async fn a_failover_of_own_redis_under_load_costs_no_visitor_and_no_event() {
     told.load(&app, &scene, 20).await;
     let victim = master_of_shard_0(&cluster);
     // What is lost at a failover is what the replica has not heard of: here it has.
-    cluster.tell(victim, "WAIT 1 10000").unwrap();
+    await_replica(&cluster, victim).await;
     cluster.kill(victim);
     told.load(&app, &scene, 40).await;
     await_failover(&cluster, victim).await;

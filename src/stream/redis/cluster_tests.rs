@@ -111,7 +111,12 @@ async fn a_replica_of_an_own_redis_takes_over_with_all_that_it_had() {
     let victim = cluster.master_of(Shard(0));
     let before = log.state(Shard(0)).await.unwrap();
     let last = log.append(Shard(0), &click(1)).await.unwrap();
-    assert_eq!(cluster.0.tell(victim, "WAIT 1 10000").as_deref(), Some(":1"));
+    let replicated = async {
+        while !cluster.0.is_replicated(victim) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, replicated).await.expect("the replica has all of it");
     cluster.0.kill(victim);
     let after = in_time(async || log.append(Shard(0), &click(2)).await).await;
     assert!(after > last);
