@@ -11,8 +11,7 @@ use crate::account::{Role, store};
 use crate::clock::{Clock, Timestamp};
 use crate::db;
 use crate::ids::{ApiKeyId, UserId};
-
-const NAME_MAX_CHARS: usize = 200;
+use crate::web::fields::NAME_MAX;
 
 /// Commands about API keys.
 #[derive(Debug, Subcommand)]
@@ -54,10 +53,7 @@ fn parse_role(text: &str) -> Result<Role, String> {
 pub(super) async fn run(command: KeysCommand) -> anyhow::Result<()> {
     let KeysCommand::Create(args) = command;
     let n_chars = args.name.trim().chars().count();
-    ensure!(
-        (1..=NAME_MAX_CHARS).contains(&n_chars),
-        "--name must have 1 to {NAME_MAX_CHARS} characters"
-    );
+    ensure!((1..=NAME_MAX).contains(&n_chars), "--name must have 1 to {NAME_MAX} characters");
     let now = Clock::system().now();
     if args.expires_at.is_some_and(|end| end <= now) {
         bail!("--expires-at lies in the past; it is {} here", now.to_rfc3339());

@@ -82,9 +82,8 @@ pub async fn load_facts(
     facts.fraud = fraud::store::load_facts(db, &named_in(&all, &clicks), customer_key).await?;
     facts.waiting = load_waiting(db, &keys).await?;
     facts.conversions = load_conversions(db, &all_keys).await?;
-    let named: BTreeSet<_> =
-        clicks.iter().map(|(program_id, click)| (*program_id, click.partner)).collect();
-    let named: BTreeSet<_> = named.into_iter().chain(facts.known.partners()).collect();
+    let clicked = clicks.iter().map(|(program_id, click)| (*program_id, click.partner));
+    let named: BTreeSet<_> = clicked.chain(facts.known.partners()).collect();
     load_earners(db, &mut facts, &named).await?;
     facts.pricing = load_pricing(db, &all, &facts).await?;
     Ok(facts)

@@ -91,19 +91,7 @@ pub async fn read_position(
     shard: Shard,
     generation: Uuid,
 ) -> Result<Offset, sqlx::Error> {
-    let row = sqlx::query!(
-        "select ms, seq from stream_offsets
-         where prefix = $1 and shard = $2 and generation = $3",
-        prefix,
-        i32::from(shard.0),
-        generation,
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map_or(Offset::START, |r| Offset {
-        ms: u64::try_from(r.ms).unwrap_or(0),
-        seq: u64::try_from(r.seq).unwrap_or(0),
-    }))
+    read_standing(db, prefix, shard, generation).await.map(|stands| stands.offset)
 }
 
 /// Where a shard stands, and how much is behind it.

@@ -335,7 +335,8 @@ fn check_signature(
     now: Timestamp,
 ) -> Result<SignedMessage, Problem> {
     let secrets = live_secrets(app, source, now);
-    let [id, timestamp, signature] = &signing_headers(headers);
+    let signing = signing_headers(headers);
+    let [id, timestamp, signature] = &signing;
     let given = WebhookHeaders { id, timestamp, signature };
     let tolerance =
         TimeDelta::from_std(app.config.webhook_tolerance).unwrap_or(TimeDelta::minutes(5));
@@ -343,9 +344,7 @@ fn check_signature(
     verify(&secrets, &given, body, freshness).map_err(|error| {
         let is_of = |secrets: &[WebhookSecret]| verify(secrets, &given, body, freshness).is_ok();
         let reason = noting::why(&error, || is_of(&ended_secrets(app, source, now)));
-        noting::note(app, source, "webhook", reason, || {
-            noting::said_by_webhook(&signing_headers(headers), body)
-        });
+        noting::note(app, source, "webhook", reason, || noting::said_by_webhook(&signing, body));
         let label = match &error {
             SignatureError::MissingHeader(_) => "missing_header",
             SignatureError::OutOfTolerance { .. } => "timestamp",

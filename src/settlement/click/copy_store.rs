@@ -61,6 +61,8 @@ struct Row<'a> {
     program_id: Uuid,
     partner_id: Uuid,
     click: &'a Click,
+    /// What names the visit, if it may be recognized.
+    seen: Option<Uuid>,
     is_unique: bool,
 }
 
@@ -96,7 +98,7 @@ async fn name_rows<'a>(
     let named = clicks.iter().filter_map(|click| {
         let program_id = *programs.get(&i64::from(click.program.0))?;
         let partner_id = *partners.get(&i64::from(click.partner.0))?;
-        Some(Row { program_id, partner_id, click, is_unique: false })
+        Some(Row { program_id, partner_id, click, seen: click.seen(), is_unique: false })
     });
     let mut rows: Vec<Row<'a>> = named.collect();
     // In the order of the key, which is also that of time: pages of the index fill one by one.
@@ -112,7 +114,7 @@ async fn judge<'a>(
     mut rows: Vec<Row<'a>>,
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
     let mut seen: Vec<(Uuid, NaiveDate)> =
-        rows.iter().filter_map(|row| Some((row.click.seen()?, row.click.day))).collect();
+        rows.iter().filter_map(|row| Some((row.seen?, row.click.day))).collect();
     seen.sort_unstable();
     seen.dedup();
     let fresh = sqlx::query_scalar!(
@@ -130,7 +132,7 @@ async fn judge<'a>(
     by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
     for i in by_time {
         let row = &mut rows[i];
-        row.is_unique = match row.click.seen() {
+        row.is_unique = match row.seen {
             // Taken out, so that the visitor's next click finds nothing.
             Some(seen) => fresh.remove(&seen),
             None => row.click.is_human(),
