@@ -18,8 +18,13 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn keep(app: Data<App>, mut stopping: watch::Receiver<bool>) {
     let mut trouble = Trouble::default();
     while !pause(&mut stopping, LOOK_PAUSE).await {
-        if let Some(wish) = app.wishes.next() {
+        // Asked for the next one at once: until then a day that was learned counts as being learned,
+        // and a reader who wants it anew would wait for nothing.
+        while let Some(wish) = app.wishes.next() {
             trouble.note("learning a day that was asked for", learn(&app, wish).await);
+            if *stopping.borrow() {
+                return;
+            }
         }
     }
 }
