@@ -124,7 +124,7 @@ impl App {
                 mint: config.mint_keys.clone(),
             },
             sealer: Sealer::new(&config.secrets_key),
-            customer_key: Key(tag(&config.secrets_key, "tributary/derive/customer", &[])),
+            customer_key: Key::new(tag(&config.secrets_key, "tributary/derive/customer", &[])),
             log: Arc::new(log),
             config,
             clock,

@@ -30,7 +30,7 @@ pub struct Unopenable;
 impl Sealer {
     /// Returns a sealer for the key of `TRIBUTARY_SECRETS_KEY`.
     pub fn new(key: &Key) -> Self {
-        Self(XChaCha20Poly1305::new(&key.0.into()))
+        Self(XChaCha20Poly1305::new(key.bytes().into()))
     }
 
     /// Seals `plain` for the place named by `context`: 24 bytes of nonce, then the ciphertext.
@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_only_in_its_place_and_whole() {
-        let sealer = Sealer::new(&Key([3; 32]));
+        let sealer = Sealer::new(&Key::new([3; 32]));
         let sealed = sealer.seal(b"src_a", b"whsec");
         assert_eq!(sealer.open(b"src_a", &sealed), Ok(b"whsec".to_vec()));
         assert_eq!(sealer.open(b"src_b", &sealed), Err(Unopenable));
-        assert_eq!(Sealer::new(&Key([4; 32])).open(b"src_a", &sealed), Err(Unopenable));
+        assert_eq!(Sealer::new(&Key::new([4; 32])).open(b"src_a", &sealed), Err(Unopenable));
         for place in 0..sealed.len() {
             let mut damaged = sealed.clone();
             damaged[place] ^= 1;

@@ -9,8 +9,38 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 /// A secret of 32 random bytes. Its `Debug` never shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub [u8; 32]);
+#[derive(Clone)]
+pub struct Key {
+    bytes: [u8; 32],
+    /// HMAC with the key taken in: half of the work of a short message, done once.
+    begun: Hmac<Sha256>,
+}
+
+impl Key {
+    /// Returns the key of these bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        let begun = Hmac::new_from_slice(&bytes).expect("HMAC takes keys of any length");
+        Self { bytes, begun }
+    }
+
+    /// Returns the secret, for whoever keeps it or hands it out.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// Returns HMAC-SHA256 over the concatenated parts.
+    pub fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        over(self.begun.clone(), parts).finalize().into_bytes().into()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Key {}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -21,9 +51,12 @@ impl std::fmt::Debug for Key {
 /// The live keys of one purpose, by key id 0–31: the highest signs, all verify.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyRing {
-    keys: [Option<Key>; 32],
+    keys: Box<[Option<Key>]>,
     newest: u8,
 }
+
+/// Key ids have five bits in what is signed.
+const KIDS: usize = 32;
 
 /// Says what is wrong with the text of a key ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,14 +75,12 @@ pub enum BadKeyRing {
 impl KeyRing {
     /// Returns a ring with one key, id 0.
     pub fn single(key: [u8; 32]) -> Self {
-        let mut keys = [const { None }; 32];
-        keys[0] = Some(Key(key));
-        Self { keys, newest: 0 }
+        Self { keys: [Some(Key::new(key))].into(), newest: 0 }
     }
 
     /// Parses `"3:base64,4:base64"`: standard base64 with padding, 32 bytes a key.
     pub fn parse(text: &str) -> Result<Self, BadKeyRing> {
-        let mut keys = [const { None }; 32];
+        let mut keys = vec![None; KIDS];
         let mut newest = None;
         for (n, part) in text.split(',').map(str::trim).filter(|p| !p.is_empty()).enumerate() {
             let malformed = BadKeyRing::Malformed(n + 1);
@@ -61,12 +92,12 @@ impl KeyRing {
                 .and_then(|k| k.try_into().ok())
                 .ok_or(malformed.clone())?;
             let slot = keys.get_mut(usize::from(kid)).ok_or(malformed)?;
-            if slot.replace(Key(key)).is_some() {
+            if slot.replace(Key::new(key)).is_some() {
                 return Err(BadKeyRing::Twice(kid));
             }
             newest = newest.max(Some(kid));
         }
-        Ok(Self { keys, newest: newest.ok_or(BadKeyRing::Empty)? })
+        Ok(Self { keys: keys.into(), newest: newest.ok_or(BadKeyRing::Empty)? })
     }
 
     /// Returns the key that signs, with its id.
@@ -83,7 +114,7 @@ impl KeyRing {
 
 /// A keyed hash over a domain string, a zero byte, and the message parts, ready to be cut.
 pub fn tag(key: &Key, domain: &str, message: &[u8]) -> [u8; 32] {
-    mac(&key.0, &[domain.as_bytes(), &[0], message]).finalize().into_bytes().into()
+    key.hmac(&[domain.as_bytes(), &[0], message])
 }
 
 /// Returns what is kept of a shop's name of a customer: the same everywhere, so that what one part
@@ -94,8 +125,8 @@ pub fn hash_customer(key: &Key, customer_ref: &str) -> [u8; 32] {
 
 /// Compares the first `expected.len()` bytes of the [`tag`] in constant time.
 pub fn verify_tag(key: &Key, domain: &str, message: &[u8], expected: &[u8]) -> bool {
-    !expected.is_empty()
-        && mac(&key.0, &[domain.as_bytes(), &[0], message]).verify_truncated_left(expected).is_ok()
+    let mac = over(key.begun.clone(), &[domain.as_bytes(), &[0], message]);
+    !expected.is_empty() && mac.verify_truncated_left(expected).is_ok()
 }
 
 /// Returns HMAC-SHA256 over the concatenated parts.
@@ -109,7 +140,11 @@ pub fn verify_hmac_sha256(key: &[u8], parts: &[&[u8]], expected: &[u8]) -> bool 
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let begun = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+    over(begun, parts)
+}
+
+fn over(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> Hmac<Sha256> {
     for part in parts {
         mac.update(part);
     }
@@ -138,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_bound_to_key_domain_and_message() {
-        let key = Key([1; 32]);
+        let key = Key::new([1; 32]);
         let full = tag(&key, "a/v1", b"message");
         assert_eq!(full, hmac_sha256(&[1; 32], &[b"a/v1\0message"]));
         for len in 1..=32 {
@@ -148,7 +183,7 @@ mod tests {
         assert!(!verify_tag(&key, "a/v2", b"message", &full));
         assert!(!verify_tag(&key, "a/v1", b"Message", &full));
         assert!(!verify_tag(&key, "a", b"/v1\0message", &full), "the zero byte ends the domain");
-        assert!(!verify_tag(&Key([2; 32]), "a/v1", b"message", &full));
+        assert!(!verify_tag(&Key::new([2; 32]), "a/v1", b"message", &full));
         assert!(!verify_tag(&key, "a/v1", b"message", &full[1..]));
     }
 
@@ -156,8 +191,8 @@ mod tests {
     fn the_highest_key_signs_and_all_are_found() {
         let ring = KeyRing::parse(&format!(" {K1}, {K0},")).unwrap();
         assert_eq!(ring.newest().0, 1);
-        assert_eq!(ring.newest().1.0[0], 32);
-        assert_eq!(ring.get(0).unwrap().0[31], 31);
+        assert_eq!(ring.newest().1.bytes[0], 32);
+        assert_eq!(ring.get(0).unwrap().bytes[31], 31);
         assert!(ring.get(2).is_none() && ring.get(255).is_none());
     }
 

@@ -1,20 +1,19 @@
 //! `GET /r/{token}`: the redirect.
 //!
-//! `server::front` asks for it in front of the router, because the visitor waits: no route is
-//! matched, no middleware runs, and no store is asked. Everything it needs is in the token, in the
-//! snapshot and in the keys. The answer leaves when the click is durable, and a visitor always gets
-//! one: whatever is wrong with the link, he is sent to a page that helps.
+//! `server` asks for it before a route is matched or a middleware runs, because the visitor waits; no
+//! store is asked. Everything it needs is in the token, in the snapshot and in the keys. The answer
+//! leaves when the click is durable, and a visitor always gets one: whatever is wrong with the link,
+//! he is sent to a page that helps.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use actix_http::{Method, Request, Response, StatusCode};
-use actix_web::HttpMessage as _;
-use actix_web::body::BoxBody;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, REFERER, USER_AGENT};
 use actix_web::web::Data;
+use metrics::Counter;
 
 use crate::app::App;
+use crate::click::answer::Answer;
 use crate::click::classify::{Class, Classifier, RequestHead, Verdict};
 use crate::click::click_id::ClickId;
 use crate::click::visitor::{Visitor, referrer_host};
@@ -29,16 +28,47 @@ use crate::signing::{Key, tag};
 use crate::snapshot::{ProgramTerms, Snapshot};
 use crate::stream::ClickRecord;
 use crate::stream::batcher::{Batcher, Durable};
-use crate::web::headers::client_ip;
+use crate::web::headers::{Headers, client_ip};
 
 /// What the path of every link begins with.
 pub const PREFIX: &str = "/r/";
+
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const X_PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
+const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+
+/// The visit of a link, as it came.
+#[derive(Clone, Copy)]
+pub struct Visited<'r, H> {
+    /// The method of the request.
+    pub method: &'r str,
+    /// What follows [`PREFIX`] in its path.
+    pub token: &'r str,
+    /// Its query without `?`; empty where there is none.
+    pub query: &'r str,
+    /// Its headers.
+    pub headers: &'r H,
+    /// Who is at the other end of the connection.
+    pub peer: IpAddr,
+}
+
+/// An answer that waits until its click, if it has one, is durable.
+#[must_use]
+pub struct Pending {
+    answer: Answer,
+    durable: Option<Durable>,
+}
 
 /// What one worker needs to redirect.
 pub struct Redirect {
     app: Data<App>,
     batcher: Batcher,
     classifier: RefCell<Classifier>,
+    /// How many visits there were, by the code of their class.
+    visits: Vec<Counter>,
     subid_key: Key,
     help_url: String,
 }
@@ -59,55 +89,50 @@ impl Redirect {
         };
         let batcher =
             Batcher::new(app.log.clone(), config.redirect_append_timeout, config.stream_shards);
-        Self { batcher, classifier: RefCell::default(), subid_key: subid_key(&app), help_url, app }
+        let class = |class: &Class| metrics::counter!(metric::CLICKS, "class" => class.as_str());
+        let visits = Class::ALL.iter().map(class).collect();
+        let (classifier, subid_key) = (RefCell::default(), subid_key(&app));
+        Self { batcher, classifier, visits, subid_key, help_url, app }
     }
 
-    /// Sends a visitor on.
-    pub async fn answer(&self, req: &Request) -> Response<BoxBody> {
-        if *req.method() != Method::GET && *req.method() != Method::HEAD {
-            let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-            let allow = HeaderValue::from_static("GET, HEAD");
-            response.headers_mut().insert(header::ALLOW, allow);
-            return response;
+    /// Decides where a visitor goes and has his click written down.
+    pub fn answer(&self, visited: &Visited<'_, impl Headers>) -> Pending {
+        if !matches!(visited.method, "GET" | "HEAD") {
+            return Pending { answer: Answer::OnlyGet, durable: None };
         }
-        let head = request_head(req);
+        let head = request_head(visited);
         let verdict = self.classifier.borrow_mut().classify(&head);
-        metrics::counter!(metric::CLICKS, "class" => verdict.class.as_str()).increment(1);
+        self.visits[usize::from(verdict.class.code())].increment(1);
         if verdict.class == Class::Prefetch {
-            // With a 302 the browser would keep the landing page and the true click would never
-            // come; what is not 2xx is not kept.
-            return empty(StatusCode::SERVICE_UNAVAILABLE);
+            return Pending { answer: Answer::NotYet, durable: None };
         }
-        let (location, durable) = match self.follow(req, &head, verdict) {
-            Ok(found) => found,
+        match self.follow(visited, &head, verdict) {
+            Ok((location, durable)) => {
+                Pending { answer: Answer::Found(location), durable: Some(durable) }
+            }
             Err(dead) => {
                 metrics::counter!(metric::LINK_TOKENS_REJECTED, "reason" => dead.reason)
                     .increment(1);
-                return found(dead.fallback.as_deref().unwrap_or(&self.help_url));
+                let url = dead.fallback.unwrap_or_else(|| self.help_url.clone());
+                Pending { answer: Answer::Found(url), durable: None }
             }
-        };
-        // Kept or not, the visitor goes on.
-        if durable.await != Ok(true) {
-            metrics::counter!(metric::EVENTS_DROPPED, "reason" => "not_durable").increment(1);
         }
-        found(&location)
     }
 
     fn follow(
         &self,
-        req: &Request,
+        visited: &Visited<'_, impl Headers>,
         head: &RequestHead<'_>,
         verdict: Verdict,
     ) -> Result<(String, Durable), DeadLink> {
         let now = self.app.clock.now();
         let snapshot = self.app.snapshot.load();
-        let token = &req.path()[PREFIX.len()..];
-        let (token, program) = check_link(&self.app.link_keys, token, &snapshot, now)?;
+        let (token, program) = check_link(&self.app.link_keys, visited.token, &snapshot, now)?;
         let partner = snapshot.partner(token.partner).ok_or_else(|| dead("partner", program))?;
         let click_id = ClickId::new(now, token.program, token.partner, token.link, rand::random());
         let signed = verdict.class.is_click().then(|| click_id.sign(&self.app.config.click_keys));
         let visit = Visit {
-            query: req.uri().query().unwrap_or_default(),
+            query: visited.query,
             click_id: signed.as_ref().map(|id| id.as_str()),
             partner: token.partner,
             partner_slug: &partner.slug,
@@ -130,9 +155,9 @@ impl Redirect {
             is_qr: to.qr,
             is_gpc,
             paid: to.paid.map_or(0, AdNetwork::code),
-            visitor: self.visitor_tag(req, token, head, is_gpc, now),
+            visitor: self.visitor_tag(visited, token, head, is_gpc, now),
             country: None,
-            referrer_host: text(req.headers(), &header::REFERER).and_then(referrer_host),
+            referrer_host: visited.headers.first(&REFERER).and_then(referrer_host),
             subs: to.subs,
             erid: to.erid,
             landing: to.page,
@@ -142,20 +167,31 @@ impl Redirect {
 
     fn visitor_tag(
         &self,
-        req: &Request,
+        visited: &Visited<'_, impl Headers>,
         token: LinkToken,
         head: &RequestHead<'_>,
         is_gpc: bool,
         now: Timestamp,
     ) -> Option<[u8; 8]> {
-        let peer = req.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
         let visitor = Visitor {
             program: token.program,
-            ip: client_ip(peer, req.headers(), &self.app.config.trusted_proxies),
+            ip: client_ip(visited.peer, visited.headers, &self.app.config.trusted_proxies),
             agent: head.user_agent.unwrap_or_default(),
             gpc: is_gpc,
         };
         visitor.tag(&self.app.salts.of(now.date_naive())).map(|tag| tag.0)
+    }
+}
+
+impl Pending {
+    /// Returns the answer once the click is kept; if it cannot be, the visitor goes on nevertheless.
+    pub async fn settled(self) -> Answer {
+        if let Some(durable) = self.durable
+            && durable.await != Ok(true)
+        {
+            metrics::counter!(metric::EVENTS_DROPPED, "reason" => "not_durable").increment(1);
+        }
+        self.answer
     }
 }
 
@@ -191,7 +227,7 @@ fn dead(reason: &'static str, program: &ProgramTerms) -> DeadLink {
 
 /// Returns the key that hashes sub-ids which look like a person's.
 pub(super) fn subid_key(app: &App) -> Key {
-    Key(tag(&app.config.secrets_key, "tributary/derive/subid", &[]))
+    Key::new(tag(&app.config.secrets_key, "tributary/derive/subid", &[]))
 }
 
 /// Returns what happens to sub-ids which look like a person's.
@@ -212,44 +248,16 @@ fn reason_of(error: TokenError) -> &'static str {
     }
 }
 
-fn request_head(req: &Request) -> RequestHead<'_> {
-    let headers = req.headers();
+fn request_head<'r>(visited: &Visited<'r, impl Headers>) -> RequestHead<'r> {
+    let headers = visited.headers;
     RequestHead {
-        method: req.method().as_str(),
-        user_agent: text(headers, &header::USER_AGENT),
-        sec_purpose: text(headers, &HeaderName::from_static("sec-purpose")),
-        purpose: text(headers, &HeaderName::from_static("purpose")),
-        x_purpose: text(headers, &HeaderName::from_static("x-purpose")),
-        x_moz: text(headers, &HeaderName::from_static("x-moz")),
-        sec_fetch_dest: text(headers, &HeaderName::from_static("sec-fetch-dest")),
-        sec_gpc: text(headers, &HeaderName::from_static("sec-gpc")),
+        method: visited.method,
+        user_agent: headers.first(&USER_AGENT),
+        sec_purpose: headers.first(&SEC_PURPOSE),
+        purpose: headers.first(&PURPOSE),
+        x_purpose: headers.first(&X_PURPOSE),
+        x_moz: headers.first(&X_MOZ),
+        sec_fetch_dest: headers.first(&SEC_FETCH_DEST),
+        sec_gpc: headers.first(&SEC_GPC),
     }
-}
-
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn found(location: &str) -> Response<BoxBody> {
-    let mut response = empty(StatusCode::FOUND);
-    // Locations are serialized URLs, so they are ASCII without control characters.
-    if let Ok(value) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(header::LOCATION, value);
-    }
-    response
-}
-
-fn empty(status: StatusCode) -> Response<BoxBody> {
-    let mut response = Response::new(status);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("strict-origin-when-cross-origin"),
-    );
-    headers.insert(
-        HeaderName::from_static("x-robots-tag"),
-        HeaderValue::from_static("noindex, nofollow"),
-    );
-    response
 }

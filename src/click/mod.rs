@@ -6,6 +6,7 @@
 //! [`visitor`] recognizes a repeat within the life of a salt, and a batcher of the stream makes it
 //! durable before the visitor goes on. Nothing here names a store: a click never waits for a database.
 
+pub mod answer;
 pub mod classify;
 pub mod click_id;
 pub mod help_http;

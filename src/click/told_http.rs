@@ -25,7 +25,6 @@ use crate::config::GpcMode;
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
 use crate::metrics as metric;
-use crate::signing::hmac_sha256;
 use crate::snapshot::Snapshot;
 use crate::stream::{ClickRecord, PackedBatch};
 use crate::telemetry;
@@ -309,7 +308,7 @@ impl<'a> Teller<'a> {
     /// Derives what tells this click from others of the same link and millisecond.
     fn name(&self, id: &str) -> [u8; 5] {
         let parts: [&[u8]; 3] = [b"told", self.caller.user_id.0.as_bytes(), id.as_bytes()];
-        let hash = hmac_sha256(&self.subid_key.0, &parts);
+        let hash = self.subid_key.hmac(&parts);
         [hash[0], hash[1], hash[2], hash[3], hash[4]]
     }
 

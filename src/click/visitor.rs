@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use crate::ids::ProgramNo;
 use crate::sealing::random_bytes;
-use crate::signing::hmac_sha256;
+use crate::signing::Key;
 
 /// The longest host name that DNS allows, and the most of a referrer that is kept.
 const HOST_MAX: usize = 253;
@@ -22,7 +22,19 @@ const REFERRER_MAX: usize = 4096;
 
 /// A random value that makes tags of one day incomparable with those of another.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Salt(pub [u8; 32]);
+pub struct Salt(Key);
+
+impl Salt {
+    /// Returns the salt of these bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Key::new(bytes))
+    }
+
+    /// Returns the bytes, for whoever agrees on them.
+    pub fn bytes(&self) -> &[u8; 32] {
+        self.0.bytes()
+    }
+}
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,7 +54,7 @@ impl Salts {
         if let Some(salt) = self.0.load().get(&day) {
             return salt.clone();
         }
-        let fresh = Salt(random_bytes());
+        let fresh = Salt::new(random_bytes());
         // Of two threads that meet here the first one's stays.
         self.0.rcu(|known| {
             let mut known = BTreeMap::clone(known);
@@ -97,7 +109,7 @@ impl Visitor<'_> {
         };
         let parts: [&[u8]; 3] =
             [&self.program.0.to_be_bytes(), &ip.octets(), self.agent.as_bytes()];
-        let hash = hmac_sha256(&salt.0, &parts);
+        let hash = salt.0.hmac(&parts);
         Some(VisitorTag(*hash.first_chunk().expect("32 bytes hold 8")))
     }
 }
@@ -132,7 +144,7 @@ mod tests {
         let own = salts.of(day("2026-11-27"));
         assert!(own == salts.of(day("2026-11-27")));
         assert!(own != salts.of(day("2026-11-28")));
-        let agreed = Salt([7; 32]);
+        let agreed = Salt::new([7; 32]);
         salts.keep(day("2026-11-27"), &agreed);
         assert!(salts.of(day("2026-11-27")) == agreed);
         salts.keep(day("2026-11-29"), &agreed);
@@ -141,13 +153,13 @@ mod tests {
 
     #[test]
     fn the_tag_depends_on_salt_program_address_and_agent_alone() {
-        let salt = Salt([1; 32]);
+        let salt = Salt::new([1; 32]);
         let tag = visitor().tag(&salt).unwrap();
         assert_eq!(visitor().tag(&salt), Some(tag));
         let mapped = Visitor { ip: "::ffff:192.0.2.7".parse().unwrap(), ..visitor() };
         assert_eq!(mapped.tag(&salt), Some(tag), "one visitor, two spellings");
         let others = [
-            visitor().tag(&Salt([2; 32])),
+            visitor().tag(&Salt::new([2; 32])),
             Visitor { program: ProgramNo(2003), ..visitor() }.tag(&salt),
             Visitor { ip: "192.0.2.8".parse().unwrap(), ..visitor() }.tag(&salt),
             Visitor { agent: "Mozilla/5.1", ..visitor() }.tag(&salt),
@@ -159,7 +171,7 @@ mod tests {
 
     #[test]
     fn who_asks_not_to_be_recognized_is_not() {
-        assert_eq!(Visitor { gpc: true, ..visitor() }.tag(&Salt([1; 32])), None);
+        assert_eq!(Visitor { gpc: true, ..visitor() }.tag(&Salt::new([1; 32])), None);
     }
 
     #[test]
@@ -186,6 +198,6 @@ mod tests {
 
     #[test]
     fn a_salt_is_never_printed() {
-        assert_eq!(format!("{:?}", Salt([7; 32])), "Salt(***)");
+        assert_eq!(format!("{:?}", Salt::new([7; 32])), "Salt(***)");
     }
 }

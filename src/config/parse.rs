@@ -225,7 +225,7 @@ fn secret_url(text: &str, schemes: &[&str]) -> Result<SecretString, &'static str
 
 pub(super) fn key(text: &str) -> Result<Key, &'static str> {
     let bytes = STANDARD.decode(text).map_err(|_| "not base64 with padding")?;
-    bytes.try_into().map(Key).map_err(|_| "not 32 bytes")
+    bytes.try_into().map(Key::new).map_err(|_| "not 32 bytes")
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {

@@ -324,7 +324,7 @@ mod tests {
     fn a_path_stands_in_one_cell() {
         let now = "2026-11-22T10:15:10Z".parse().unwrap();
         let file = "event;click_ids\nlead;a b,c\nlead;\"a\tb\"\n";
-        let mut sheet = Sheet::open(file.as_bytes(), Key([7; 32]), now).unwrap();
+        let mut sheet = Sheet::open(file.as_bytes(), Key::new([7; 32]), now).unwrap();
         let report = sheet.next_line().unwrap().unwrap().report.unwrap();
         assert_eq!(report.click_ids, ["a", "b", "c"]);
         assert_eq!(report.dedup_ref(), "click:c");
@@ -334,7 +334,7 @@ mod tests {
 
     fn lines(file: impl AsRef<[u8]>) -> Result<Vec<String>, SheetError> {
         let now = "2026-11-22T10:15:10Z".parse().unwrap();
-        let mut sheet = Sheet::open(file.as_ref(), Key([7; 32]), now)?;
+        let mut sheet = Sheet::open(file.as_ref(), Key::new([7; 32]), now)?;
         let mut told = Vec::new();
         while let Some(line) = sheet.next_line()? {
             told.push(match line.report {

@@ -343,7 +343,7 @@ mod tests {
 
     fn read_type(kind: &str, data: Value) -> Result<Report, Vec<FieldProblem>> {
         let message = json!({"type": kind, "timestamp": "2026-11-22T10:15:04Z", "data": data});
-        read_report(serde_json::from_value(message).unwrap(), &Key([7; 32]), now())
+        read_report(serde_json::from_value(message).unwrap(), &Key::new([7; 32]), now())
     }
 
     fn pointers(result: Result<Report, Vec<FieldProblem>>) -> Vec<&'static str> {

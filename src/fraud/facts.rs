@@ -131,9 +131,9 @@ mod tests {
 
     fn opening(customer: Option<&str>) -> (FraudFacts, Opening) {
         let (program_id, partner_id) = (ProgramId::new(), PartnerId::new());
-        let mut facts = FraudFacts::new(Key(KEY));
+        let mut facts = FraudFacts::new(Key::new(KEY));
         facts.emails.insert((program_id, partner_id), vec!["Anna@Blog.example".to_owned()]);
-        let own = hash_customer(&Key(KEY), "customer 7");
+        let own = hash_customer(&Key::new(KEY), "customer 7");
         facts.own_customers.insert((program_id, partner_id, own));
         let opening = Opening {
             program_id,
@@ -141,7 +141,7 @@ mod tests {
             occurred_at: "2026-11-22T10:59:59Z".parse().unwrap(),
             click_at: None,
             click_id: None,
-            customer_hash: customer.map(|name| hash_customer(&Key(KEY), name)),
+            customer_hash: customer.map(|name| hash_customer(&Key::new(KEY), name)),
         };
         (facts, opening)
     }

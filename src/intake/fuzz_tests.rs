@@ -216,7 +216,7 @@ fn fuzz_postback_queries() {
         let query = format!("{query}&{}", String::from_utf8_lossy(&noise));
         let belief = if is_signed { Belief::Signed(now()) } else { Belief::Key };
         let done = read(parameters(&query, ""), &terms)
-            .and_then(|read| plan(&read, &terms, belief, &Key([7; 32]), now()));
+            .and_then(|read| plan(&read, &terms, belief, &Key::new([7; 32]), now()));
         match done {
             Ok(planned) => {
                 prop_assert!((1..=2).contains(&planned.len()));
@@ -247,7 +247,7 @@ fn fuzz_csv_files() {
             out.write_record(row).expect("a Vec takes every write");
         }
         let file = damage(out.into_inner().expect("a Vec takes every write"), &change);
-        let Ok(mut sheet) = Sheet::open(file.as_slice(), Key([7; 32]), now()) else {
+        let Ok(mut sheet) = Sheet::open(file.as_slice(), Key::new([7; 32]), now()) else {
             return Ok(Made::Refused);
         };
         let mut last = 1;

@@ -7,7 +7,6 @@ use super::*;
 use crate::signing::Key;
 
 const CLICK: &str = "IBVAYNEAAAfSAAAD6QAAACoBAgMEBVmLbQ-DaK_EdPub";
-const KEY: Key = Key([1; 32]);
 
 fn template(text: &str) -> LandingTemplate {
     LandingTemplate::parse(text, Schemes::HttpsOnly).unwrap()
@@ -37,7 +36,7 @@ fn visit(query: &str) -> Visit<'_> {
 }
 
 fn go(landing: &Landing, query: &str) -> Destination {
-    destination(landing, &visit(query), SubIdPii::Hash(&KEY))
+    destination(landing, &visit(query), SubIdPii::Hash(&Key::new([1; 32])))
 }
 
 fn location(text: &str, query: &str) -> String {

@@ -180,10 +180,12 @@ mod tests {
 
     use super::*;
 
-    const KEY: Key = Key([1; 32]);
-
     fn parse(query: &str) -> Parameters<'_> {
-        Parameters::parse(query, &["ulp".to_owned(), "u".to_owned()], SubIdPii::Hash(&KEY))
+        Parameters::parse(
+            query,
+            &["ulp".to_owned(), "u".to_owned()],
+            SubIdPii::Hash(&Key::new([1; 32])),
+        )
     }
 
     fn subs(query: &str) -> [String; SUBS] {
@@ -232,7 +234,7 @@ mod tests {
             assert_eq!((&dropped.subs[0], dropped.subs_pii), (&None, 1), "{mail}");
         }
         assert_eq!(subs("sub1=A@b.co"), subs("sub1=a@B.CO"), "still comparable");
-        let other = Parameters::parse("sub1=a@b.co", &[], SubIdPii::Hash(&Key([2; 32]))).subs;
+        let other = Parameters::parse("sub1=a@b.co", &[], SubIdPii::Hash(&Key::new([2; 32]))).subs;
         assert_ne!(other[0], parse("sub1=a@b.co").subs[0], "keyed");
         for plain in ["@home", "a@", "10@20", "banner@top", "a@.", "@b.co"] {
             assert_eq!(subs(&format!("sub1={plain}"))[0], plain);

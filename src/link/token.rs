@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{Days, NaiveDate};
 
 use crate::ids::{LinkNo, PartnerNo, ProgramNo};
-use crate::signing::{Key, KeyRing, hmac_sha256, tag, verify_tag};
+use crate::signing::{Key, KeyRing, tag, verify_tag};
 
 /// Length of the text of a token.
 pub const TOKEN_LEN: usize = 40;
@@ -215,7 +215,7 @@ impl MintKey {
         bytes[0] = MINTED << 5 | self.kid;
         bytes[1..4].copy_from_slice(&self.program.0.to_be_bytes()[1..]);
         bytes[4..8].copy_from_slice(&self.partner.0.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.key.0);
+        bytes[8..].copy_from_slice(self.key.bytes());
         format!("{MINT_KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
@@ -227,7 +227,7 @@ impl MintKey {
             kid: b[0] & 31,
             program: ProgramNo(u32::from_be_bytes([0, b[1], b[2], b[3]])),
             partner: PartnerNo(u32::from_be_bytes([b[4], b[5], b[6], b[7]])),
-            key: Key(*b.last_chunk().expect("32 bytes follow the first eight")),
+            key: Key::new(*b.last_chunk().expect("32 bytes follow the first eight")),
         })
     }
 
@@ -276,7 +276,7 @@ pub fn claimed(text: impl AsRef<[u8]>) -> Claimed {
 fn derive(root: &Key, program: ProgramNo, partner: PartnerNo, epoch: u16) -> Key {
     let (program, partner) = (program.0.to_be_bytes(), partner.0.to_be_bytes());
     let epoch = epoch.to_be_bytes();
-    Key(hmac_sha256(&root.0, &[MINT_KEY_DOMAIN, &program[1..], &partner, &epoch]))
+    Key::new(root.hmac(&[MINT_KEY_DOMAIN, &program[1..], &partner, &epoch]))
 }
 
 fn decode(text: &[u8]) -> Option<[u8; BYTES]> {

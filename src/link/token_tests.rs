@@ -54,7 +54,7 @@ fn published_vectors_are_signed_and_verified() {
     assert_eq!(dated, "IwAH0gAAA-kAAAAqC2l3I7ivZ_27MtegrF-bYo_h");
 
     let mint = mint_key(&keys().issued, ProgramNo(2002), PartnerNo(1001), 1);
-    assert_eq!(mint.key.0[..4], [0x11, 0x8d, 0xef, 0x7b]);
+    assert_eq!(mint.key.bytes()[..4], [0x11, 0x8d, 0xef, 0x7b]);
     let link = LinkNo((1 << 31) + 7);
     assert_eq!(mint.sign(link, None).unwrap(), MINTED_VECTOR);
     assert_eq!(check(MINTED_VECTOR), Ok(LinkToken { link, ..token() }));

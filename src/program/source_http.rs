@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_new_secret_survives_sealing_and_its_text_form() {
         let (secret, id) = (new_secret(), SourceId::new());
-        let sealer = Sealer::new(&Key([1; 32]));
+        let sealer = Sealer::new(&Key::new([1; 32]));
         let sealed = sealer.seal(id.0.as_bytes(), secret.as_bytes());
         let opened = sealer.open(id.0.as_bytes(), &sealed).unwrap();
         assert_eq!(WebhookSecret::from_bytes(&opened).unwrap().expose(), secret.expose());

@@ -1,35 +1,32 @@
 //! What stands in front of the router: the two requests that come by the thousand.
 //!
 //! A visitor waits for `GET /r/{token}`, and a shop sends `POST /v1/webhooks/{source_id}` for each
-//! order. Both are answered before a route is matched, which costs as much as all the rest of them.
-//! Everything else, a webhook with a query included, goes to the application behind.
+//! order. Both are answered before a route is matched, which costs as much as all the rest of them;
+//! most visitors even before, at the `door`. Everything else, a webhook with a query included, goes
+//! to the application behind.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use actix_http::{Request, Response};
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
 use actix_web::web::Data;
+use actix_web::{Error, HttpMessage as _};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::app::App;
-use crate::click::http::{PREFIX, Redirect};
+use crate::click::http::{PREFIX, Pending, Redirect, Visited};
 use crate::config::Role;
 use crate::intake::webhook::plain_http::Webhooks;
 
 /// Answers links and plain webhooks itself and hands everything else to the application behind it.
-pub struct Front<F> {
-    app: Data<App>,
-    behind: F,
-}
-
-impl<F> Front<F> {
-    /// Stands in front of an application.
-    pub fn new(app: Data<App>, behind: F) -> Self {
-        Self { app, behind }
-    }
+pub(super) struct Front<F> {
+    pub(super) app: Data<App>,
+    /// Answers links; none where the process does not redirect.
+    pub(super) redirect: Option<Rc<Redirect>>,
+    pub(super) behind: F,
 }
 
 impl<F, B> ServiceFactory<Request> for Front<F>
@@ -55,14 +52,14 @@ where
     fn new_service(&self, config: AppConfig) -> Self::Future {
         let behind = self.behind.new_service(config);
         let roles = &self.app.config.roles;
-        let redirect = roles.has(Role::Redirect).then(|| Rc::new(Redirect::new(self.app.clone())));
+        let redirect = self.redirect.clone();
         let webhooks = roles.has(Role::Ingest).then(|| Rc::new(Webhooks::new(self.app.clone())));
         async move { Ok(FrontService { redirect, webhooks, behind: behind.await? }) }.boxed_local()
     }
 }
 
 /// The service of one worker; what is none is not among the roles of the process.
-pub struct FrontService<S> {
+pub(super) struct FrontService<S> {
     redirect: Option<Rc<Redirect>>,
     webhooks: Option<Rc<Webhooks>>,
     behind: S,
@@ -81,9 +78,9 @@ where
     actix_service::forward_ready!(behind);
 
     fn call(&self, req: Request) -> Self::Future {
-        if let Some(redirect) = self.redirect.as_ref().filter(|_| req.path().starts_with(PREFIX)) {
-            let redirect = Rc::clone(redirect);
-            async move { Ok(redirect.answer(&req).await) }.boxed_local()
+        let link = self.redirect.as_deref().and_then(|redirect| visit(&req, redirect));
+        if let Some(pending) = link {
+            async move { Ok(pending.settled().await.into_response()) }.boxed_local()
         } else if let Some(webhooks) = self.webhooks.as_ref().filter(|_| Webhooks::takes(&req)) {
             let webhooks = Rc::clone(webhooks);
             async move { Ok(webhooks.answer(req).await) }.boxed_local()
@@ -92,4 +89,12 @@ where
             async move { Ok(Response::from(behind.await?).map_into_boxed_body()) }.boxed_local()
         }
     }
+}
+
+/// Answers a request for a link that did not come as plainly as the door wants it.
+fn visit(req: &Request, redirect: &Redirect) -> Option<Pending> {
+    let token = req.path().strip_prefix(PREFIX)?;
+    let (method, query) = (req.method().as_str(), req.uri().query().unwrap_or_default());
+    let peer = req.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    Some(redirect.answer(&Visited { method, token, query, headers: req.headers(), peer }))
 }

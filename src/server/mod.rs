@@ -3,20 +3,29 @@
 //! Signals are not the servers' business: `roles` stops them, so that Ctrl-C drains.
 
 pub mod admin_http;
-pub mod front;
+mod begun;
+mod door;
+mod front;
 pub mod openapi;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Application, HttpServer};
+use tokio::net::TcpSocket;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::app::App;
+use crate::click::http::Redirect;
 use crate::config::{Role, Roles};
+use crate::server::door::{Door, KEEP_ALIVE};
 use crate::server::front::Front;
 use crate::stream::batcher::Batcher;
 use crate::web::{Routes, configure_extractors, request_id};
@@ -25,6 +34,10 @@ use crate::web::{Routes, configure_extractors, request_id};
 const CONNECTIONS_MAX: usize = 25_000;
 /// Pending connections that the kernel keeps.
 const BACKLOG: u32 = 2048;
+/// How long the head of a request may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to receive the end of a connection.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Threads of the admin listener.
 const ADMIN_WORKERS: usize = 1;
 
@@ -98,7 +111,11 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
     let document = openapi::document(&app.config.roles);
     let routes = Data::new(Routes::of(&document));
     let document = Data::new(openapi::Document::new(document));
-    let server = HttpServer::new(move || {
+    let listener = listen(app.config.bind)?;
+    let address = listener.local_addr()?;
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let door = move || {
         let (application, _) = Application::new()
             .into_utoipa_app()
             .configure(configure(&shared.config.roles))
@@ -110,15 +127,43 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
             .app_data(routes.clone())
             .configure(configure_extractors)
             .wrap(from_fn(request_id::middleware));
-        Front::new(shared.clone(), actix_service::IntoServiceFactory::into_factory(application))
-    })
-    .workers(app.config.workers)
-    .max_connections(CONNECTIONS_MAX)
-    .backlog(BACKLOG)
-    .shutdown_timeout(app.config.shutdown_timeout.as_secs())
-    .disable_signals()
-    .bind(app.config.bind)?;
-    bound(server.addrs(), server.run())
+        let redirects = shared.config.roles.has(Role::Redirect);
+        let redirect = redirects.then(|| Rc::new(Redirect::new(shared.clone())));
+        let front = Front {
+            app: shared.clone(),
+            redirect: redirect.clone(),
+            behind: application.into_factory(),
+        };
+        let signal = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let signal = signal.clone();
+                async move { signal.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .finish(map_config(front.map_err(|error| error.error_response()), |()| {
+                AppConfig::default()
+            }));
+        Door { app: shared.clone(), redirect, stopping: stopping.clone(), behind: http }
+    };
+    let server = builder
+        .workers(app.config.workers)
+        .max_concurrent_connections(CONNECTIONS_MAX)
+        .shutdown_timeout(app.config.shutdown_timeout.as_secs())
+        .disable_signals()
+        .listen("public", listener, door)?
+        .run();
+    Ok(Bound { server, address })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Returns what makes the conversions of one worker durable.

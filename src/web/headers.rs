@@ -2,24 +2,54 @@
 
 use std::net::IpAddr;
 
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Network;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The headers of a request, in a map or as they came.
+pub trait Headers {
+    /// Returns the values of every header of that name, in order.
+    fn all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]>;
+
+    /// Returns the first value of that name, if it is ASCII.
+    fn first<'h>(&'h self, name: &HeaderName) -> Option<&'h str> {
+        self.all(name).next().and_then(text)
+    }
+}
+
+impl Headers for HeaderMap {
+    fn all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        self.get_all(name).map(HeaderValue::as_bytes)
+    }
+}
+
+impl Headers for &[httparse::Header<'_>] {
+    fn all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        let of_name =
+            |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name.as_str());
+        self.iter().filter(of_name).map(|header| header.value)
+    }
+}
+
+/// What both hold has no control characters but tabs.
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
+}
 
 /// Returns the address of the client.
 ///
 /// Only a trusted proxy is believed: the list is read from its end, which the nearest proxy
 /// wrote, and the first address that is no trusted proxy is the client. What stands before it,
 /// the client could have written itself. `Forwarded` (RFC 7239) wins over `X-Forwarded-For`.
-pub fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+pub fn client_ip(peer: IpAddr, headers: &impl Headers, trusted: &[Network]) -> IpAddr {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(ip));
     let mut client = peer.to_canonical();
     if !is_trusted(client) {
         return client;
     }
-    let hops: Vec<Option<IpAddr>> = if headers.contains_key(FORWARDED) {
+    let hops: Vec<Option<IpAddr>> = if headers.all(&FORWARDED).next().is_some() {
         elements(headers, &FORWARDED).map(forwarded_for).collect()
     } else {
         elements(headers, &X_FORWARDED_FOR).map(node).collect()
@@ -36,8 +66,8 @@ pub fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAd
 }
 
 /// Returns the comma-separated elements of every header of that name, in order.
-fn elements<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).flat_map(|value| value.to_str().unwrap_or_default().split(','))
+fn elements<'a>(headers: &'a impl Headers, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
+    headers.all(name).flat_map(|value| text(value).unwrap_or_default().split(','))
 }
 
 /// Returns the address in `for=` of one element of `Forwarded`.

@@ -21,7 +21,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
 
 fn call(terms: &PostbackTerms, belief: Belief, query: &str) -> Result<Vec<Planned>, Refusal> {
     let postback = read(pairs(query), terms)?;
-    plan(&postback, terms, belief, &Key([7; 32]), now())
+    plan(&postback, terms, belief, &Key::new([7; 32]), now())
 }
 
 fn told(planned: &[Planned]) -> String {

@@ -98,7 +98,7 @@ mod tests {
 
     fn read(place: usize, value: &Value) -> Result<Item, Vec<ItemProblem>> {
         let now = "2026-11-22T10:15:10Z".parse().unwrap();
-        read_item("msg_1", place, value, &Key([7; 32]), now)
+        read_item("msg_1", place, value, &Key::new([7; 32]), now)
     }
 
     fn sale(order_id: &str, amount: &str) -> Value {

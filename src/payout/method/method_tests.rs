@@ -68,7 +68,7 @@ fn every_mistake_is_told_at_its_field() {
 
 #[test]
 fn what_is_sealed_for_one_partner_does_not_open_for_another() {
-    let sealer = Sealer::new(&Key([7; 32]));
+    let sealer = Sealer::new(&Key::new([7; 32]));
     let json = serde_json::json!({"kind": "paypal", "holder": "A", "email": "anna@blog.example"});
     let sealed = seal(&sealer, b"one", &document(json));
     assert!(open(&sealer, b"one", &sealed).is_ok());

@@ -13,9 +13,12 @@ use super::learning::{first_day, goes_on_from};
 use super::{kept_query, query};
 use crate::report::{Params, Preparation, ReportError};
 
-/// Days of partners that are learned while the reader waits: a hundred partners for a year take a
-/// quarter of a second.
-const PARTNER_DAYS_MAX: i64 = 40_000;
+/// Days of partners that are learned while the reader waits: a hundred partners for half a year take
+/// an eighth of a second.
+const PARTNER_DAYS_MAX: i64 = 20_000;
+/// Days that could be learned in the time in which the state of one partner is read back and its
+/// week is found.
+const STATE_DAYS: i64 = 80;
 
 /// Returns what has to be learned before the reports of a day can be told; nothing where they can be
 /// told now.
@@ -35,7 +38,8 @@ pub(super) async fn preparation(
     let partner_days = (day - from).num_days().saturating_mul(known.n_partners);
     // Going on from a week's end takes the states of all partners, too.
     let n_states = if head.is_some() { known.n_partners } else { 0 };
-    let is_long = partner_days.saturating_add(n_states) > PARTNER_DAYS_MAX;
+    let state_days = n_states.saturating_mul(STATE_DAYS);
+    let is_long = partner_days.saturating_add(state_days) > PARTNER_DAYS_MAX;
     let program_id = params.program_id;
     Ok(is_long.then_some(Preparation { program_id, day, learned_until: known.learned_until }))
 }

@@ -92,7 +92,7 @@ impl Shop {
             waiting: HashMap::new(),
             rooms: HashMap::new(),
             pricing: PricingFacts::default(),
-            fraud: FraudFacts::new(Key([5; 32])),
+            fraud: FraudFacts::new(Key::new([5; 32])),
             known: Known::default(),
         }
     }
