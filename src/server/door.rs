@@ -28,8 +28,9 @@ use httparse::Status;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::begun::Begun;
 use crate::app::App;
@@ -179,7 +180,6 @@ impl Room {
     ) -> Option<Begun> {
         let mut patience = pin!(sleep(KEEP_ALIVE));
         let mut closing = pin!(self.closing.woken.notified());
-        closing.as_mut().enable();
         let (mut n_answered, mut is_waiting) = (0_u64, false);
         loop {
             let came = poll_fn(|cx| {
@@ -190,8 +190,8 @@ impl Room {
                 // Both wake this task once they were asked; whether they did can be seen.
                 if !is_waiting {
                     is_waiting = true;
-                    let _ = closing.as_mut().poll(cx);
-                    let _ = patience.as_mut().poll(cx);
+                    ask(closing.as_mut(), cx);
+                    ask(patience.as_mut(), cx);
                 }
                 let is_idle = patience.is_elapsed() && n_answered == 0;
                 if is_idle || self.closing.is_closing.get() {
@@ -199,7 +199,8 @@ impl Room {
                 }
                 if patience.is_elapsed() {
                     n_answered = 0;
-                    renew(patience.as_mut(), cx);
+                    patience.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                    ask(patience.as_mut(), cx);
                 }
                 Poll::Pending
             });
@@ -257,10 +258,9 @@ impl Room {
     }
 }
 
-/// Waits anew, from now on.
-fn renew(mut patience: Pin<&mut Sleep>, cx: &mut Context<'_>) {
-    patience.as_mut().reset(Instant::now() + KEEP_ALIVE);
-    let _ = patience.poll(cx);
+/// Has a future wake this task, however much the task did before.
+fn ask(what: Pin<&mut impl Future>, cx: &mut Context<'_>) {
+    let _ = pin!(unconstrained(what)).poll(cx);
 }
 
 /// Answers the head of one plain request for a link; nothing else is one.

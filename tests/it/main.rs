@@ -22,6 +22,7 @@ mod decline_kept;
 mod decline_pictures;
 mod decline_stories;
 mod documents;
+mod door;
 mod engines;
 mod explanations;
 mod faults;

@@ -1,0 +1,185 @@
+//! The door of the public listener, seen from the wire: plain requests for links are answered there,
+//! all others by the server behind it, and nobody can tell which was which.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::harness::TestApp;
+
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const HUMANS: &str = "select count(*) from clicks where class = 0";
+
+/// A connection on which answers are read one by one.
+struct Wire {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Wire {
+    async fn to(app: &TestApp) -> Self {
+        let address = app.base.socket_addrs(|| None).unwrap()[0];
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
+    async fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    /// Returns the head of the next answer; none where the connection has ended.
+    async fn head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head = String::from_utf8(self.read.drain(..end + 4).collect()).unwrap();
+                let length: usize = header(&head, "content-length").unwrap_or("0").parse().unwrap();
+                while self.read.len() < length {
+                    assert!(self.more().await, "the body of {head} is cut off");
+                }
+                self.read.drain(..length);
+                return Some(head);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    async fn more(&mut self) -> bool {
+        let reading = self.stream.read_buf(&mut self.read);
+        timeout(Duration::from_secs(20), reading).await.unwrap().unwrap() > 0
+    }
+}
+
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| *n == name).map(|(_, v)| v)
+}
+
+/// What an answer says, without what differs from one to the next.
+fn said(head: &str) -> Vec<String> {
+    let mut lines: Vec<String> = head
+        .lines()
+        .filter(|line| !line.starts_with("date: "))
+        .map(|line| line.split("click_id=").next().unwrap().to_owned())
+        .collect();
+    lines[1..].sort();
+    lines
+}
+
+fn path_of(link: &str) -> &str {
+    &link[link.find("/r/").unwrap()..]
+}
+
+#[actix_web::test]
+async fn visitors_and_everybody_else_share_a_connection() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let path = path_of(&scene.link);
+    let visit = |method: &str, path: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {AGENT}\r\n\r\n")
+    };
+    let mut wire = Wire::to(&app).await;
+    let mut told = Vec::new();
+    for request in [
+        visit("GET", path),
+        visit("HEAD", path),
+        visit("GET", "/r/broken"),
+        visit("GET", "/robots.txt"),
+        visit("GET", path),
+        visit("HEAD", path),
+        visit("GET", "/r/broken"),
+    ] {
+        wire.send(&request).await;
+        told.push(wire.head().await.unwrap());
+    }
+    assert!(told[3].starts_with("HTTP/1.1 200"), "{}", told[3]);
+    // From there on it is the server behind that answers.
+    for n in 0..3 {
+        assert!(told[n].starts_with("HTTP/1.1 302 Found\r\n"), "{}", told[n]);
+        assert_eq!(said(&told[n]), said(&told[n + 4]));
+        assert!(header(&told[n], "date").unwrap().ends_with(" GMT"));
+    }
+    assert!(header(&told[0], "location").unwrap().contains("click_id="));
+    app.wait_for_count(2, HUMANS).await;
+    app.wait_for_count(2, "select count(*) from clicks where class = 4").await;
+}
+
+#[actix_web::test]
+async fn what_is_not_plain_is_understood_in_one_way() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let path = path_of(&scene.link);
+    let get = format!("GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {AGENT}\r\n");
+    let many: String = (0..80).map(|n| format!("X-Header-{n}: {n}\r\n")).collect();
+    let long = format!("{get}X-Long: {}\r\n\r\n", "x".repeat(9000));
+    let (found, other) = ("HTTP/1.1 302", "HTTP/1.1 4");
+    let mut n_humans = 0;
+    for (requests, answers, ends) in [
+        // Two at once, and a visitor who speaks of a body or really has one.
+        (vec![format!("{get}\r\n{get}\r\n")], vec![found, found], false),
+        (vec![format!("{get}Content-Length: 0\r\n\r\n")], vec![found], false),
+        (vec![format!("{get}Content-Length: 5\r\n\r\nhello{get}\r\n")], vec![found, found], false),
+        (
+            vec![format!(
+                "{get}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{get}\r\n"
+            )],
+            vec![found, found],
+            false,
+        ),
+        (vec![format!("{get}Content-Length: 5\r\n\r\n"), "hello".to_owned()], vec![found], false),
+        // In pieces, the first of which is no head; the second request is whole.
+        (
+            vec![get[..9].to_owned(), format!("{}\r\n", &get[9..]), format!("{get}\r\n")],
+            vec![found; 2],
+            false,
+        ),
+        (vec![format!("{get}\r\n"), get.clone(), "\r\n".to_owned()], vec![found; 2], false),
+        // Headers beyond count and measure.
+        (vec![format!("{get}{many}\r\n")], vec![found], false),
+        (vec![long], vec![found], false),
+        // The connection is to end, or stays as it is.
+        (vec![format!("{get}Connection: close\r\n\r\n")], vec![found], true),
+        (vec![format!("{get}Connection: keep-alive\r\n\r\n")], vec![found], false),
+        (vec![get.replace("HTTP/1.1", "HTTP/1.0") + "\r\n"], vec!["HTTP/1.0 302"], true),
+        // Not a visitor at all.
+        (vec![get.replace("GET", "POST") + "\r\n"], vec!["HTTP/1.1 405"], false),
+        (vec!["\u{16}\u{3}\u{1} no HTTP\r\n\r\n".to_owned()], vec![other], true),
+        (vec![format!("GET {path} HTTP/1.1\r\nBad Header: x\r\n\r\n")], vec![other], true),
+    ] {
+        let mut wire = Wire::to(&app).await;
+        for request in &requests {
+            wire.send(request).await;
+            // Somebody else is served meanwhile, so that pieces come as pieces.
+            app.send("GET", "/robots.txt", &[], "").await;
+        }
+        for answer in &answers {
+            let head = wire.head().await.unwrap_or_default();
+            assert!(head.starts_with(answer), "{answer} for {requests:?}, not {head:?}");
+            n_humans += i64::from(answer.ends_with("302"));
+        }
+        if ends {
+            assert_eq!(wire.head().await, None, "{requests:?}");
+        } else {
+            wire.send(&format!("{get}\r\n")).await;
+            assert!(wire.head().await.unwrap().starts_with(found), "{requests:?}");
+            n_humans += 1;
+        }
+    }
+    app.wait_for_count(n_humans, HUMANS).await;
+}
+
+#[actix_web::test]
+async fn nobody_waits_on_a_connection_when_the_service_stops() {
+    let mut app = TestApp::start().await;
+    let scene = app.scene().await;
+    let mut used = Wire::to(&app).await;
+    used.send(&format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&scene.link))).await;
+    assert!(used.head().await.unwrap().starts_with("HTTP/1.1 302"));
+    let mut fresh = Wire::to(&app).await;
+    app.stop().await;
+    assert_eq!((used.head().await, fresh.head().await), (None, None));
+    app.start_again().await;
+}
