@@ -58,6 +58,8 @@ pub struct Visited<'r, H> {
 /// An answer that waits until its click, if it has one, is durable.
 #[must_use]
 pub struct Pending {
+    /// When the visitor came.
+    pub at: Timestamp,
     answer: Answer,
     durable: Option<Durable>,
 }
@@ -97,24 +99,25 @@ impl Redirect {
 
     /// Decides where a visitor goes and has his click written down.
     pub fn answer(&self, visited: &Visited<'_, impl Headers>) -> Pending {
+        let at = self.app.clock.now();
         if !matches!(visited.method, "GET" | "HEAD") {
-            return Pending { answer: Answer::OnlyGet, durable: None };
+            return Pending { at, answer: Answer::OnlyGet, durable: None };
         }
         let head = request_head(visited);
         let verdict = self.classifier.borrow_mut().classify(&head);
         self.visits[usize::from(verdict.class.code())].increment(1);
         if verdict.class == Class::Prefetch {
-            return Pending { answer: Answer::NotYet, durable: None };
+            return Pending { at, answer: Answer::NotYet, durable: None };
         }
-        match self.follow(visited, &head, verdict) {
+        match self.follow(visited, &head, verdict, at) {
             Ok((location, durable)) => {
-                Pending { answer: Answer::Found(location), durable: Some(durable) }
+                Pending { at, answer: Answer::Found(location), durable: Some(durable) }
             }
             Err(dead) => {
                 metrics::counter!(metric::LINK_TOKENS_REJECTED, "reason" => dead.reason)
                     .increment(1);
                 let url = dead.fallback.unwrap_or_else(|| self.help_url.clone());
-                Pending { answer: Answer::Found(url), durable: None }
+                Pending { at, answer: Answer::Found(url), durable: None }
             }
         }
     }
@@ -124,8 +127,8 @@ impl Redirect {
         visited: &Visited<'_, impl Headers>,
         head: &RequestHead<'_>,
         verdict: Verdict,
+        now: Timestamp,
     ) -> Result<(String, Durable), DeadLink> {
-        let now = self.app.clock.now();
         let snapshot = self.app.snapshot.load();
         let (token, program) = check_link(&self.app.link_keys, visited.token, &snapshot, now)?;
         let partner = snapshot.partner(token.partner).ok_or_else(|| dead("partner", program))?;

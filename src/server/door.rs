@@ -5,7 +5,7 @@
 //! the door reads what has come; if that is the head of one plain request for a link and nothing
 //! else, it answers and waits for the next one. Whatever else comes, a body, another path, half a
 //! head, an older version, makes the connection an affair of the HTTP server behind, with the bytes
-//! that were read, for the rest of its life: no request is understood in two ways.
+//! that were read, for the rest of its life: where a request ends is never told in two ways.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -20,7 +20,6 @@ use std::time::Duration;
 use actix_http::Protocol;
 use actix_server::GracefulShutdownSignal;
 use actix_service::{Service, ServiceFactory};
-use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -33,9 +32,9 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::begun::Begun;
-use crate::app::App;
 use crate::click::answer::{Answer, HttpDate};
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
+use crate::clock::Timestamp;
 
 /// The longest head that the door reads; browsers send less than half.
 const HEAD_MAX: usize = 8192;
@@ -54,7 +53,6 @@ pub(super) type Connection = (Begun, Protocol, Option<SocketAddr>);
 
 /// What makes the door of each worker.
 pub(super) struct Door<F> {
-    pub(super) app: Data<App>,
     /// Answers links; none where the process does not redirect.
     pub(super) redirect: Option<Rc<Redirect>>,
     pub(super) stopping: GracefulShutdownSignal,
@@ -75,8 +73,8 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (app, redirect) = (self.app.clone(), self.redirect.clone());
-        let (stopping, behind) = (self.stopping.clone(), self.behind.new_service(()));
+        let (redirect, stopping) = (self.redirect.clone(), self.stopping.clone());
+        let behind = self.behind.new_service(());
         async move {
             let closing = Rc::new(Closing::default());
             let told = Rc::clone(&closing);
@@ -85,7 +83,7 @@ where
                 told.is_closing.set(true);
                 told.woken.notify_waiters();
             });
-            let room = Room { app, closing, scratch: RefCell::default() };
+            let room = Room { closing, scratch: RefCell::default() };
             Ok(OpenDoor { redirect, room: Rc::new(room), behind: Rc::new(behind.await?) })
         }
         .boxed_local()
@@ -133,7 +131,6 @@ where
 
 /// What the connections of a worker share.
 struct Room {
-    app: Data<App>,
     closing: Rc<Closing>,
     scratch: RefCell<Scratch>,
 }
@@ -207,8 +204,9 @@ impl Room {
             match came.await {
                 Ok(Came::Visitor(pending)) => {
                     n_answered += 1;
+                    let at = pending.at;
                     let answer = pending.settled().await;
-                    if !self.write(&mut stream, &answer).await {
+                    if !self.write(&mut stream, &answer, at).await {
                         return None;
                     }
                 }
@@ -239,12 +237,12 @@ impl Room {
     }
 
     /// Sends an answer; returns whether another request may come.
-    async fn write(&self, stream: &mut TcpStream, answer: &Answer) -> bool {
+    async fn write(&self, stream: &mut TcpStream, answer: &Answer, at: Timestamp) -> bool {
         let is_last = self.closing.is_closing.get();
         let rest = {
             let scratch = &mut *self.scratch.borrow_mut();
             scratch.answer.clear();
-            let date = scratch.date.at(self.app.clock.now());
+            let date = scratch.date.at(at);
             answer.write(date, is_last, &mut scratch.answer);
             match stream.try_write(&scratch.answer) {
                 Ok(n) => scratch.answer[n..].to_vec(),

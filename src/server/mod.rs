@@ -147,7 +147,7 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
             .finish(map_config(front.map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        Door { app: shared.clone(), redirect, stopping: stopping.clone(), behind: http }
+        Door { redirect, stopping: stopping.clone(), behind: http }
     };
     let server = builder
         .workers(app.config.workers)

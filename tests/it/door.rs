@@ -144,6 +144,8 @@ async fn what_is_not_plain_is_understood_in_one_way() {
         (vec![format!("{get}Connection: close\r\n\r\n")], vec![found], true),
         (vec![format!("{get}Connection: keep-alive\r\n\r\n")], vec![found], false),
         (vec![get.replace("HTTP/1.1", "HTTP/1.0") + "\r\n"], vec!["HTTP/1.0 302"], true),
+        // What a URL should not have in its query is no reason to send a visitor away.
+        (vec![get.replace(" HTTP", "?sub1=<a>\"b\\^`{|} HTTP") + "\r\n"], vec![found], false),
         // Not a visitor at all.
         (vec![get.replace("GET", "POST") + "\r\n"], vec!["HTTP/1.1 405"], false),
         (vec!["\u{16}\u{3}\u{1} no HTTP\r\n\r\n".to_owned()], vec![other], true),
