@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use metrics::Counter;
 
 use crate::app::App;
-use crate::click::answer::Answer;
+use crate::click::answer_http::Answer;
 use crate::click::classify::{Class, Classifier, RequestHead, Verdict};
 use crate::click::click_id::ClickId;
 use crate::click::visitor::{Visitor, referrer_host};

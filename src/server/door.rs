@@ -32,7 +32,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::begun::Begun;
-use crate::click::answer::{Answer, HttpDate};
+use crate::click::answer_http::{Answer, HttpDate};
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
 use crate::clock::Timestamp;
 
