@@ -160,6 +160,28 @@ pub async fn learn_day(
     Ok(learning.count())
 }
 
+/// Learns a day as [`learn_day`] does, unless what is known of it still holds: somebody may have asked
+/// for it while it was being learned.
+///
+/// # Errors
+/// As [`learn_day`].
+pub async fn learn_day_once(
+    db: &Db,
+    program: &Program,
+    day: NaiveDate,
+    now: Timestamp,
+) -> Result<(), DailyError> {
+    let at = Day::of(program, day, zone(program)?, now);
+    let is_learned = {
+        let mut db = db.acquire().await?;
+        learned_store::is_learned(&mut db, learned_day(program, &at)).await?
+    };
+    if !is_learned {
+        learn_day(db, program, day, now).await?;
+    }
+    Ok(())
+}
+
 fn zone(program: &Program) -> Result<Tz, DailyError> {
     program.time_zone.parse().map_err(|e| DailyError::Terms(format!("{e}")))
 }

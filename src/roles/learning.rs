@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{Trouble, pause};
 use crate::app::App;
-use crate::incident::daily::{DailyError, learn_day};
+use crate::incident::daily::{DailyError, learn_day_once};
 use crate::program::store as program_store;
 use crate::report::decline::wishes::Wish;
 
@@ -35,7 +35,7 @@ async fn learn(app: &App, (program_id, day): Wish) -> Result<(), DailyError> {
         program_store::find_program(&mut db, program_id).await?
     };
     if let Some(program) = program {
-        learn_day(&app.background_db, &program, day, app.clock.now()).await?;
+        learn_day_once(&app.background_db, &program, day, app.clock.now()).await?;
     }
     Ok(())
 }

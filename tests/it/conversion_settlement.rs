@@ -3,6 +3,7 @@
 use futures_util::future::join;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sqlx::Connection as _;
 use tributary::commission::hold::Trust;
 use tributary::conversion::webhook::read_report;
 use tributary::ids::ReceiptId;
@@ -16,6 +17,11 @@ const FEW: usize = 80;
 
 /// Orders of a batch above the size from which a program is locked as a whole.
 const VERY_MANY: usize = 2_100;
+
+/// Who waits for such a lock.
+const WAITING: &str = "select count(*) from pg_locks l
+    join pg_database d on d.oid = l.database and d.datname = current_database()
+    where l.locktype = 'advisory' and not l.granted";
 
 /// Rows without what differs between two orders of the same content.
 const CONVERSIONS: &str =
@@ -148,4 +154,29 @@ async fn a_batch_of_more_orders_than_locks_meets_another_one() {
     let told = told.await;
     assert_eq!(told.iter().filter(|status| *status == "duplicate").count(), n_same);
     assert_eq!(told.len(), VERY_MANY + n_same);
+}
+
+#[actix_web::test]
+async fn a_batch_waits_for_one_that_has_locked_what_it_needs_of_the_program() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let settler = app.app().settler();
+    // As a batch of very many orders locks it, and as one of few does.
+    for (lock, prefix, n) in [
+        ("select pg_advisory_xact_lock(hashtextextended($1, 0))", "one", 1),
+        ("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", "all", VERY_MANY),
+    ] {
+        let mut db = app.owner().await;
+        let mut other = db.begin().await.unwrap();
+        sqlx::query(lock).bind(&scene.program_id).execute(&mut *other).await.unwrap();
+        let batch = (0..n).map(|n| message(&app, &scene, prefix, &click_id, n)).collect();
+        let meeting = async {
+            app.wait_for_count(1, WAITING).await;
+            other.rollback().await.unwrap();
+        };
+        let (settled, ()) = join(settler.settle_messages(batch), meeting).await;
+        settled.unwrap();
+        assert_eq!(rows(&app, CONVERSIONS, prefix).await.len(), n);
+    }
 }

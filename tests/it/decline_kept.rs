@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tributary::address::Guard;
-use tributary::incident::daily;
+use tributary::incident::daily::{self, learn_day_once};
+use tributary::program::store::find_program;
 
 use crate::harness::TestApp;
 
@@ -242,4 +243,18 @@ async fn a_large_program_that_nobody_learned_is_learned_once_while_readers_go_on
     get(asked.clone()).await.expect(202);
     app.wait_for_count(1, learned).await;
     assert_eq!(get(asked).await.expect(200)["summary"]["listed"], 1);
+
+    // Who asked while it was being learned does not have it learned again.
+    let begun = "select begun_at::text from decline_learned where learned is not null";
+    let before = app.figures(begun).await;
+    app.clock.advance(TimeDelta::minutes(1));
+    let mut db = app.owner().await;
+    let id = program.program_id.parse().unwrap();
+    let terms = find_program(&mut db, id).await.unwrap().unwrap();
+    let (day, now) = ("2026-11-22".parse().unwrap(), app.clock.now());
+    learn_day_once(&app.app().background_db, &terms, day, now).await.unwrap();
+    assert_eq!(app.figures(begun).await, before);
+    program.change("update decline_learned set has_changed = true").await;
+    learn_day_once(&app.app().background_db, &terms, day, now).await.unwrap();
+    assert_ne!(app.figures(begun).await, before);
 }
