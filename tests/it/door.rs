@@ -181,6 +181,29 @@ async fn what_is_not_plain_is_understood_in_one_way() {
 }
 
 #[actix_web::test]
+async fn behind_a_trusted_proxy_a_visitor_is_who_the_proxy_says() {
+    let app = TestApp::start_with(&[("TRIBUTARY_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let scene = app.scene().await;
+    let mut wire = Wire::to(&app).await;
+    // One connection carries them all, as a proxy that keeps its connections does.
+    for forwarded in [
+        "X-Forwarded-For: 192.0.2.1",
+        "x-forwarded-for: 198.51.100.9, 192.0.2.1",
+        "X-FORWARDED-FOR: 192.0.2.2",
+        "Forwarded: for=192.0.2.3;proto=https",
+        "Forwarded: for=\"[2001:db8::1]:4711\"",
+        "X-Forwarded-For: 192.0.2.2\r\nX-Forwarded-For: 192.0.2.1",
+    ] {
+        let path = path_of(&scene.link);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {AGENT}\r\n");
+        wire.send(&format!("{head}{forwarded}\r\n\r\n")).await;
+        assert!(wire.head().await.unwrap().starts_with("HTTP/1.1 302"), "{forwarded}");
+    }
+    app.wait_for_count(6, HUMANS).await;
+    app.wait_for_count(4, "select count(*) from clicks where is_unique").await;
+}
+
+#[actix_web::test]
 async fn nobody_waits_on_a_connection_when_the_service_stops() {
     let mut app = TestApp::start().await;
     let scene = app.scene().await;
