@@ -229,8 +229,11 @@ impl Room {
         let read = buffer.filled();
         Poll::Ready(Ok(match read {
             [] => Came::End,
-            _ => match visit(read, redirect, peer) {
-                Some(pending) => Came::Visitor(pending),
+            _ => match plain(read, &mut [MaybeUninit::uninit(); HEADERS_MAX]) {
+                Some(Plain { method, token, query, headers }) => {
+                    let visited = Visited { method, token, query, headers: &headers, peer };
+                    Came::Visitor(redirect.answer(&visited))
+                }
                 None => Came::Else(Bytes::copy_from_slice(read)),
             },
         }))
@@ -261,13 +264,24 @@ fn ask(what: Pin<&mut impl Future>, cx: &mut Context<'_>) {
     let _ = pin!(unconstrained(what)).poll(cx);
 }
 
-/// Answers the head of one plain request for a link; nothing else is one.
-fn visit(read: &[u8], redirect: &Redirect, peer: IpAddr) -> Option<Pending> {
-    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+/// The head of one plain request for a link.
+#[derive(Debug)]
+struct Plain<'h, 'r> {
+    method: &'r str,
+    token: &'r str,
+    query: &'r str,
+    headers: &'h [httparse::Header<'r>],
+}
+
+/// Reads what has come as the head of one plain request for a link; nothing else is one.
+fn plain<'h, 'r>(
+    read: &'r [u8],
+    headers: &'h mut [MaybeUninit<httparse::Header<'r>>],
+) -> Option<Plain<'h, 'r>> {
     let mut head = httparse::Request::new(&mut []);
-    let is_whole =
-        head.parse_with_uninit_headers(read, &mut headers) == Ok(Status::Complete(read.len()));
+    let parsed = head.parse_with_uninit_headers(read, headers);
     let (method, path) = (head.method?, head.path?);
+    let is_whole = parsed == Ok(Status::Complete(read.len()));
     if !is_whole || head.version != Some(1) || !matches!(method, "GET" | "HEAD") {
         return None;
     }
@@ -275,13 +289,10 @@ fn visit(read: &[u8], redirect: &Redirect, peer: IpAddr) -> Option<Pending> {
     if !path.bytes().all(|c| c.is_ascii_graphic() && c != b'#') {
         return None;
     }
-    let headers = &*head.headers;
-    if !headers.iter().all(is_plain) {
-        return None;
-    }
-    let (token, query) =
-        path.strip_prefix(PREFIX)?.split_once('?').unwrap_or((&path[PREFIX.len()..], ""));
-    Some(redirect.answer(&Visited { method, token, query, headers: &headers, peer }))
+    let rest = path.strip_prefix(PREFIX)?;
+    let (token, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let headers: &[_] = head.headers;
+    headers.iter().all(is_plain).then_some(Plain { method, token, query, headers })
 }
 
 fn is_plain(header: &httparse::Header<'_>) -> bool {
@@ -291,3 +302,7 @@ fn is_plain(header: &httparse::Header<'_>) -> bool {
     }
     !NOT_PLAIN.into_iter().any(is)
 }
+
+#[cfg(test)]
+#[path = "door_fuzz_tests.rs"]
+mod fuzz_tests;
