@@ -90,12 +90,14 @@ class Dev:
     """`tributary dev` in a folder: the service, and its engines, all on core 0."""
 
     def __init__(self, target, data, started, **settings):
-        self.log = data.parent / "log"
+        self.log, begun = data.parent / "log", time.time()
         with open(self.log, "a") as log:
             self.process = on_core_0([target / "tributary", "dev", "--no-demo", "--data-dir", data],
                                      env={**os.environ, **settings}, stdout=log, stderr=log)
         started.append(self.process)
-        wait_for(lambda: {"LINK", "REDIS_URL"} <= settings_of(data).keys(), self.process, 120)
+        # Started again in its folder it has another address, which it writes down anew.
+        wait_for(lambda: (data / "dev.env").stat().st_mtime >= begun
+                 and {"LINK", "REDIS_URL"} <= settings_of(data).keys(), self.process, 120)
         self.settings = settings_of(data)
         self.url = self.settings["TRIBUTARY_URL"]
         wait_for(lambda: urllib.request.urlopen(self.url + "/robots.txt"), self.process)
