@@ -24,6 +24,7 @@ use crate::clock::{Timestamp, midnight};
 use crate::db::{Db, DbTx};
 use crate::ids::{CaseId, IncidentId, ProgramId};
 use crate::program::{Program, store as program_store};
+use crate::report::decline::at_hand::is_learned;
 use crate::report::decline::judgment::judge_everybody;
 use crate::report::decline::learning::Learning;
 use crate::report::period::Window;
@@ -172,11 +173,11 @@ pub async fn learn_day_once(
     now: Timestamp,
 ) -> Result<(), DailyError> {
     let at = Day::of(program, day, zone(program)?, now);
-    let is_learned = {
+    let is_known = {
         let mut db = db.acquire().await?;
-        learned_store::is_learned(&mut db, learned_day(program, &at)).await?
+        is_learned(&mut db, &params(program, &at)?).await?
     };
-    if !is_learned {
+    if !is_known {
         learn_day(db, program, day, now).await?;
     }
     Ok(())

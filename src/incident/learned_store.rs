@@ -25,22 +25,6 @@ pub struct LearnedDay<'a> {
     pub time_zone: &'a str,
 }
 
-/// Tells whether what is known of a day still holds.
-pub async fn is_learned(db: &mut PgConnection, day: LearnedDay<'_>) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (
-               select from decline_learned
-               where program_id = $1 and day = $2 and time_zone = $3 and version = $4
-                 and not has_changed and learned is not null) as "is_learned!""#,
-        day.program_id.0,
-        day.day,
-        day.time_zone,
-        VERSION,
-    )
-    .fetch_one(db)
-    .await
-}
-
 /// Begins to learn a day that ends at `until`; what was learned of it before is gone.
 pub async fn begin(
     db: &mut DbTx,

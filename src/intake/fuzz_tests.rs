@@ -27,7 +27,7 @@ fn now() -> Timestamp {
 }
 
 /// Changes, drops or adds bytes at places that depend on the input alone.
-fn damage(mut bytes: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
+pub(crate) fn damage(mut bytes: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
     for &(at, kind, byte) in changes {
         let at = at % (bytes.len() + 1);
         match kind % 3 {
@@ -39,7 +39,7 @@ fn damage(mut bytes: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
     bytes
 }
 
-fn changes() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
     vec((any::<usize>(), any::<u8>(), any::<u8>()), 0..6)
 }
 
@@ -124,15 +124,15 @@ fn name() -> impl Strategy<Value = &'static str> {
 
 /// What a reader made of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Made {
+pub(crate) enum Made {
     Read,
     Refused,
 }
 
-type Tried = Result<Made, TestCaseError>;
+pub(crate) type Tried = Result<Made, TestCaseError>;
 
 /// Tries a reader with as many inputs as are asked for, and tells what it made of them.
-fn fuzz<S: Strategy>(target: &str, inputs: S, reader: impl Fn(S::Value) -> Tried) {
+pub(crate) fn fuzz<S: Strategy>(target: &str, inputs: S, reader: impl Fn(S::Value) -> Tried) {
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let (n_read, n_refused) = (Cell::new(0_u64), Cell::new(0_u64));

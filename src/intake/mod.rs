@@ -20,4 +20,4 @@ pub mod trial;
 pub mod webhook;
 
 #[cfg(test)]
-mod fuzz_tests;
+pub(crate) mod fuzz_tests;

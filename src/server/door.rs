@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -35,6 +35,7 @@ use super::begun::Begun;
 use crate::click::answer_http::{Answer, HttpDate};
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
 use crate::clock::Timestamp;
+use crate::web::headers::peer_ip;
 
 /// The longest head that the door reads; browsers send less than half.
 const HEAD_MAX: usize = 8192;
@@ -112,15 +113,14 @@ where
 
     fn call(&self, stream: TcpStream) -> Self::Future {
         let peer = stream.peer_addr().ok();
-        let behind = Rc::clone(&self.behind);
-        let Some(redirect) = self.redirect.clone() else {
-            let begun = Begun::new(Bytes::new(), stream);
-            return async move { behind.call((begun, Protocol::Http1, peer)).await }.boxed_local();
-        };
-        let room = Rc::clone(&self.room);
+        let (behind, room) = (Rc::clone(&self.behind), Rc::clone(&self.room));
+        let redirect = self.redirect.clone();
         async move {
-            let ip = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-            match room.serve(stream, &redirect, ip).await {
+            let begun = match redirect {
+                Some(redirect) => room.serve(stream, &redirect, peer_ip(peer)).await,
+                None => Some(Begun::new(Bytes::new(), stream)),
+            };
+            match begun {
                 Some(begun) => behind.call((begun, Protocol::Http1, peer)).await,
                 None => Ok(()),
             }
@@ -177,25 +177,26 @@ impl Room {
     ) -> Option<Begun> {
         let mut patience = pin!(sleep(KEEP_ALIVE));
         let mut closing = pin!(self.closing.woken.notified());
-        let (mut n_answered, mut is_waiting) = (0_u64, false);
+        // Both wake this task from now on; whether they did can be seen.
+        poll_fn(|cx| {
+            ask(closing.as_mut(), cx);
+            ask(patience.as_mut(), cx);
+            Poll::Ready(())
+        })
+        .await;
+        let mut has_answered = false;
         loop {
             let came = poll_fn(|cx| {
                 let came = self.poll_visitor(cx, &mut stream, redirect, peer);
                 if came.is_ready() {
                     return came;
                 }
-                // Both wake this task once they were asked; whether they did can be seen.
-                if !is_waiting {
-                    is_waiting = true;
-                    ask(closing.as_mut(), cx);
-                    ask(patience.as_mut(), cx);
-                }
-                let is_idle = patience.is_elapsed() && n_answered == 0;
+                let is_idle = patience.is_elapsed() && !has_answered;
                 if is_idle || self.closing.is_closing.get() {
                     return Poll::Ready(Ok(Came::End));
                 }
                 if patience.is_elapsed() {
-                    n_answered = 0;
+                    has_answered = false;
                     patience.as_mut().reset(Instant::now() + KEEP_ALIVE);
                     ask(patience.as_mut(), cx);
                 }
@@ -203,7 +204,7 @@ impl Room {
             });
             match came.await {
                 Ok(Came::Visitor(pending)) => {
-                    n_answered += 1;
+                    has_answered = true;
                     let at = pending.at;
                     let answer = pending.settled().await;
                     if !self.write(&mut stream, &answer, at).await {

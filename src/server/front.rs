@@ -5,7 +5,6 @@
 //! most visitors even before, at the `door`. Everything else, a webhook with a query included, goes
 //! to the application behind.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use actix_http::{Request, Response};
@@ -20,6 +19,7 @@ use crate::app::App;
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
 use crate::config::Role;
 use crate::intake::webhook::plain_http::Webhooks;
+use crate::web::headers::peer_ip;
 
 /// Answers links and plain webhooks itself and hands everything else to the application behind it.
 pub(super) struct Front<F> {
@@ -95,6 +95,6 @@ where
 fn visit(req: &Request, redirect: &Redirect) -> Option<Pending> {
     let token = req.path().strip_prefix(PREFIX)?;
     let (method, query) = (req.method().as_str(), req.uri().query().unwrap_or_default());
-    let peer = req.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    let peer = peer_ip(req.peer_addr());
     Some(redirect.answer(&Visited { method, token, query, headers: req.headers(), peer }))
 }

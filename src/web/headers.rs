@@ -1,6 +1,6 @@
 //! Request headers that need care: who the client is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
@@ -36,6 +36,11 @@ impl Headers for &[httparse::Header<'_>] {
 /// What both hold has no control characters but tabs.
 fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
+}
+
+/// Returns the address at the other end of a connection; 0.0.0.0 where the system does not tell.
+pub fn peer_ip(peer: Option<SocketAddr>) -> IpAddr {
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
 /// Returns the address of the client.

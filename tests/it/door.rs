@@ -13,15 +13,14 @@ const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Fi
 const HUMANS: &str = "select count(*) from clicks where class = 0";
 
 /// A connection on which answers are read one by one.
-struct Wire {
+struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-impl Wire {
+impl Connection {
     async fn to(app: &TestApp) -> Self {
-        let address = app.base.socket_addrs(|| None).unwrap()[0];
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = app.connect().await;
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
     }
@@ -82,7 +81,7 @@ async fn visitors_and_everybody_else_share_a_connection() {
     let visit = |method: &str, path: &str| {
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {AGENT}\r\n\r\n")
     };
-    let mut wire = Wire::to(&app).await;
+    let mut connection = Connection::to(&app).await;
     let mut told = Vec::new();
     for request in [
         visit("GET", path),
@@ -93,8 +92,8 @@ async fn visitors_and_everybody_else_share_a_connection() {
         visit("HEAD", path),
         visit("GET", "/r/broken"),
     ] {
-        wire.send(&request).await;
-        told.push(wire.head().await.unwrap());
+        connection.send(&request).await;
+        told.push(connection.head().await.unwrap());
     }
     assert!(told[3].starts_with("HTTP/1.1 200"), "{}", told[3]);
     // From there on it is the server behind that answers.
@@ -157,22 +156,22 @@ async fn what_is_not_plain_is_understood_in_one_way() {
         (vec!["\u{16}\u{3}\u{1} no HTTP\r\n\r\n".to_owned()], vec![other], true),
         (vec![format!("GET {path} HTTP/1.1\r\nBad Header: x\r\n\r\n")], vec![other], true),
     ] {
-        let mut wire = Wire::to(&app).await;
+        let mut connection = Connection::to(&app).await;
         for request in &requests {
-            wire.send(request).await;
+            connection.send(request).await;
             // Somebody else is served meanwhile, so that pieces come as pieces.
             app.send("GET", "/robots.txt", &[], "").await;
         }
         for answer in &answers {
-            let head = wire.head().await.unwrap_or_default();
+            let head = connection.head().await.unwrap_or_default();
             assert!(head.starts_with(answer), "{answer} for {requests:?}, not {head:?}");
             n_humans += i64::from(answer.ends_with("302"));
         }
         if ends {
-            assert_eq!(wire.head().await, None, "{requests:?}");
+            assert_eq!(connection.head().await, None, "{requests:?}");
         } else {
-            wire.send(&format!("{get}\r\n")).await;
-            let head = wire.head().await.unwrap_or_default();
+            connection.send(&format!("{get}\r\n")).await;
+            let head = connection.head().await.unwrap_or_default();
             assert!(head.starts_with(found), "{requests:?}, then {head:?}");
             n_humans += 1;
         }
@@ -184,7 +183,7 @@ async fn what_is_not_plain_is_understood_in_one_way() {
 async fn behind_a_trusted_proxy_a_visitor_is_who_the_proxy_says() {
     let app = TestApp::start_with(&[("TRIBUTARY_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let scene = app.scene().await;
-    let mut wire = Wire::to(&app).await;
+    let mut connection = Connection::to(&app).await;
     // One connection carries them all, as a proxy that keeps its connections does.
     for forwarded in [
         "X-Forwarded-For: 192.0.2.1",
@@ -196,8 +195,8 @@ async fn behind_a_trusted_proxy_a_visitor_is_who_the_proxy_says() {
     ] {
         let path = path_of(&scene.link);
         let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {AGENT}\r\n");
-        wire.send(&format!("{head}{forwarded}\r\n\r\n")).await;
-        assert!(wire.head().await.unwrap().starts_with("HTTP/1.1 302"), "{forwarded}");
+        connection.send(&format!("{head}{forwarded}\r\n\r\n")).await;
+        assert!(connection.head().await.unwrap().starts_with("HTTP/1.1 302"), "{forwarded}");
     }
     app.wait_for_count(6, HUMANS).await;
     app.wait_for_count(4, "select count(*) from clicks where is_unique").await;
@@ -207,10 +206,10 @@ async fn behind_a_trusted_proxy_a_visitor_is_who_the_proxy_says() {
 async fn nobody_waits_on_a_connection_when_the_service_stops() {
     let mut app = TestApp::start().await;
     let scene = app.scene().await;
-    let mut used = Wire::to(&app).await;
+    let mut used = Connection::to(&app).await;
     used.send(&format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&scene.link))).await;
     assert!(used.head().await.unwrap().starts_with("HTTP/1.1 302"));
-    let mut fresh = Wire::to(&app).await;
+    let mut fresh = Connection::to(&app).await;
     app.stop().await;
     assert_eq!((used.head().await, fresh.head().await), (None, None));
     app.start_again().await;

@@ -20,6 +20,11 @@ const PARTNER_DAYS_MAX: i64 = 20_000;
 /// week is found.
 const STATE_DAYS: i64 = 80;
 
+/// Tells whether what was kept of a day still holds.
+pub async fn is_learned(db: &mut PgConnection, params: &Params) -> Result<bool, ReportError> {
+    Ok(kept_query::read_known(db, params, judged_day(params)).await?.is_learned)
+}
+
 /// Returns what has to be learned before the reports of a day can be told; nothing where they can be
 /// told now.
 pub(super) async fn preparation(

@@ -10,7 +10,7 @@
     reason = "statistics of click counts; no amount of money is computed here"
 )]
 
-mod at_hand;
+pub mod at_hand;
 pub mod judgment;
 mod kept_query;
 pub mod learning;

@@ -82,10 +82,15 @@ impl TestApp {
         redis::cmd("XLEN").arg(events).query_async(&mut self.redis().await).await.unwrap()
     }
 
+    /// Opens a connection to the public listener.
+    pub async fn connect(&self) -> TcpStream {
+        let address = self.base.socket_addrs(|| None).unwrap()[0];
+        TcpStream::connect(address).await.unwrap()
+    }
+
     /// Sends bytes that no client would send, and reads until the other side closes.
     pub async fn send_bytes(&self, request: &str) -> String {
-        let address = self.base.socket_addrs(|| None).unwrap()[0];
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let reading = stream.read_to_end(&mut answer);
