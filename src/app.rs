@@ -150,7 +150,7 @@ impl App {
             click_keys: self.config.click_keys.clone(),
             customer_key: self.customer_key.clone(),
             prefix: self.config.stream_prefix.clone(),
-            events_max: self.config.settle_batch_max,
+            messages_max: self.config.settle_batch_max,
             waiting_max: self.config.waiting_room_max,
             places: Arc::new(Semaphore::new(BATCHES_MAX)),
         }

@@ -17,6 +17,8 @@ use crate::{Ground, PARTNERS};
 
 /// Each visitor clicks twice, so that half of the clicks find their visitor known.
 const CLICKS_A_VISITOR: usize = 2;
+/// A visitor comes to one of them.
+const LINKS_A_PARTNER: usize = 3;
 /// Clicks of a second: what one redirect takes.
 const A_SECOND: usize = 20_000;
 
@@ -30,16 +32,16 @@ pub(crate) fn burst(ground: &Ground, app: &App, first: usize, n: usize) -> Vec<C
             let number = u32::try_from(i).unwrap_or(u32::MAX);
             let partner = PartnerNo(ground.first_partner + number % PARTNERS);
             let [a, b, c, d] = number.to_be_bytes();
-            let visitor = (i / CLICKS_A_VISITOR / PARTNERS as usize).to_be_bytes();
-            let id =
-                ClickId::new(at, ground.number, partner, LinkNo(1 + number % 3), [0, a, b, c, d]);
+            let visitor = i / CLICKS_A_VISITOR / PARTNERS as usize;
+            let link = LinkNo(1 + u32::try_from(visitor % LINKS_A_PARTNER).unwrap_or(0));
+            let id = ClickId::new(at, ground.number, partner, link, [0, a, b, c, d]);
             Click::from_record(ClickRecord {
                 payload: id.payload(),
                 class: Class::Human.code(),
                 reason: Reason::Navigation.code(),
                 device: Device::Mobile.code(),
                 browser: Browser::Chrome.code(),
-                visitor: Some(visitor),
+                visitor: Some(visitor.to_be_bytes()),
                 country: Some(*b"DE"),
                 referrer_host: Some("blog.example".to_owned()),
                 subs: [Some(format!("banner-{}", number % 40)), None, None, None, None],

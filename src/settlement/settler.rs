@@ -52,6 +52,9 @@ struct Known {
     n_read: usize,
 }
 
+/// How many clicks take as long to settle as one message, about.
+pub const CLICKS_A_MESSAGE: usize = 5;
+
 /// Entries that are read at once before anything is known of them: each may hold 512 events.
 const READ_FIRST: usize = 16;
 
@@ -68,9 +71,10 @@ pub struct Settler {
     pub customer_key: Key,
     /// The first part of the stream's keys; names the position.
     pub prefix: String,
-    /// Events in one transaction, at most, unless a single entry holds more. A batch must not grow
-    /// with the backlog: it takes memory here, and locks in PostgreSQL.
-    pub events_max: usize,
+    /// Messages in one transaction, at most, unless a single entry holds more; so many clicks weigh
+    /// as much as one: [`CLICKS_A_MESSAGE`]. A batch must not grow with the backlog: it takes memory
+    /// here, and locks in PostgreSQL.
+    pub messages_max: usize,
     /// Messages of one program that may wait for their conversion.
     pub waiting_max: i64,
     /// Places for batches, over all shards of the process.
@@ -198,12 +202,12 @@ impl Settler {
             None => self.look(log, shard).await?,
         };
         let read = log.read(shard, known.position.offset, known.n_read).await?;
-        let entries = first_events(&read, self.events_max);
+        let entries = first_entries(&read, self.messages_max);
         let Some(last) = entries.last() else { return Ok((known, true)) };
         let (is_cut, is_full) = (entries.len() < read.len(), read.len() == known.n_read);
         let n_read = match (is_cut, is_full) {
             (true, _) => entries.len(),
-            (false, true) => (known.n_read * 2).min(self.events_max),
+            (false, true) => (known.n_read * 2).min(self.messages_max),
             (false, false) => known.n_read,
         };
         let place = self.places.acquire().await.expect("nobody closes the places");
@@ -237,7 +241,7 @@ impl Settler {
             Offset::START
         };
         let position = Position { generation: state.generation, offset };
-        Ok(Known { position, asked_at, n_read: READ_FIRST.min(self.events_max) })
+        Ok(Known { position, asked_at, n_read: READ_FIRST.min(self.messages_max) })
     }
 
     /// Settles entries and moves the position behind them.
@@ -360,7 +364,7 @@ impl Settler {
         for item in items {
             match &item.event {
                 Event::Parked(record) => parked.push(&**record),
-                Event::Click(click) => clicks.push((**click).clone()),
+                Event::Click(click) => clicks.push(&**click),
                 Event::Conversion(message) => messages.push((**message).clone()),
             }
         }
@@ -404,7 +408,8 @@ impl Settler {
     /// Settles clicks outside of any stream: the demo program comes this way.
     pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
         let mut db = self.db.begin().await?;
-        let n_new = click::store::insert_clicks(&mut db, clicks).await?;
+        let clicks: Vec<&Click> = clicks.iter().collect();
+        let n_new = click::store::insert_clicks(&mut db, &clicks).await?;
         db.commit().await?;
         Ok(n_new)
     }
@@ -438,14 +443,15 @@ impl Settler {
     }
 }
 
-/// Returns the first entries, as many as hold so many events, and at least one.
-fn first_events(entries: &[Entry], events_max: usize) -> &[Entry] {
-    let mut n_events = 0;
+/// Returns the first entries, as many as weigh no more than so many messages, and at least one.
+fn first_entries(entries: &[Entry], messages_max: usize) -> &[Entry] {
+    let mut weight = 0;
     let n_fit = entries
         .iter()
         .take_while(|entry| {
-            n_events += count_events(&entry.bytes);
-            n_events <= events_max
+            let held = count_events(&entry.bytes);
+            weight += held.n_clicks + held.n_others * CLICKS_A_MESSAGE;
+            weight <= messages_max * CLICKS_A_MESSAGE
         })
         .count();
     &entries[..n_fit.max(1).min(entries.len())]
@@ -560,21 +566,24 @@ pub fn trust_code(trust: Trust) -> &'static str {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::stream::ClickRecord;
 
     #[test]
-    fn a_batch_holds_so_many_events_or_one_entry() {
-        let entry = |n: u64, n_events: usize| {
+    fn a_batch_holds_so_many_messages_or_clicks_or_one_entry() {
+        let entry = |n: u64, n_messages: usize, n_clicks: usize| {
             let mut batch = PackedBatch::new();
-            for _ in 0..n_events {
-                batch.push_conversion(&sample());
-            }
+            (0..n_messages).for_each(|_| batch.push_conversion(&sample()));
+            (0..n_clicks).for_each(|_| batch.push_click(&ClickRecord::default()));
             Entry { offset: Offset { ms: n, seq: 0 }, bytes: batch.into_bytes() }
         };
-        let entries: Vec<Entry> = (1..).zip([2, 3, 4]).map(|(n, held)| entry(n, held)).collect();
-        for (events_max, expected) in [(1, 1), (2, 1), (4, 1), (5, 2), (8, 2), (9, 3), (100, 3)] {
-            assert_eq!(first_events(&entries, events_max).len(), expected, "{events_max}");
+        let entries = [entry(1, 2, 0), entry(2, 3, 0), entry(3, 0, 5), entry(4, 2, 10)];
+        for (messages_max, expected) in
+            [(1, 1), (2, 1), (4, 1), (5, 2), (6, 3), (9, 3), (10, 4), (100, 4)]
+        {
+            let fit = first_entries(&entries, messages_max);
+            assert_eq!(fit.len(), expected, "{messages_max}");
         }
-        assert_eq!(first_events(&[], 5), &[]);
+        assert_eq!(first_entries(&[], 5), &[]);
     }
 
     fn sample() -> ConversionRecord<()> {

@@ -26,14 +26,15 @@ const SUMS: &str = "select concat_ws('|', h.hour, p.number, h.link_number, h.cla
 const LANDINGS: &str = "select concat_ws('|', l.day, l.landing, l.n_unique)
                         from click_landings l order by 1";
 
-/// Where visitors were seen, as the service named it and as the migration of older rows names it.
-const SEEN: &str =
-    "select distinct left(replace(seen::text, '-', ''), 16) from seen_visitors order by 1";
-const NAMED: &str = "select distinct encode(substr(sha256(
+/// Whom the service has seen.
+const SEEN: &str = "select seen::text from seen_visitors order by 1";
+/// The same, by what the migration of older rows makes of them.
+const NAMED: &str = "select distinct (('x' || encode(substr(sha256(
                          int8send(g.number) || int8send(p.number) || int8send(c.link_number)
-                         || int8send((c.day - date '2000-01-01')::bigint)), 1, 8), 'hex')
+                         || int8send((c.day - date '2000-01-01')::bigint)), 1, 8), 'hex'))::bit(64)::bigint
+                         # c.sub2::bigint)::text
                      from clicks c join programs g using (program_id) join partners p using (partner_id)
-                     where c.class = 0 order by 1";
+                     where c.class = 0 and c.sub2 is not null order by 1";
 
 struct Side {
     app: TestApp,
@@ -75,7 +76,13 @@ impl Side {
                     visitor: (n % 5 != 0).then(|| u64::from(n % 37).to_be_bytes()),
                     country: (n % 3 != 0).then_some(*b"DE"),
                     referrer_host: (n % 2 == 0).then(|| "xn--80aairftm.xn--p1ai".to_owned()),
-                    subs: [Some("один\t\\N".to_owned()), None, None, None, Some(String::new())],
+                    subs: [
+                        Some("один\t\\N".to_owned()),
+                        (n % 5 != 0).then(|| (n % 37).to_string()),
+                        None,
+                        None,
+                        Some(String::new()),
+                    ],
                     erid: (n % 13 == 0).then(|| "2VtzqxAbCdE".to_owned()),
                     landing: (n % 4 == 0).then(|| "shop.example/sale".to_owned()),
                     ..ClickRecord::default()

@@ -27,7 +27,7 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// The days of the clicks have their partitions.
 pub(super) async fn copy_clicks(
     db: &mut PgConnection,
-    clicks: &[Click],
+    clicks: &[&Click],
 ) -> Result<Option<u64>, sqlx::Error> {
     db.execute("savepoint copied_clicks").await?;
     match copy(db, clicks).await {
@@ -47,7 +47,7 @@ fn is_known_key(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == UNIQUE_VIOLATION)
 }
 
-async fn copy(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
+async fn copy(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
     let rows = name_rows(db, clicks).await?;
     let rows = judge(db, rows).await?;
     let n = copy_rows(db, CLICKS, &rows, write).await?;
@@ -62,17 +62,17 @@ struct Row<'a> {
     partner_id: Uuid,
     click: &'a Click,
     /// What names the visit, if it may be recognized.
-    seen: Option<Uuid>,
+    seen: Option<i64>,
     is_unique: bool,
 }
 
 /// Finds programs and partners; leaves out clicks without, and the second of two that are the same.
 async fn name_rows<'a>(
     db: &mut PgConnection,
-    clicks: &'a [Click],
+    clicks: &'a [&'a Click],
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
     let distinct = |number: fn(&Click) -> u32| -> Vec<i64> {
-        let numbers: HashSet<u32> = clicks.iter().map(number).collect();
+        let numbers: HashSet<u32> = clicks.iter().copied().map(number).collect();
         numbers.into_iter().map(i64::from).collect()
     };
     let programs: HashMap<i64, Uuid> = sqlx::query!(
@@ -95,7 +95,7 @@ async fn name_rows<'a>(
     .into_iter()
     .map(|r| (r.number, r.partner_id))
     .collect();
-    let named = clicks.iter().filter_map(|click| {
+    let named = clicks.iter().filter_map(|&click| {
         let program_id = *programs.get(&i64::from(click.program.0))?;
         let partner_id = *partners.get(&i64::from(click.partner.0))?;
         Some(Row { program_id, partner_id, click, seen: click.seen(), is_unique: false })
@@ -113,13 +113,13 @@ async fn judge<'a>(
     db: &mut PgConnection,
     mut rows: Vec<Row<'a>>,
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
-    let mut seen: Vec<(Uuid, NaiveDate)> =
+    let mut seen: Vec<(i64, NaiveDate)> =
         rows.iter().filter_map(|row| Some((row.seen?, row.click.day))).collect();
     seen.sort_unstable();
     seen.dedup();
     let fresh = sqlx::query_scalar!(
         "insert into seen_visitors (seen, day)
-         select * from unnest($1::uuid[], $2::date[])
+         select * from unnest($1::bigint[], $2::date[])
          on conflict on constraint seen_visitors_pkey do nothing
          returning seen",
         &seen.iter().map(|s| s.0).collect::<Vec<_>>(),
@@ -127,7 +127,7 @@ async fn judge<'a>(
     )
     .fetch_all(db)
     .await?;
-    let mut fresh: HashSet<Uuid> = fresh.into_iter().collect();
+    let mut fresh: HashSet<i64> = fresh.into_iter().collect();
     let mut by_time: Vec<usize> = (0..rows.len()).collect();
     by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
     for i in by_time {

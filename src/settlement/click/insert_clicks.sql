@@ -5,7 +5,7 @@ with batch as (
            g.program_id, p.partner_id, n.*
     from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[],
                 $5::timestamptz[], $6::date[], $7::smallint[], $8::smallint[],
-                $9::smallint[], $10::smallint[], $11::smallint[], $12::uuid[],
+                $9::smallint[], $10::smallint[], $11::smallint[], $12::bigint[],
                 $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
                 $18::text[], $19::text[], $20::text[], $21::text[])
          as n (program, partner, link_number, click_id, at, day, class, reason, device,

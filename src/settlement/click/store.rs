@@ -14,7 +14,7 @@ use crate::settlement::click::copy_store::copy_clicks;
 ///
 /// A click whose program and partner are unknown is left out: its token was signed by us, so the
 /// row was deleted by hand. What is there already changes nothing, sums included.
-pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
+pub async fn insert_clicks(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
     if clicks.is_empty() {
         return Ok(0);
     }
@@ -30,9 +30,9 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[Click]) -> Result<u6
 }
 
 /// Writes the clicks that are not there yet.
-async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Error> {
-    let long = |f: fn(&Click) -> i64| clicks.iter().map(f).collect::<Vec<_>>();
-    let short = |f: fn(&Click) -> i16| clicks.iter().map(f).collect::<Vec<_>>();
+async fn merge(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
+    let long = |f: fn(&Click) -> i64| clicks.iter().copied().map(f).collect::<Vec<_>>();
+    let short = |f: fn(&Click) -> i16| clicks.iter().copied().map(f).collect::<Vec<_>>();
     let text =
         |f: fn(&Click) -> &Option<String>| clicks.iter().map(|c| f(c).clone()).collect::<Vec<_>>();
     sqlx::query_file_scalar!(
@@ -48,7 +48,7 @@ async fn merge(db: &mut PgConnection, clicks: &[Click]) -> Result<u64, sqlx::Err
         &short(|c| c.device),
         &short(|c| c.browser),
         &short(|c| c.flags),
-        &clicks.iter().map(Click::seen).collect::<Vec<_>>() as &[Option<Uuid>],
+        &clicks.iter().map(|c| c.seen()).collect::<Vec<_>>() as &[Option<i64>],
         &text(|c| &c.country) as &[Option<String>],
         &text(|c| &c.referrer_host) as &[Option<String>],
         &text(|c| &c.subs[0]) as &[Option<String>],

@@ -209,15 +209,28 @@ pub fn unpack(entry: &[u8]) -> impl Iterator<Item = Result<StreamEvent, BadRecor
     unknown.into_iter().chain(Records(records))
 }
 
-/// Returns how many events an entry says it holds; what cannot be split counts as one.
-pub fn count_events(entry: &[u8]) -> usize {
+/// What an entry says it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Clicks.
+    pub n_clicks: usize,
+    /// Everything else; what cannot be split counts as one.
+    pub n_others: usize,
+}
+
+/// Returns what an entry says it holds, without decoding it.
+pub fn count_events(entry: &[u8]) -> Held {
     let mut records = entry.get(1..).unwrap_or_default();
-    let mut n = 0;
-    while !records.is_empty() {
-        n += 1;
-        records = split_record(records).map_or(&[], |(_, rest)| rest);
+    let mut held = Held::default();
+    while let Some(&kind) = records.first() {
+        let split = split_record(records);
+        match (&split, kind) {
+            (Ok(_), KIND_CLICK) => held.n_clicks += 1,
+            (Ok(_) | Err(_), _) => held.n_others += 1,
+        }
+        records = split.map_or(&[], |(_, rest)| rest);
     }
-    n
+    held
 }
 
 struct Records<'a>(&'a [u8]);
