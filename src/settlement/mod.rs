@@ -3,11 +3,13 @@
 //! A batch goes through three steps. [`facts_store`] loads the [`facts`] that its messages touch;
 //! [`decide`] turns each message into [`Decision`]s, without a database and without a clock of its
 //! own, keeping the facts up to date so that a batch may hold an order and its refund; [`settler`]
-//! applies all decisions, and the position in the stream, in **one** database transaction.
+//! applies all decisions, and the position in the stream, in **one** database transaction. It does
+//! not wait for the last decision before it writes the first (`ahead`).
 //!
 //! What makes it exactly once is not the position but the unique ids: a click's, a message's, a
 //! conversion's. Whatever is read twice finds itself already there and changes nothing.
 
+mod ahead;
 pub mod attribution;
 pub mod click;
 pub mod decide;

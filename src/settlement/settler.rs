@@ -24,7 +24,7 @@ use crate::settlement::click::{self, Click};
 use crate::settlement::facts::ProgramFacts;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::tally::Tally;
-use crate::settlement::{Message, decide, facts_store, grant, store};
+use crate::settlement::{Message, ahead, decide, facts_store, grant, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -385,10 +385,15 @@ impl Settler {
             let trial = decide::decide_all(&mut facts.clone(), messages.clone());
             facts_store::load_sums(db, &mut facts, &trial).await?;
         }
-        let decided = decide::decide_all(&mut facts, messages);
-        let tally = Tally::of(&decided, receipts);
-        store::apply(db, decided, now).await?;
-        grant::meet_again(db, keys, &facts.pricing.moved, now).await?;
+        let mut tally = Tally::of(receipts);
+        let mut rest = store::Rest::default();
+        let mut deciding = ahead::decide(facts, messages);
+        while let Some(decided) = deciding.next().await {
+            tally.add(&decided);
+            rest.write_before(db, decided, now).await?;
+        }
+        rest.write(db, now).await?;
+        grant::meet_again(db, keys, &deciding.end().await, now).await?;
         Ok(Written { n_new: n_clicks + n_parked + n_messages, tally })
     }
 

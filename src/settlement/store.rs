@@ -22,58 +22,82 @@ use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
 pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Result<(), ApplyError> {
-    let mut new = Vec::new();
-    let mut refunds = Vec::new();
-    let mut restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)> = BTreeMap::new();
-    let mut steps = Vec::new();
-    let mut flags = Vec::new();
-    let mut verdicts = Vec::new();
-    let mut waiting_now = Vec::new();
-    let mut turned_away: BTreeMap<String, Vec<ConversionRecord>> = BTreeMap::new();
-    let mut admitted = Vec::new();
-    let mut changes = Changes::default();
-    for Decided { message, decision } in decided {
-        match decision {
-            Decision::Record(conversion) => new.push((message, *conversion)),
-            Decision::Refund { conversion_id, refund_id, amount } => {
-                refunds.push((message, conversion_id, refund_id, amount));
+    let mut rest = Rest::default();
+    rest.write_before(db, decided, now).await?;
+    rest.write(db, now).await
+}
+
+/// What of the decisions of a batch is written in the end, when all of them have been made.
+#[derive(Default)]
+pub(super) struct Rest {
+    steps: Vec<commission::Step>,
+    flags: Vec<fraud::RaisedFlag>,
+    changes: Changes,
+}
+
+impl Rest {
+    /// Writes what need not wait of the next decisions, in their order, and keeps the rest.
+    pub(super) async fn write_before(
+        &mut self,
+        db: &mut DbTx,
+        decided: Vec<Decided>,
+        now: Timestamp,
+    ) -> Result<(), ApplyError> {
+        let mut new = Vec::new();
+        let mut refunds = Vec::new();
+        let mut restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)> = BTreeMap::new();
+        let mut verdicts = Vec::new();
+        let mut waiting_now = Vec::new();
+        let mut turned_away: BTreeMap<String, Vec<ConversionRecord>> = BTreeMap::new();
+        let mut admitted = Vec::new();
+        let changes = &mut self.changes;
+        for Decided { message, decision } in decided {
+            match decision {
+                Decision::Record(conversion) => new.push((message, *conversion)),
+                Decision::Refund { conversion_id, refund_id, amount } => {
+                    refunds.push((message, conversion_id, refund_id, amount));
+                }
+                Decision::Restate { conversion_id, base } => {
+                    restated.insert(conversion_id, (message, base));
+                }
+                Decision::Bind(bond) => changes.bonds.push((message, bond)),
+                Decision::Reattribute { conversion_id, attribution, no_commission } => {
+                    changes.reattributed.push((message, conversion_id, attribution, no_commission));
+                }
+                Decision::Void(conversion_id) => changes.void.push((message, conversion_id)),
+                Decision::Commission(step) => self.steps.push(*step),
+                Decision::Flag(raised) => self.flags.push(*raised),
+                Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
+                    verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
+                }
+                Decision::Wait(key) => waiting_now.push((message, key)),
+                Decision::TurnAway(why) => {
+                    turned_away.entry(why).or_default().push(settler::record(&message));
+                }
+                Decision::Admit(key) => admitted.push(key),
             }
-            Decision::Restate { conversion_id, base } => {
-                restated.insert(conversion_id, (message, base));
-            }
-            Decision::Bind(bond) => changes.bonds.push((message, bond)),
-            Decision::Reattribute { conversion_id, attribution, no_commission } => {
-                changes.reattributed.push((message, conversion_id, attribution, no_commission));
-            }
-            Decision::Void(conversion_id) => changes.void.push((message, conversion_id)),
-            Decision::Commission(step) => steps.push(*step),
-            Decision::Flag(raised) => flags.push(*raised),
-            Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
-                verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
-            }
-            Decision::Wait(key) => waiting_now.push((message, key)),
-            Decision::TurnAway(why) => {
-                turned_away.entry(why).or_default().push(settler::record(&message));
-            }
-            Decision::Admit(key) => admitted.push(key),
         }
+        insert_conversions(db, &new, now).await?;
+        insert_refunds(db, &refunds, now).await?;
+        for (conversion_id, (message, base)) in restated {
+            restate(db, conversion_id, &message, base).await?;
+        }
+        waiting::store::insert_waiting(db, &waiting_now, now).await?;
+        waiting::store::delete_admitted(db, &admitted).await?;
+        for (why, records) in turned_away {
+            waiting::store::insert_letters(db, &records, &why, now).await?;
+        }
+        Ok(insert_verdicts(db, verdicts, now).await?)
     }
-    insert_conversions(db, &new, now).await?;
-    insert_refunds(db, &refunds, now).await?;
-    for (conversion_id, (message, base)) in restated {
-        restate(db, conversion_id, &message, base).await?;
+
+    /// Writes the rest.
+    pub(super) async fn write(self, db: &mut DbTx, now: Timestamp) -> Result<(), ApplyError> {
+        // Late, because whoever posts keeps others from posting until the transaction ends.
+        commission::store::apply(db, self.steps, now).await?;
+        fraud::store::insert_flags(db, &self.flags, now).await?;
+        // Last, because it changes what was written before.
+        Ok(attribution::store::apply(db, &self.changes, now).await?)
     }
-    waiting::store::insert_waiting(db, &waiting_now, now).await?;
-    waiting::store::delete_admitted(db, &admitted).await?;
-    for (why, records) in turned_away {
-        waiting::store::insert_letters(db, &records, &why, now).await?;
-    }
-    insert_verdicts(db, verdicts, now).await?;
-    // Late, because whoever posts keeps others from posting until the transaction ends.
-    commission::store::apply(db, steps, now).await?;
-    fraud::store::insert_flags(db, &flags, now).await?;
-    // Last, because it changes what was written before.
-    Ok(attribution::store::apply(db, &changes, now).await?)
 }
 
 type Recorded = (Arc<Message>, NewConversion);

@@ -14,23 +14,29 @@ pub(super) struct Tally {
     unattributed: BTreeMap<String, u64>,
     n_admitted: u64,
     n_turned_away: u64,
+    /// Messages of the batch that had no verdict yet.
+    unheard: HashSet<ReceiptId>,
 }
 
 impl Tally {
-    /// Sums what was decided of the messages with these receipts.
-    pub(super) fn of(decided: &[Decided], receipts: HashSet<ReceiptId>) -> Self {
-        let (mut tally, mut unheard) = (Self::default(), receipts);
+    /// Begins the figures of a batch of messages with these receipts.
+    pub(super) fn of(receipts: HashSet<ReceiptId>) -> Self {
+        Self { unheard: receipts, ..Self::default() }
+    }
+
+    /// Adds what was decided.
+    pub(super) fn add(&mut self, decided: &[Decided]) {
         for Decided { message, decision } in decided {
             match decision {
                 Decision::Record(new) if new.attribution.partner().is_none() => {
-                    *tally.unattributed.entry(message.channel.clone()).or_default() += 1;
+                    *self.unattributed.entry(message.channel.clone()).or_default() += 1;
                 }
                 // A message of the batch about an order that is there has one verdict; another one
                 // ends a wait.
                 Decision::Verdict { .. } if message.report.message_type != MessageType::Created => {
-                    tally.n_admitted += u64::from(!unheard.remove(&message.receipt_id));
+                    self.n_admitted += u64::from(!self.unheard.remove(&message.receipt_id));
                 }
-                Decision::TurnAway(_) => tally.n_turned_away += 1,
+                Decision::TurnAway(_) => self.n_turned_away += 1,
                 Decision::Record(_)
                 | Decision::Refund { .. }
                 | Decision::Restate { .. }
@@ -44,7 +50,6 @@ impl Tally {
                 | Decision::Admit(_) => {}
             }
         }
-        tally
     }
 
     /// Adds the figures to the counters.

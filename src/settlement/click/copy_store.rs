@@ -18,8 +18,13 @@ use crate::settlement::click::Click;
 const CLICKS: &str = "clicks (program_id, day, click_id, at, partner_id, link_number, class, reason, \
                       is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3, \
                       sub4, sub5, erid, landing)";
+const SEEN: &str = "seen_visitors (seen, day)";
+const SEEN_KEY: &str = "seen_visitors_pkey";
 /// SQLSTATE of a key that is there already.
 const UNIQUE_VIOLATION: &str = "23505";
+
+/// How often a copy is tried: another settler may have seen one of its visitors at the same moment.
+const TRIES_MAX: u32 = 3;
 
 /// Writes clicks with their hourly sums, if none of them is there yet; returns how many, or `None`
 /// if some were, and nothing was written.
@@ -29,22 +34,31 @@ pub(super) async fn copy_clicks(
     db: &mut PgConnection,
     clicks: &[&Click],
 ) -> Result<Option<u64>, sqlx::Error> {
-    db.execute("savepoint copied_clicks").await?;
-    match copy(db, clicks).await {
-        Ok(n) => {
-            db.execute("release savepoint copied_clicks").await?;
-            Ok(Some(n))
+    for _ in 0..TRIES_MAX {
+        db.execute("savepoint copied_clicks").await?;
+        let known = match copy(db, clicks).await {
+            Ok(n) => {
+                db.execute("release savepoint copied_clicks").await?;
+                return Ok(Some(n));
+            }
+            Err(error) => known_key(error)?,
+        };
+        db.execute("rollback to savepoint copied_clicks").await?;
+        if known != SEEN_KEY {
+            break;
         }
-        Err(error) if is_known_key(&error) => {
-            db.execute("rollback to savepoint copied_clicks").await?;
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
+    Ok(None)
 }
 
-fn is_known_key(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == UNIQUE_VIOLATION)
+/// Returns the constraint that found its key there already, if that is what the error says.
+fn known_key(error: sqlx::Error) -> Result<String, sqlx::Error> {
+    let told = error.as_database_error();
+    let told = told.filter(|told| told.code().is_some_and(|code| code == UNIQUE_VIOLATION));
+    match told.and_then(|told| told.constraint()).map(str::to_owned) {
+        Some(constraint) => Ok(constraint),
+        None => Err(error),
+    }
 }
 
 async fn copy(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
@@ -117,17 +131,20 @@ async fn judge<'a>(
         rows.iter().filter_map(|row| Some((row.seen?, row.click.day))).collect();
     seen.sort_unstable();
     seen.dedup();
-    let fresh = sqlx::query_scalar!(
-        "insert into seen_visitors (seen, day)
-         select * from unnest($1::bigint[], $2::date[])
-         on conflict on constraint seen_visitors_pkey do nothing
-         returning seen",
+    let known = sqlx::query_scalar!(
+        "select seen from seen_visitors where seen = any ($1::bigint[])",
         &seen.iter().map(|s| s.0).collect::<Vec<_>>(),
-        &seen.iter().map(|s| s.1).collect::<Vec<_>>(),
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    let mut fresh: HashSet<i64> = fresh.into_iter().collect();
+    let known: HashSet<i64> = known.into_iter().collect();
+    // In order, as every settler: two that meet on one visitor wait for each other one way only.
+    seen.retain(|(seen, _)| !known.contains(seen));
+    let write = |to: &mut RowFields<'_>, (seen, day): &(i64, NaiveDate)| {
+        to.put(*seen).put(*day);
+    };
+    copy_rows(db, SEEN, &seen, write).await?;
+    let mut fresh: HashSet<i64> = seen.into_iter().map(|(seen, _)| seen).collect();
     let mut by_time: Vec<usize> = (0..rows.len()).collect();
     by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
     for i in by_time {

@@ -1,0 +1,67 @@
+//! A batch is decided in pieces, on a thread of its own, while the pieces before are written: both take
+//! about as long.
+
+use std::collections::BTreeMap;
+use std::{future, panic};
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::clock::Timestamp;
+use crate::ids::ProgramId;
+use crate::settlement::facts::Facts;
+use crate::settlement::{Decided, Message, decide};
+
+/// Messages of a piece: enough for a copy to be worth its round trips.
+const PIECE: usize = 400;
+/// Pieces that are decided and not yet taken: the thread does not run away from the database.
+const PIECES_MAX: usize = 64;
+
+/// Customers who turned out to have bought earlier than was known, and when.
+type Moved = BTreeMap<(ProgramId, [u8; 32]), Timestamp>;
+
+/// What is decided of a batch, and what comes.
+pub(super) struct Deciding {
+    pieces: mpsc::Receiver<Vec<Decided>>,
+    thread: JoinHandle<Moved>,
+}
+
+/// Begins to decide messages in their order.
+pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
+    let (decided, pieces) = mpsc::channel(PIECES_MAX);
+    let thread = spawn_blocking(move || {
+        let mut messages = messages.into_iter();
+        loop {
+            let piece: Vec<Message> = messages.by_ref().take(PIECE).collect();
+            if piece.is_empty() {
+                return facts.pricing.moved;
+            }
+            let piece = decide::decide_all(&mut facts, piece);
+            if decided.blocking_send(piece).is_err() {
+                // Nobody takes them any more: the batch is given up.
+                return facts.pricing.moved;
+            }
+        }
+    });
+    Deciding { pieces, thread }
+}
+
+impl Deciding {
+    /// Returns the next decisions, in order, or `None` after the last.
+    pub(super) async fn next(&mut self) -> Option<Vec<Decided>> {
+        self.pieces.recv().await
+    }
+
+    /// Returns what they moved of sums that others are priced by.
+    pub(super) async fn end(self) -> Moved {
+        drop(self.pieces);
+        match self.thread.await {
+            Ok(moved) => moved,
+            Err(error) => match error.try_into_panic() {
+                Ok(panicked) => panic::resume_unwind(panicked),
+                // The runtime ends before the thread began: nothing may be written any more.
+                Err(_) => future::pending().await,
+            },
+        }
+    }
+}
