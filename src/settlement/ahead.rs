@@ -12,10 +12,11 @@ use crate::ids::ProgramId;
 use crate::settlement::facts::Facts;
 use crate::settlement::{Decided, Message, decide};
 
-/// Messages of a piece: enough for a copy to be worth its round trips.
-const PIECE: usize = 400;
-/// Pieces that are decided and not yet taken: the thread does not run away from the database.
-const PIECES_MAX: usize = 64;
+/// Into how many pieces a batch falls. Each has two copies of its own and a few questions, and nothing is
+/// written before the first is decided.
+const PIECES: usize = 5;
+/// Messages of a piece, at least: below, its round trips take longer than what they save.
+const PIECE_MIN: usize = 400;
 
 /// Customers who turned out to have bought earlier than was known, and when.
 type Moved = BTreeMap<(ProgramId, [u8; 32]), Timestamp>;
@@ -28,11 +29,12 @@ pub(super) struct Deciding {
 
 /// Begins to decide messages in their order.
 pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
-    let (decided, pieces) = mpsc::channel(PIECES_MAX);
+    let (decided, pieces) = mpsc::channel(PIECES);
+    let piece_max = messages.len().div_ceil(PIECES).max(PIECE_MIN);
     let thread = spawn_blocking(move || {
         let mut messages = messages.into_iter();
         loop {
-            let piece: Vec<Message> = messages.by_ref().take(PIECE).collect();
+            let piece: Vec<Message> = messages.by_ref().take(piece_max).collect();
             if piece.is_empty() {
                 return facts.pricing.moved;
             }
