@@ -103,6 +103,13 @@ pub async fn check_redis(app: &App) -> anyhow::Result<()> {
              --appendfsync always --maxmemory-policy noeviction, or accept the loss by \
              TRIBUTARY_ALLOW_UNSAFE_REDIS=accept-loss"
         ),
+        Ok(Safety::Unreplicated(why)) => {
+            tracing::warn!(
+                "Redis takes no events until as many replicas follow as TRIBUTARY_REDIS_REPLICAS \
+                 says; they go to other masters or to the spool: {why}"
+            );
+            Ok(())
+        }
         Err(error) => {
             tracing::warn!("Redis is not there, events go to the spool: {error}");
             Ok(())
