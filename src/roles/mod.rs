@@ -122,10 +122,12 @@ pub async fn start(app: App) -> anyhow::Result<Running> {
     check_redis(&app).await?;
     let app = Data::new(app);
     if let Err(error) = app.keeper.load_from_disk() {
-        tracing::warn!("the copy of the terms on disk is not used: {error}");
+        let causes = telemetry::with_causes(&error);
+        tracing::warn!("the copy of the terms on disk is not used: {causes}");
     }
     if let Err(error) = app.keeper.refresh().await {
-        tracing::warn!("the terms come from the copy on disk for now: {error}");
+        let causes = telemetry::with_causes(&error);
+        tracing::warn!("the terms, or their copy on disk, stay as they were for now: {causes}");
     }
     let state = Data::new(admin_http::State {
         metrics: metric::install(),

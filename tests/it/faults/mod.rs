@@ -223,3 +223,19 @@ async fn a_disk_that_is_really_full_costs_what_it_says_and_nothing_else_own_redi
     assert_eq!(n_settled, n_kept, "of {n_sent}, {n_dropped} were dropped");
     assert_eq!(stage.sales().await, 3);
 }
+
+#[actix_web::test]
+async fn terms_that_a_full_disk_did_not_take_are_in_force_and_saved_later_own_redis() {
+    let Some(disk) = SmallDisk::mount(SMALL_BYTES) else { return };
+    let mut stage = Stage::start_on(&disk).await;
+    let before = stage.copied();
+    disk.fill();
+    let version = stage.change_terms().await;
+    let copy = disk.path().join("snapshot.json");
+    stage.wait_for_line(&[copy.to_str().unwrap(), NO_ROOM]).await;
+    assert_eq!(stage.copied(), before, "the old copy is whole");
+    stage.click(16).await;
+    stage.expect_each_settled_once("a full disk").await;
+    disk.make_room();
+    stage.wait_for_copy(version).await;
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tributary::click::click_id::ClickId;
 use tributary::clock::Clock;
@@ -263,6 +263,28 @@ impl Stage {
             assert!(Instant::now() < until, "{parts:?} in {:#?}", self.said.lock().unwrap());
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Gives the terms a new version, and returns it.
+    pub async fn change_terms(&self) -> i64 {
+        let sql = "update snapshot_version set version = version + 1 returning version";
+        let mut db = self.app.owner().await;
+        sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+    }
+
+    /// Waits until the copy of the terms on disk has a version.
+    pub async fn wait_for_copy(&self, version: i64) {
+        let until = Instant::now() + PATIENCE;
+        while self.copied() != Some(version) {
+            assert!(Instant::now() < until, "{:?} instead of {version}", self.copied());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Version of the copy of the terms on disk.
+    pub fn copied(&self) -> Option<i64> {
+        let bytes = std::fs::read(self.files.join("snapshot.json")).ok()?;
+        serde_json::from_slice::<Value>(&bytes).ok()?["version"].as_i64()
     }
 
     /// Leaves a record that breaks off at the end of what waits, as a crash does.
