@@ -217,6 +217,7 @@ fn redis_log(config: &Config, stats: &Arc<StreamStats>) -> anyhow::Result<RedisL
             UnsafeRedis::Refuse => OnUnsafe::Refuse,
             UnsafeRedis::AcceptLoss => OnUnsafe::AcceptLoss,
         },
+        replicas: config.redis_replicas,
         ..RedisOptions::default()
     };
     Ok(match &config.redis {

@@ -52,6 +52,8 @@ pub struct Config {
     pub redis: Redis,
     /// How long any command to Redis may take.
     pub redis_timeout: Duration,
+    /// Replicas that must have an event before it is durable in Redis.
+    pub redis_replicas: u8,
     /// How long a redirect waits for Redis before the spool takes the click.
     pub redirect_append_timeout: Duration,
     /// Number of streams the events are spread over.
@@ -192,6 +194,7 @@ impl Config {
                 .read_optional("TRIBUTARY_MIGRATE_DATABASE_URL", parse::postgres_url),
             db_pool: r.read("TRIBUTARY_DB_POOL", parse::number(1..=1000)),
             redis_timeout: r.read("TRIBUTARY_REDIS_TIMEOUT_MS", parse::millis(1..=60_000)),
+            redis_replicas: r.read("TRIBUTARY_REDIS_REPLICAS", parse::number(0..=5)),
             redirect_append_timeout: r
                 .read("TRIBUTARY_REDIRECT_APPEND_TIMEOUT_MS", parse::millis(1..=1000)),
             stream_shards: r

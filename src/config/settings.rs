@@ -80,6 +80,7 @@ pub const SETTINGS: &[Setting] = &[
     secret("REDIS_URL", Required("redis://localhost:6379/0"), "redis://, rediss:// or redis+unix:// URL", "Redis, with appendonly yes, appendfsync always, noeviction; not set where REDIS_CLUSTER_URLS is."),
     secret("REDIS_CLUSTER_URLS", Optional, "redis:// or rediss:// URLs, separated by commas", "Some nodes of a Redis Cluster, instead of REDIS_URL; with the same settings on every node, and cluster-require-full-coverage no."),
     plain("TRIBUTARY_REDIS_TIMEOUT_MS", Default("500"), "ms", "1–60000", "How long any command to Redis may take."),
+    plain("TRIBUTARY_REDIS_REPLICAS", Default("0"), "replicas", "0–5", "Replicas that must have an event before Redis counts as having it: a failover to one of them loses nothing. A Redis with fewer takes nothing."),
     plain("TRIBUTARY_REDIRECT_APPEND_TIMEOUT_MS", Default("20"), "ms", "1–1000", "How long a redirect waits for Redis before the spool takes the click."),
     plain("TRIBUTARY_STREAM_SHARDS", Optional, "streams", "1–1024", "Streams the events are spread over, the same for all processes; 1 on a single Redis and 64 on a cluster by default."),
     plain("TRIBUTARY_STREAM_PREFIX", Default("trb"), "", "1 to 32 of a-z A-Z 0-9 _ -", "First part of every Redis key; two services on one Redis need two."),

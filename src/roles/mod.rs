@@ -103,6 +103,13 @@ pub async fn check_redis(app: &App) -> anyhow::Result<()> {
              --appendfsync always --maxmemory-policy noeviction, or accept the loss by \
              TRIBUTARY_ALLOW_UNSAFE_REDIS=accept-loss"
         ),
+        Ok(Safety::Unreplicated(why)) => {
+            tracing::warn!(
+                "Redis takes no events until as many replicas follow as TRIBUTARY_REDIS_REPLICAS \
+                 says; they go to other masters or to the spool: {why}"
+            );
+            Ok(())
+        }
         Err(error) => {
             tracing::warn!("Redis is not there, events go to the spool: {error}");
             Ok(())
@@ -115,10 +122,12 @@ pub async fn start(app: App) -> anyhow::Result<Running> {
     check_redis(&app).await?;
     let app = Data::new(app);
     if let Err(error) = app.keeper.load_from_disk() {
-        tracing::warn!("the copy of the terms on disk is not used: {error}");
+        let causes = telemetry::with_causes(&error);
+        tracing::warn!("the copy of the terms on disk is not used: {causes}");
     }
     if let Err(error) = app.keeper.refresh().await {
-        tracing::warn!("the terms come from the copy on disk for now: {error}");
+        let causes = telemetry::with_causes(&error);
+        tracing::warn!("the terms, or their copy on disk, stay as they were for now: {causes}");
     }
     let state = Data::new(admin_http::State {
         metrics: metric::install(),

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::snapshot::wire::{SnapshotWire, WIRE_VERSION};
 use crate::snapshot::{Snapshot, SnapshotCell, store};
+use crate::telemetry;
 
 /// How long a change waits to be in force in this process before it is answered.
 const SOON: Duration = Duration::from_secs(1);
@@ -24,8 +25,9 @@ pub struct Keeper {
     clock: Clock,
     cell: SnapshotCell,
     path: PathBuf,
-    /// One renewal at a time: two would write the same file, and the older could come last.
-    turn: Arc<Mutex<()>>,
+    /// One renewal at a time: two would write the same file, and the older could come last. Holds
+    /// what the disk did not take.
+    unsaved: Arc<Mutex<Option<Arc<[u8]>>>>,
 }
 
 /// Says why the snapshot could not be renewed, read or saved.
@@ -45,7 +47,7 @@ pub enum SnapshotError {
 impl Keeper {
     /// Returns a keeper of the cell whose copy on disk is at `path`.
     pub fn new(db: Db, clock: Clock, cell: SnapshotCell, path: PathBuf) -> Self {
-        Self { db, clock, cell, path, turn: Arc::default() }
+        Self { db, clock, cell, path, unsaved: Arc::default() }
     }
 
     /// Puts the copy on disk in place, where there is one: the first thing at a start.
@@ -63,25 +65,34 @@ impl Keeper {
         Ok(())
     }
 
-    /// Renews the snapshot when the database has another version; returns whether it did.
+    /// Renews the snapshot when the database has another version; returns whether it did. A disk that
+    /// takes nothing costs the copy on it alone, and is tried again each time.
     pub async fn refresh(&self) -> Result<bool, SnapshotError> {
-        let _turn = self.turn.lock().await;
+        let mut unsaved = self.unsaved.lock().await;
         let mut db = self.db.acquire().await?;
-        if store::read_version(&mut db).await? == self.cell.load().version {
-            return Ok(false);
+        let is_new = store::read_version(&mut db).await? != self.cell.load().version;
+        if is_new {
+            let wire = store::read_snapshot(&mut db, self.clock.now()).await?;
+            let bytes =
+                serde_json::to_vec(&wire).map_err(|e| SnapshotError::Form(self.path.clone(), e))?;
+            self.cell.store(Snapshot::from(wire));
+            *unsaved = Some(bytes.into());
         }
-        let wire = store::read_snapshot(&mut db, self.clock.now()).await?;
         drop(db);
-        let bytes =
-            serde_json::to_vec(&wire).map_err(|e| SnapshotError::Form(self.path.clone(), e))?;
-        self.cell.store(Snapshot::from(wire));
+        if let Some(bytes) = &*unsaved {
+            self.save(Arc::clone(bytes)).await?;
+            *unsaved = None;
+        }
+        Ok(is_new)
+    }
+
+    async fn save(&self, bytes: Arc<[u8]>) -> Result<(), SnapshotError> {
         let path = self.path.clone();
         // The disk may be slow, and requests are served by the thread that came here.
         tokio::task::spawn_blocking(move || write_whole(&path, &bytes))
             .await
             .unwrap_or_else(|e| Err(std::io::Error::other(e)))
-            .map_err(|e| SnapshotError::File(self.path.clone(), e))?;
-        Ok(true)
+            .map_err(|e| SnapshotError::File(self.path.clone(), e))
     }
 
     /// Renews after a change, so that the change acts at once in this process. Waits a second at
@@ -91,7 +102,8 @@ impl Keeper {
         // A task of its own: a caller who goes away must not cut it off between begin and end.
         let renewal = tokio::spawn(async move {
             if let Err(error) = keeper.refresh().await {
-                tracing::warn!("a change waits for the next renewal of the terms: {error}");
+                let causes = telemetry::with_causes(&error);
+                tracing::warn!("a change waits for the next renewal of the terms: {causes}");
             }
         });
         drop(tokio::time::timeout(SOON, renewal).await);
@@ -104,13 +116,21 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = write_durably(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // A part of it would only take room, which others need on a disk that is full.
+        drop(std::fs::remove_file(&beside));
+    }
+    written
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&beside)?;
+        .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    file.sync_all()
 }

@@ -6,8 +6,8 @@
 //! reads the log from the [`Offset`] it keeps in PostgreSQL.
 //!
 //! Invariants:
-//! - An append is acknowledged after it is durable: Redis with `appendfsync always` or an fsync of
-//!   the spool. Never before.
+//! - An append is acknowledged after it is durable: Redis with `appendfsync always`, on as many
+//!   replicas as are asked for, or an fsync of the spool. Never before.
 //! - Delivery is at least once. A timed-out append may have been applied and the same batch may
 //!   then also come through the spool; the unique event id in PostgreSQL makes that harmless.
 //!   The offset only saves re-reading.
@@ -86,6 +86,15 @@ pub enum StreamError {
         /// The client's own error, if it had one.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The log has it, and fewer replicas than must have it acknowledged so in time: a failover could
+    /// lose it.
+    #[error("the event log is not replicated: {acknowledged} of {wanted} replicas have the append")]
+    Unreplicated {
+        /// How many have it.
+        acknowledged: u64,
+        /// How many must.
+        wanted: u8,
     },
     /// The log works, but this command on this shard was refused (a key of another type).
     #[error("the event log refused {command} on shard {shard}")]
@@ -188,6 +197,8 @@ pub struct StreamStats {
     pub log_failures: Counter,
     /// Appends that the log did not answer within the caller's deadline.
     pub log_timeouts: Counter,
+    /// Appends that the log has and too few replicas acknowledged.
+    pub log_shortfalls: Counter,
     /// Connections to Redis that were opened and passed the safety check.
     pub connections: Counter,
     /// Connections refused because Redis could lose acknowledged events.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use redis::AsyncCommands as _;
 use tributary::click::click_id::ClickId;
 use tributary::engines::{ClusterSize, EngineOptions, RedisCluster, default_data_dir};
@@ -21,6 +22,15 @@ fn start_cluster(masters: usize, replicas: usize) -> RedisCluster {
 }
 
 async fn app_on(cluster: &RedisCluster, roles: &'static str) -> TestApp {
+    app_waiting_for("0", cluster, roles).await
+}
+
+/// Starts the service with a number of replicas that must have an event.
+async fn app_waiting_for(
+    replicas: &'static str,
+    cluster: &RedisCluster,
+    roles: &'static str,
+) -> TestApp {
     // The settings of a story live as long as the test binary.
     let urls: &'static str = cluster.urls()[..2].join(",").leak();
     let settings = [
@@ -28,6 +38,7 @@ async fn app_on(cluster: &RedisCluster, roles: &'static str) -> TestApp {
         ("REDIS_URL", ""),
         ("REDIS_CLUSTER_URLS", urls),
         ("TRIBUTARY_STREAM_SHARDS", "12"),
+        ("TRIBUTARY_REDIS_REPLICAS", replicas),
         // A busy machine is not a slow Redis.
         ("TRIBUTARY_REDIRECT_APPEND_TIMEOUT_MS", "400"),
     ];
@@ -135,6 +146,45 @@ async fn a_failover_of_own_redis_under_load_costs_no_visitor_and_no_event() {
     await_failover(&cluster, victim).await;
     told.load(&app, &scene, 10).await;
     told.expect_settled(&app).await;
+}
+
+#[actix_web::test]
+async fn a_replica_of_own_redis_that_was_behind_takes_over_without_losing_a_click() {
+    let mut cluster = start_cluster(3, 1);
+    // Nobody settles yet: what a failover loses is lost.
+    let app = app_waiting_for("1", &cluster, "redirect,ingest,api").await;
+    app.keep_time();
+    let scene = app.scene().await;
+    let mut told = Told::default();
+    told.load(&app, &scene, 10).await;
+    let victim = master_of_shard_0(&cluster);
+    let replica = victim + 3;
+    // It hangs, and its connection is cut: what was on the way to it never arrives.
+    cluster.signal(replica, Signal::SIGSTOP);
+    cluster.tell(victim, "CLIENT KILL TYPE replica").unwrap();
+    let before = app.app().stream_stats.log_events.get();
+    told.load(&app, &scene, 40).await;
+    assert!(app.app().log.state().shards_down > 0, "one master has no replica");
+    assert!(app.app().stream_stats.log_events.get() > before, "the others took its events");
+    cluster.kill(victim);
+    cluster.signal(replica, Signal::SIGCONT);
+    await_failover(&cluster, victim).await;
+    told.load(&app, &scene, 10).await;
+    let urls = cluster.urls().join(",");
+    let settings = [
+        ("REDIS_URL", ""),
+        ("REDIS_CLUSTER_URLS", urls.as_str()),
+        ("TRIBUTARY_STREAM_SHARDS", "12"),
+    ];
+    let _settler = Process::beside(&app, "settle", &settings);
+    told.expect_settled(&app).await;
+    // The dead one comes back as a replica, and its shards with it.
+    cluster.restart(victim).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while app.app().log.state().shards_down > 0 {
+        assert!(Instant::now() < until, "a replica follows again");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[actix_web::test]

@@ -219,8 +219,13 @@ impl<L: EventLog> DurableLog<L> {
                 self.note_down(shard, &error);
                 false
             }
+            // Late is not down: the next probe, which is patient, tells which it was.
+            Ok(Err(StreamError::Unreplicated { .. })) => {
+                self.stats.log_shortfalls.add(1);
+                self.of_one_fate(shard).for_each(Breaker::open);
+                false
+            }
             Err(_) => {
-                // Late is not down: the next probe, which is patient, tells which it was.
                 self.stats.log_timeouts.add(1);
                 self.of_one_fate(shard).for_each(Breaker::open);
                 false
@@ -278,12 +283,17 @@ impl<L: EventLog> DurableLog<L> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.probe().await;
-            if self.state().is_log_up && self.spool.n_events() > 0 {
-                match self.drain().await {
-                    Ok(n_events) => info!("moved {n_events} events from the spool to the log"),
-                    Err(error) => warn!("{}", telemetry::with_causes(&error)),
-                }
+            self.tend().await;
+        }
+    }
+
+    /// Probes both sides, and empties the spool where the log takes what it holds.
+    pub(super) async fn tend(&self) {
+        self.probe().await;
+        if self.state().is_log_up && self.spool.n_events() > 0 {
+            match self.drain().await {
+                Ok(n_events) => info!("moved {n_events} events from the spool to the log"),
+                Err(error) => warn!("{}", telemetry::with_causes(&error)),
             }
         }
     }
@@ -365,10 +375,14 @@ impl<L: EventLog> DurableLog<L> {
 }
 
 impl<L: EventLog> Outlet for DurableLog<L> {
-    /// Takes what was spooled: on its shard, or on one that is up.
+    /// Takes what was spooled: on its shard, or on one that is up. A server that is known to take
+    /// nothing comes last: one that lacks replicas would keep a copy of everything all the same.
     async fn take(&self, shard: Shard, batch: &PackedBatch) -> Result<(), StreamError> {
-        let Err(error) = self.log.append(shard, batch).await else { return Ok(()) };
-        match self.up_from(shard, |other| other != shard && self.log.are_apart(shard, other)) {
+        let apart_from = |one| self.up_from(one, |other| self.log.are_apart(one, other));
+        let is_open = self.breakers.get(usize::from(shard.0)).is_some_and(Breaker::is_open);
+        let first = if is_open { apart_from(shard).unwrap_or(shard) } else { shard };
+        let Err(error) = self.log.append(first, batch).await else { return Ok(()) };
+        match apart_from(first) {
             Some(other) => self.log.append(other, batch).await.map(drop),
             None => Err(error),
         }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::node::{Kind, Node};
 use super::slot::{Address, SlotMap, address_of};
-use super::{Failure, RedisOptions, Safety};
+use super::{Failure, RedisOptions, Safety, Until};
 use crate::stream::{StreamError, StreamStats};
 
 /// Redirections that one command follows: one is usual after a failover, two while slots move.
@@ -81,17 +81,22 @@ impl Cluster {
     pub(super) async fn check(&self) -> Result<Safety, StreamError> {
         self.look().await?;
         let known = self.0.known.load_full();
-        let (mut doubts, mut n_safe, mut away) = (Vec::new(), 0, None);
+        let (mut doubts, mut lonely, mut n_safe, mut away) = (Vec::new(), Vec::new(), 0, None);
         for ((host, port), node) in &known.nodes {
             match node.check().await {
                 Ok(Safety::Safe) => n_safe += 1,
                 Ok(Safety::Unsafe(why)) => doubts.push(format!("{host}:{port}: {why}")),
+                Ok(Safety::Unreplicated(why)) => lonely.push(format!("{host}:{port}: {why}")),
                 Err(error) => away = Some(error),
             }
         }
         doubts.sort();
+        lonely.sort();
         if !doubts.is_empty() {
             return Ok(Safety::Unsafe(doubts.join("; ")));
+        }
+        if !lonely.is_empty() {
+            return Ok(Safety::Unreplicated(lonely.join("; ")));
         }
         match away {
             Some(error) if n_safe == 0 => Err(error),
@@ -100,10 +105,15 @@ impl Cluster {
     }
 
     /// Sends one command to the master of a slot and reads its answer.
-    pub(super) async fn ask(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
+    pub(super) async fn ask(
+        &self,
+        slot: u16,
+        command: &Cmd,
+        until: Until,
+    ) -> Result<Value, Failure> {
         let mut node = self.master_of(slot).await.map_err(Failure::Away)?;
         for _ in 0..REDIRECTIONS_MAX {
-            let failure = match node.ask(command).await {
+            let failure = match node.ask(command, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -113,7 +123,7 @@ impl Cluster {
                     node = to;
                 }
                 // The slot is under way: its map changes when it has arrived.
-                Some(Redirection::Ask(to)) => return to.ask_importing(command).await,
+                Some(Redirection::Ask(to)) => return to.ask_importing(command, until).await,
                 None => {
                     if !failure.is_refusal() {
                         self.look_soon();

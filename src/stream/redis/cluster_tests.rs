@@ -27,11 +27,18 @@ impl TestCluster {
     }
 
     pub(in crate::stream) fn log(&self) -> RedisLog {
+        self.log_with(0)
+    }
+
+    /// Returns a log whose appends wait for so many replicas.
+    pub(super) fn log_with(&self, replicas: u8) -> RedisLog {
         let options = RedisOptions {
             prefix: "test".into(),
             reconnect_pause: Duration::ZERO,
-            // A busy machine may stall a healthy server for longer than the default.
-            response_timeout: Duration::from_secs(1),
+            // A busy machine may stall a healthy server for longer than the default, and a replica,
+            // which has a part of it, too.
+            response_timeout: Duration::from_secs(if replicas == 0 { 1 } else { 4 }),
+            replicas,
             ..RedisOptions::default()
         };
         let urls = self.0.urls();
@@ -39,31 +46,71 @@ impl TestCluster {
         RedisLog::cluster(&urls, options, Arc::default()).unwrap()
     }
 
-    fn master_of(&self, shard: Shard) -> usize {
+    pub(super) fn master_of(&self, shard: Shard) -> usize {
         self.0.master_of(slot_of(&shard.events_key("test"))).unwrap()
     }
 
     /// Returns the shards of a master and those of the others.
-    fn split(&self, master: usize) -> (Vec<Shard>, Vec<Shard>) {
+    pub(super) fn split(&self, master: usize) -> (Vec<Shard>, Vec<Shard>) {
         (0..SHARDS).map(Shard).partition(|shard| self.master_of(*shard) == master)
     }
 
-    fn durable(&self, dir: &tempfile::TempDir) -> DurableLog {
+    /// Returns a log with a spool, which stays away from what failed until it is probed.
+    pub(super) fn durable(&self, replicas: u8, dir: &tempfile::TempDir) -> DurableLog {
         let stats = Arc::new(StreamStats::default());
         let options =
             SpoolOptions { dir: dir.path().into(), bytes_max: 1 << 20, segment_bytes: 1 << 20 };
         let spool = Spool::open(options, stats.clone()).unwrap();
         let options = DurableOptions {
             shards: SHARDS,
+            pause: Duration::from_secs(3600),
             brisk: Duration::from_secs(3600),
             ..DurableOptions::default()
         };
-        DurableLog::new(Arc::new(self.log()), spool, options, stats)
+        DurableLog::new(Arc::new(self.log_with(replicas)), spool, options, stats)
+    }
+
+    /// Sends a signal to the replica of a master that has one.
+    pub(super) fn signal_replica(&self, master: usize, signal: Signal) {
+        self.0.signal(master + self.0.urls().len() / 2, signal);
+    }
+
+    /// Returns how often a node was asked a command.
+    pub(super) fn calls(&self, n: usize, command: &str) -> u32 {
+        let told = self.0.tell(n, "INFO commandstats").unwrap();
+        let start = format!("cmdstat_{command}:calls=");
+        let calls = told.lines().find_map(|line| line.strip_prefix(&start)?.split(',').next());
+        calls.map_or(0, |n| n.parse().unwrap())
+    }
+
+    fn order(&self, n: usize, command: &str) {
+        self.0.tell(n, command).expect(command);
+    }
+
+    /// Lets the slot of a shard leave one master for another: keys that are not there yet are asked
+    /// for at their new place.
+    pub(super) fn begin_to_move(&self, shard: Shard, from: usize, to: usize) {
+        let slot = slot_of(&shard.events_key("test"));
+        let id = |n: usize| self.0.tell(n, "CLUSTER MYID").unwrap();
+        self.order(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from)));
+        self.order(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to)));
+    }
+
+    /// Lets it arrive with its keys.
+    pub(super) fn end_move(&self, shard: Shard, from: usize, to: usize) {
+        let port = self.0.urls()[to].rsplit_once(':').unwrap().1.to_owned();
+        let keys = [shard.events_key("test"), shard.generation_key("test")].join(" ");
+        self.order(from, &format!("MIGRATE 127.0.0.1 {port} \"\" 0 5000 KEYS {keys}"));
+        let slot = slot_of(&shard.events_key("test"));
+        let id = self.0.tell(to, "CLUSTER MYID").unwrap();
+        for n in [to, from] {
+            self.order(n, &format!("CLUSTER SETSLOT {slot} NODE {id}"));
+        }
     }
 }
 
 /// Tries again until it works: the map is asked for beside the callers.
-async fn in_time<T>(mut attempt: impl AsyncFnMut() -> Result<T, StreamError>) -> T {
+pub(super) async fn in_time<T>(mut attempt: impl AsyncFnMut() -> Result<T, StreamError>) -> T {
     let attempts = async {
         loop {
             match attempt().await {
@@ -133,21 +180,12 @@ async fn slots_that_move_on_an_own_redis_are_followed() {
     let cluster = TestCluster::start(2, 0);
     let log = cluster.log();
     log.append(Shard(0), &click(1)).await.unwrap();
-    let (from, slot) = (cluster.master_of(Shard(0)), slot_of(&Shard(0).events_key("test")));
+    let from = cluster.master_of(Shard(0));
     let to = 1 - from;
-    let id = |n: usize| cluster.0.tell(n, "CLUSTER MYID").unwrap();
-    let tell = |n: usize, command: String| cluster.0.tell(n, &command).expect(&command);
-    tell(to, format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from)));
-    tell(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to)));
-    // A key that is not there yet is asked for at its new place.
+    cluster.begin_to_move(Shard(0), from, to);
     log.probe(Shard(0)).await.unwrap();
     assert_eq!(cluster.0.tell(from, "EXISTS test:{0}:probe"), None, "it answers ASK");
-    let port = cluster.0.urls()[to].rsplit_once(':').unwrap().1.to_owned();
-    let keys = "test:{0}:events test:{0}:generation";
-    tell(from, format!("MIGRATE 127.0.0.1 {port} \"\" 0 5000 KEYS {keys}"));
-    for n in [to, from] {
-        tell(n, format!("CLUSTER SETSLOT {slot} NODE {}", id(to)));
-    }
+    cluster.end_move(Shard(0), from, to);
     log.append(Shard(0), &click(2)).await.unwrap();
     assert_eq!(numbers(&log, Shard(0)).await, [1, 2]);
 }
@@ -192,7 +230,7 @@ async fn a_cluster_of_an_own_redis_may_come_later_than_the_service() {
 async fn what_one_master_of_an_own_redis_cannot_take_another_takes_at_once() {
     let mut cluster = TestCluster::start(3, 0);
     let dir = tempfile::tempdir().unwrap();
-    let durable = cluster.durable(&dir);
+    let durable = cluster.durable(0, &dir);
     durable.probe().await;
     let (killed, stopped) = (cluster.master_of(Shard(0)), {
         let other =

@@ -17,6 +17,7 @@ use self::slot::slot_of;
 use super::{Entry, EventLog, LogState, Offset, PackedBatch, Shard, StreamError, StreamStats};
 
 mod cluster;
+mod live;
 mod node;
 mod slot;
 
@@ -25,6 +26,10 @@ const FIELD: &str = "b";
 
 /// A salt outlives its day by the clocks of all processes, and not by more.
 const SALT_S: u64 = 48 * 3600;
+
+/// The longest wait for replicas, however patient others are: everything else that is sent over the
+/// connection waits along, settlement's reading too.
+const REPLICAS_PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Server errors that concern one key or command; after all others the server counts as down
 /// (MISCONF, OOM, READONLY, LOADING, NOAUTH and so on).
@@ -37,6 +42,8 @@ pub enum Safety {
     Safe,
     /// It may not, or does not let us see; the text names the settings.
     Unsafe(String),
+    /// It does, and takes no events until more replicas follow; the text says how many do.
+    Unreplicated(String),
 }
 
 /// What to do with an unsafe Redis.
@@ -61,6 +68,16 @@ pub struct RedisOptions {
     pub reconnect_pause: Duration,
     /// What to do when it could lose events.
     pub on_unsafe: OnUnsafe,
+    /// Replicas that must have an append before it is durable; with 0 the server's word is enough.
+    pub replicas: u8,
+}
+
+impl RedisOptions {
+    /// Returns how long an append waits for replicas: a part of the time that any answer may take,
+    /// so that what is sent behind it, and behind one more, is still answered within that.
+    fn replicas_patience(&self) -> Duration {
+        (self.response_timeout / 4).min(REPLICAS_PATIENCE_MAX)
+    }
 }
 
 impl Default for RedisOptions {
@@ -71,8 +88,18 @@ impl Default for RedisOptions {
             connect_timeout: Duration::from_secs(1),
             reconnect_pause: Duration::from_millis(100),
             on_unsafe: OnUnsafe::Refuse,
+            replicas: 0,
         }
     }
+}
+
+/// What an answer to a command is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The server has given it.
+    Answered,
+    /// As many replicas as are asked for have what the command wrote, too.
+    Replicated,
 }
 
 /// An [`EventLog`] on one Redis server, or on a cluster of them.
@@ -128,9 +155,19 @@ impl RedisLog {
         key: &str,
         command: &Cmd,
     ) -> Result<T, StreamError> {
+        self.run_until(Until::Answered, shard, key, command).await
+    }
+
+    async fn run_until<T: FromRedisValue>(
+        &self,
+        until: Until,
+        shard: Shard,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, StreamError> {
         let answer = match &self.servers {
-            Servers::One(node) => node.ask(command).await,
-            Servers::Cluster(cluster) => cluster.ask(slot_of(key), command).await,
+            Servers::One(node) => node.ask(command, until).await,
+            Servers::Cluster(cluster) => cluster.ask(slot_of(key), command, until).await,
         };
         let answer = answer.map_err(|failure| failure.about(command, shard))?;
         ::redis::from_redis_value(answer)
@@ -174,7 +211,7 @@ impl EventLog for RedisLog {
         let key = self.events_key(shard);
         let mut command = cmd("XADD");
         command.arg(&key).arg("*").arg(FIELD).arg(batch.as_bytes());
-        let id: String = self.run(shard, &key, &command).await?;
+        let id: String = self.run_until(Until::Replicated, shard, &key, &command).await?;
         id.parse().map_err(|_| unexpected("XADD", "an id that is no offset"))
     }
 
@@ -239,13 +276,13 @@ impl EventLog for RedisLog {
 
     async fn probe(&self, shard: Shard) -> Result<(), StreamError> {
         let key = shard.probe_key(&self.prefix);
-        self.run(shard, &key, cmd("SET").arg(&key).arg(1)).await
+        self.run_until(Until::Replicated, shard, &key, cmd("SET").arg(&key).arg(1)).await
     }
 }
 
 /// Why a server gave no answer to a command.
 enum Failure {
-    /// It was not asked: not reachable, or it could lose events.
+    /// It was not asked, being unsafe or out of reach; or it answered, and replicas did not.
     Away(StreamError),
     /// It was asked, and said this; or nothing in time.
     Said(RedisError),
@@ -298,7 +335,9 @@ fn offset_of(value: Value) -> Option<Offset> {
 fn is_missing_key(error: &StreamError) -> bool {
     match error {
         StreamError::Refused { source, .. } => source.to_string().contains("no such key"),
-        StreamError::Down { .. } | StreamError::Settings(_) => false,
+        StreamError::Down { .. } | StreamError::Unreplicated { .. } | StreamError::Settings(_) => {
+            false
+        }
     }
 }
 
@@ -330,5 +369,7 @@ pub async fn empty(url: &str) -> Result<(), StreamError> {
 
 #[cfg(test)]
 pub(in crate::stream) mod cluster_tests;
+#[cfg(test)]
+mod replicas_tests;
 #[cfg(test)]
 pub(in crate::stream) mod tests;

@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::live::Live;
 use super::slot::Address;
-use super::{Failure, OnUnsafe, REFUSALS, RedisOptions, Safety, down};
+use super::{Failure, OnUnsafe, REFUSALS, RedisOptions, Safety, Until, down};
 use crate::stream::{StreamError, StreamStats};
 
 /// Commands that may wait for the socket; more simply wait in their own tasks. The client's
@@ -50,7 +51,7 @@ pub(super) struct Node {
     options: RedisOptions,
     stats: Arc<StreamStats>,
     /// The connection in use; it has passed the safety check.
-    live: ArcSwapOption<MultiplexedConnection>,
+    live: ArcSwapOption<Live>,
     /// Held while connecting, so that one caller dials and the others wait; remembers when the
     /// last attempt failed.
     dialing: Mutex<Option<Instant>>,
@@ -85,32 +86,71 @@ impl Node {
     /// Reads whether the server is safe now, over a connection of its own.
     pub(super) async fn check(&self) -> Result<Safety, StreamError> {
         let mut connection = self.dial().await?;
-        safety_of(&mut connection).await.map_err(|error| down("safety check", error))
+        let safety = safety_of(&mut connection).await.map_err(|e| down("safety check", e))?;
+        let wanted = self.options.replicas;
+        if wanted == 0 || safety != Safety::Safe {
+            return Ok(safety);
+        }
+        // Of all that was written before, by whomever.
+        let waiting = Arc::new(Live::new(connection));
+        let patience = self.options.replicas_patience();
+        let acknowledged = waiting.acknowledged(wanted, patience).await;
+        match acknowledged.map_err(|error| down("WAIT", error))? {
+            n if n >= u64::from(wanted) => Ok(Safety::Safe),
+            n => Ok(Safety::Unreplicated(format!("{n} of {wanted} replicas follow"))),
+        }
     }
 
     /// Sends one command and reads its answer.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(super) async fn ask(&self, command: &Cmd, until: Until) -> Result<Value, Failure> {
         let live = self.live().await.map_err(Failure::Away)?;
-        let mut connection = MultiplexedConnection::clone(&live);
-        let answer = command.query_async(&mut connection).await;
-        answer.map_err(|error| self.note(live, error))
+        let mut connection = live.connection.clone();
+        match command.query_async(&mut connection).await {
+            Ok(answer) => self.await_replicas(live, until).await.map(|()| answer),
+            Err(error) => Err(self.note(live, error)),
+        }
     }
 
     /// Sends one command about a slot that is on its way to this node. The only pipeline: the
     /// first half holds for the next command of the connection alone.
-    pub(super) async fn ask_importing(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(super) async fn ask_importing(
+        &self,
+        command: &Cmd,
+        until: Until,
+    ) -> Result<Value, Failure> {
         let live = self.live().await.map_err(Failure::Away)?;
-        let mut connection = MultiplexedConnection::clone(&live);
+        let mut connection = live.connection.clone();
         let mut both = pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
-        let answer: Result<(Value,), _> = both.query_async(&mut connection).await;
-        answer.map(|(value,)| value).map_err(|error| self.note(live, error))
+        match both.query_async(&mut connection).await {
+            Ok((answer,)) => self.await_replicas(live, until).await.map(|()| answer),
+            Err(error) => Err(self.note(live, error)),
+        }
+    }
+
+    /// Waits, where that is wanted, until replicas have what was just written over a connection.
+    async fn await_replicas(&self, live: Arc<Live>, until: Until) -> Result<(), Failure> {
+        let wanted = self.options.replicas;
+        if until == Until::Answered || wanted == 0 {
+            return Ok(());
+        }
+        match live.acknowledged(wanted, self.options.replicas_patience()).await {
+            Ok(acknowledged) if acknowledged >= u64::from(wanted) => Ok(()),
+            Ok(acknowledged) => {
+                Err(Failure::Away(StreamError::Unreplicated { acknowledged, wanted }))
+            }
+            // The master has just become a replica, or worse.
+            Err(error) => {
+                self.live.compare_and_swap(&Some(live), None);
+                Err(Failure::Away(down("WAIT", error)))
+            }
+        }
     }
 
     /// Asks something that appends nothing, for which an unsafe server will do.
     pub(super) async fn ask_unchecked(&self, command: &Cmd) -> Result<Value, StreamError> {
         let mut connection = match self.live.load_full() {
-            Some(live) => MultiplexedConnection::clone(&live),
+            Some(live) => live.connection.clone(),
             None => self.dial().await?,
         };
         command.query_async(&mut connection).await.map_err(|error| down("asking", error))
@@ -118,7 +158,7 @@ impl Node {
 
     /// Drops a connection whose answer leaves doubts: the next one starts with a new safety
     /// check. Calls already under way keep their own handle of this one.
-    fn note(&self, live: Arc<MultiplexedConnection>, error: RedisError) -> Failure {
+    fn note(&self, live: Arc<Live>, error: RedisError) -> Failure {
         let is_clear = error
             .code()
             .is_some_and(|code| REFUSALS.contains(&code) || REDIRECTIONS.contains(&code));
@@ -128,7 +168,7 @@ impl Node {
         Failure::Said(error)
     }
 
-    async fn live(&self) -> Result<Arc<MultiplexedConnection>, StreamError> {
+    async fn live(&self) -> Result<Arc<Live>, StreamError> {
         if let Some(live) = self.live.load_full() {
             return Ok(live);
         }
@@ -142,7 +182,7 @@ impl Node {
         }
         // Noted before the attempt: a caller with a short deadline may drop us half-way.
         *failed_at = Some(Instant::now());
-        let live = Arc::new(self.connect_safely().await?);
+        let live = Arc::new(Live::new(self.connect_safely().await?));
         *failed_at = None;
         self.stats.connections.add(1);
         self.live.store(Some(live.clone()));
@@ -162,6 +202,8 @@ impl Node {
                 let reason = format!("Redis could lose acknowledged events: {reason}");
                 return Err(StreamError::Down { reason, source: None });
             }
+            // Told by the appends themselves, whenever it is so.
+            (Safety::Unreplicated(_), _) => {}
         }
         if self.kind == Kind::OfACluster && stops_as_a_whole(&mut connection).await {
             let (host, port) = self.address();

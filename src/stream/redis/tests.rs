@@ -1,6 +1,7 @@
 //! The log on a real Redis: safety check, reconnection, refusals.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use futures_util::future::join_all;
@@ -94,18 +95,41 @@ impl TestRedis {
     }
 
     fn log_with(&self, on_unsafe: OnUnsafe) -> RedisLog {
-        let options = RedisOptions {
+        let options = RedisOptions { on_unsafe, ..self.options() };
+        RedisLog::new(&self.url, options, Arc::default()).unwrap()
+    }
+
+    /// Returns a log whose appends wait for so many replicas.
+    pub(super) fn log_for(&self, replicas: u8) -> RedisLog {
+        // The wait for a replica is a part of it.
+        let response_timeout = Duration::from_secs(4);
+        let options = RedisOptions { replicas, response_timeout, ..self.options() };
+        RedisLog::new(&self.url, options, Arc::default()).unwrap()
+    }
+
+    fn options(&self) -> RedisOptions {
+        RedisOptions {
             prefix: self.prefix.clone(),
             reconnect_pause: Duration::ZERO,
             // A busy machine may stall a healthy server for longer than the default.
             response_timeout: Duration::from_secs(1),
-            on_unsafe,
             ..RedisOptions::default()
-        };
-        RedisLog::new(&self.url, options, Arc::default()).unwrap()
+        }
     }
 
-    async fn command(&self, words: &str) -> Value {
+    /// Starts a private server that follows another one.
+    pub(super) async fn replica_of(master: &Self) -> Self {
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        master.command(&format!("CONFIG SET port {port} repl-diskless-sync-delay 0")).await;
+        let replica = Self::own();
+        replica.command(&format!("REPLICAOF 127.0.0.1 {port}")).await;
+        let following = async { while master.command("WAIT 1 100").await != Value::Int(1) {} };
+        tokio::time::timeout(Duration::from_secs(30), following).await.expect("it never followed");
+        replica
+    }
+
+    pub(super) async fn command(&self, words: &str) -> Value {
         let client = Client::open(self.url.as_str()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = Cmd::new();

@@ -59,13 +59,13 @@ impl Disk {
         gauges: Arc<Gauges>,
     ) -> Result<Self, SpoolError> {
         let dir = options.dir.clone();
-        fs::create_dir_all(&dir).map_err(refused("create its folder"))?;
-        let folder = File::open(&dir).map_err(refused("open its folder"))?;
-        let lock = File::create(dir.join("lock")).map_err(refused("create its lock"))?;
+        fs::create_dir_all(&dir).map_err(refused(&dir, "create its folder"))?;
+        let folder = File::open(&dir).map_err(refused(&dir, "open its folder"))?;
+        let lock = File::create(dir.join("lock")).map_err(refused(&dir, "create its lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse(dir)),
-            Err(TryLockError::Error(e)) => return Err(refused("lock its folder")(e)),
+            Err(TryLockError::Error(e)) => return Err(refused(&dir, "lock its folder")(e)),
         }
         let mut disk = Self {
             position: load_position(&dir),
@@ -85,8 +85,10 @@ impl Disk {
 
     fn recover_all(&mut self) -> Result<(), SpoolError> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.options.dir).map_err(refused("list its folder"))? {
-            let name = entry.map_err(refused("list its folder"))?.file_name();
+        for entry in fs::read_dir(&self.options.dir)
+            .map_err(refused(&self.options.dir, "list its folder"))?
+        {
+            let name = entry.map_err(refused(&self.options.dir, "list its folder"))?.file_name();
             let Some((stem, kind)) = name.to_str().and_then(|name| name.split_once('.')) else {
                 continue;
             };
@@ -109,7 +111,7 @@ impl Disk {
                 self.recover(number);
             }
         }
-        self.sync_folder().map_err(refused("sync its folder"))?;
+        self.sync_folder().map_err(refused(&self.options.dir, "sync its folder"))?;
         self.stats.spool_found_events.add(self.n_events);
         self.publish();
         Ok(())
@@ -210,7 +212,7 @@ impl Disk {
         if group.waiting.is_empty() {
             return;
         }
-        let written = self.write(&group.bytes).map_err(refused("write"));
+        let written = self.write(&group.bytes).map_err(refused(&self.options.dir, "write"));
         match &written {
             Ok(()) => self.n_events += group.n_events,
             Err(_) => self.abandon_active(),
@@ -239,6 +241,10 @@ impl Disk {
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
+        // Whatever can be read has its place for how far it was: a full disk has no room for one.
+        if !self.options.dir.join(POSITION_FILE).exists() {
+            self.replace_position(self.position)?;
+        }
         let number = self.next_number;
         self.next_number += 1;
         let path = self.path(number, "seg");
@@ -261,7 +267,8 @@ impl Disk {
             self.segments.remove(&number);
             remove(&self.path(number, "seg"));
         } else if let Err(e) = file.set_len(length) {
-            warn!("the end of spool segment {number} cannot be cut now, only at start: {e}");
+            let path = self.path(number, "seg");
+            warn!("the end of {} cannot be cut now, only at start: {e}", path.display());
         }
     }
 
@@ -277,7 +284,9 @@ impl Disk {
                 at = Position { segment: number + 1, at: 0 };
                 continue;
             }
-            let read = self.read_records(at, unread, batches_max).map_err(refused("read"));
+            let read = self
+                .read_records(at, unread, batches_max)
+                .map_err(refused(&self.options.dir, "read"));
             let Some(chunk) = read? else {
                 // It was whole when we wrote or opened it: the disk has damaged it since. The
                 // number leaves the books here, so this cannot go round for ever.
@@ -325,7 +334,8 @@ impl Disk {
         let salvaged = fs::read(self.path(number, "seg"))
             .and_then(|bytes| self.salvage(number, &bytes, &segment::scan(&bytes)));
         if let Err(e) = salvaged {
-            error!("spool segment {number} cannot be repaired: {e}");
+            let path = self.path(number, "seg");
+            error!("spool segment {} cannot be repaired: {e}", path.display());
             self.set_aside(number);
         }
         self.recount();
@@ -342,7 +352,7 @@ impl Disk {
             self.active = self.active.take().filter(|(number, _)| *number != to.segment);
             to = Position { segment: to.segment + 1, at: 0 };
         }
-        self.store_position(to).map_err(refused("store its position"))?;
+        self.store_position(to).map_err(refused(&self.options.dir, "store its position"))?;
         self.position = to;
         self.n_events = self.n_events.saturating_sub(n_events);
         self.stats.drained_events.add(n_events);
@@ -350,7 +360,7 @@ impl Disk {
         for number in std::mem::replace(&mut self.segments, kept).into_keys() {
             remove(&self.path(number, "seg"));
         }
-        let synced = self.sync_folder().map_err(refused("sync its folder"));
+        let synced = self.sync_folder().map_err(refused(&self.options.dir, "sync its folder"));
         self.publish();
         synced
     }
@@ -360,7 +370,7 @@ impl Disk {
         let path = self.options.dir.join("probe");
         let probed = File::create(path)
             .and_then(|mut file| file.write_all(b"1").and_then(|()| file.sync_data()))
-            .map_err(refused("write"));
+            .map_err(refused(&self.options.dir, "write"));
         self.note(&probed);
         probed.and_then(|()| self.room_for(&Group::default(), &[0; PROBE_ROOM_BYTES]))
     }
@@ -392,7 +402,24 @@ impl Disk {
         self.stats.spool_waiting.set(self.n_events);
     }
 
+    /// Makes the position durable, on a full disk too: what waits there could never leave it else.
     fn store_position(&self, position: Position) -> io::Result<()> {
+        match self.replace_position(position) {
+            Err(e) if is_full(&e) => self.overwrite_position(position),
+            done => done,
+        }
+    }
+
+    /// Writes over the last position, which takes no room. One that is torn by a crash counts as
+    /// none, and what waits is moved twice.
+    fn overwrite_position(&self, position: Position) -> io::Result<()> {
+        let path = self.options.dir.join(POSITION_FILE);
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.write_all_at(&encode_position(position), 0)?;
+        file.sync_data()
+    }
+
+    fn replace_position(&self, position: Position) -> io::Result<()> {
         let draft = self.options.dir.join("position.new");
         let mut file = File::create(&draft)?;
         file.write_all(&encode_position(position))?;
@@ -440,6 +467,11 @@ fn remove(path: &Path) {
     }
 }
 
-fn refused(action: &'static str) -> impl FnOnce(io::Error) -> SpoolError {
-    move |e| SpoolError::Disk { action, reason: e.to_string() }
+fn refused(dir: &Path, action: &'static str) -> impl FnOnce(io::Error) -> SpoolError {
+    move |e| SpoolError::Disk { action, dir: dir.to_owned(), reason: e.to_string() }
+}
+
+/// Tells whether a disk, or our part of it, has no room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -60,10 +60,12 @@ pub enum SpoolError {
     #[error("a batch of {0} bytes is too large to spool")]
     TooLarge(usize),
     /// The disk refused.
-    #[error("the spool cannot {action}: {reason}")]
+    #[error("the spool in {} cannot {action}: {reason}", dir.display())]
     Disk {
         /// What was tried.
         action: &'static str,
+        /// The folder.
+        dir: PathBuf,
         /// The system's answer.
         reason: String,
     },
@@ -157,13 +159,17 @@ impl Spool {
     /// serving.
     pub fn open(options: SpoolOptions, stats: Arc<StreamStats>) -> Result<Self, SpoolError> {
         let gauges = Arc::new(Gauges::default());
-        let bytes_max = options.bytes_max;
+        let (bytes_max, dir) = (options.bytes_max, options.dir.clone());
         let disk = Disk::open(options, stats, gauges.clone())?;
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("spool".into())
             .spawn(move || run(disk, queue))
-            .map_err(|e| SpoolError::Disk { action: "start its thread", reason: e.to_string() })?;
+            .map_err(|e| SpoolError::Disk {
+                action: "start its thread",
+                dir,
+                reason: e.to_string(),
+            })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), gauges, bytes_max })
     }
 

@@ -4,11 +4,13 @@
 //! Visitors write down the click ids of their answers, and what they wrote is compared with
 //! PostgreSQL in the end. An answer that takes longer than five seconds fails the story.
 
+mod disk;
 mod redis;
 mod stage;
 
 use std::time::Duration;
 
+use disk::SmallDisk;
 use nix::sys::signal::Signal;
 use stage::Stage;
 
@@ -159,4 +161,81 @@ async fn a_full_spool_drops_what_it_says_and_nothing_else_own_redis() {
     stage.expect_each_settled_once("room again").await;
     let n_settled = stage.settled().await;
     assert_eq!(n_settled, i64::try_from(n_kept).unwrap(), "of {n_sent}, {n_dropped} were dropped");
+}
+
+/// Room for some hundred large clicks, the copy of the terms and the position of the spool.
+const SMALL_BYTES: usize = 1 << 20;
+const NO_ROOM: &str = "No space left on device";
+
+/// Lets visitors with large clicks come to a full disk until more are dropped than before.
+async fn click_until_dropped(stage: &mut Stage) {
+    let before = stage.dropped().await;
+    while stage.dropped().await == before {
+        stage.click(8).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_disk_that_is_really_full_costs_what_it_says_and_nothing_else_own_redis() {
+    let Some(disk) = SmallDisk::mount(SMALL_BYTES) else { return };
+    let mut stage = Stage::start_on(&disk).await;
+    stage.click(16).await;
+    assert_eq!(stage.sell("A-1").await, 202);
+    stage.expect_each_settled_once("a day like any other").await;
+    stage.to_redis.cut();
+    stage.long_sub_ids();
+    stage.click(16).await;
+    assert_eq!(stage.sell("A-2").await, 202);
+    disk.fill();
+    click_until_dropped(&mut stage).await;
+    assert_eq!(stage.sell("A-3").await, 503, "the shop sends it again");
+    let spool = disk.path().join("spool");
+    stage.wait_for_line(&[spool.to_str().unwrap(), NO_ROOM]).await;
+    let mut n_dropped = stage.dropped().await;
+
+    // Killed in the middle of a record, and started while there is no room.
+    stage.kill_service();
+    disk.make_room();
+    stage.tear();
+    disk.fill();
+    stage.start_service();
+    stage.wait_for_line(&[spool.to_str().unwrap(), "unfinished bytes"]).await;
+    click_until_dropped(&mut stage).await;
+    assert_eq!(stage.sell("A-3").await, 503);
+    let n_since = stage.dropped().await;
+    disk.make_room();
+    stage.click(16).await;
+    assert_eq!(stage.sell("A-3").await, 202);
+    assert_eq!(stage.dropped().await, n_since, "there is room again");
+
+    // Redis is back before there is room once more: the spool makes its own.
+    disk.fill();
+    click_until_dropped(&mut stage).await;
+    n_dropped += stage.dropped().await;
+    let n_sent = stage.forget_acknowledged();
+    stage.to_redis.restore();
+    stage.wait_for_settled(n_sent - n_dropped).await;
+    stage.expect_each_settled_once("a full disk").await;
+    stage.click(16).await;
+    stage.expect_each_settled_once("a full disk with an empty spool").await;
+    let n_settled = stage.settled().await;
+    let n_kept = i64::try_from(n_sent - n_dropped + 16).unwrap();
+    assert_eq!(n_settled, n_kept, "of {n_sent}, {n_dropped} were dropped");
+    assert_eq!(stage.sales().await, 3);
+}
+
+#[actix_web::test]
+async fn terms_that_a_full_disk_did_not_take_are_in_force_and_saved_later_own_redis() {
+    let Some(disk) = SmallDisk::mount(SMALL_BYTES) else { return };
+    let mut stage = Stage::start_on(&disk).await;
+    let before = stage.copied();
+    disk.fill();
+    let version = stage.change_terms().await;
+    let copy = disk.path().join("snapshot.json");
+    stage.wait_for_line(&[copy.to_str().unwrap(), NO_ROOM]).await;
+    assert_eq!(stage.copied(), before, "the old copy is whole");
+    stage.click(16).await;
+    stage.expect_each_settled_once("a full disk").await;
+    disk.make_room();
+    stage.wait_for_copy(version).await;
 }

@@ -2,22 +2,28 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tributary::click::click_id::ClickId;
+use tributary::clock::Clock;
 use tributary::config::{DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_SECRETS_KEY};
+use tributary::conversion::signature::sign;
 use url::Url;
 use uuid::Uuid;
 
+use super::disk::SmallDisk;
 use super::redis::OwnRedis;
 use crate::harness::app::{BROWSER, postgres_wire, url_behind};
 use crate::harness::cut::Wire;
-use crate::harness::{Scene, TestApp};
+use crate::harness::{Sale, Scene, TestApp};
 
 /// No visitor waits longer, whatever has happened: far above the deadlines of the service, on a
 /// machine that does other things as well.
@@ -25,6 +31,8 @@ const BOUND: Duration = Duration::from_secs(5);
 /// Far beyond what catching up needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+/// What a segment of the spool begins with.
+const SEGMENT_HEAD_BYTES: usize = 8;
 /// Visitors that click at one time.
 const VISITORS: usize = 8;
 
@@ -36,8 +44,12 @@ pub struct Stage {
     pub redis: OwnRedis,
     pub to_redis: Wire,
     pub to_postgres: Wire,
-    dir: TempDir,
+    /// Holds the files of the service, where they do not lie on a disk of the story.
+    _dir: TempDir,
+    files: PathBuf,
     settings: &'static [(&'static str, &'static str)],
+    /// What the service has written to its log since its last start.
+    said: Arc<Mutex<Vec<String>>>,
     service: Option<Service>,
     /// Clicks whose 302 a visitor has.
     acknowledged: Vec<Uuid>,
@@ -63,6 +75,20 @@ impl Drop for Service {
 
 impl Stage {
     pub async fn start(settings: &'static [(&'static str, &'static str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(dir.path().to_owned(), dir, settings).await
+    }
+
+    /// Starts with the spool and the copy of the terms on a disk of the story.
+    pub async fn start_on(disk: &SmallDisk) -> Self {
+        Self::start_in(disk.path(), tempfile::tempdir().unwrap(), &[]).await
+    }
+
+    async fn start_in(
+        files: PathBuf,
+        dir: TempDir,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let mut app = TestApp::start().await;
         let scene = app.scene().await;
         app.stop().await;
@@ -73,8 +99,10 @@ impl Stage {
             app,
             scene,
             redis,
-            dir: tempfile::tempdir().unwrap(),
+            _dir: dir,
+            files,
             settings,
+            said: Arc::default(),
             service: None,
             acknowledged: Vec::new(),
             n_unsure: 0,
@@ -86,7 +114,7 @@ impl Stage {
 
     /// Starts the service, again if it ran before, and waits until it serves.
     pub fn start_service(&mut self) {
-        let path = |name: &str| self.dir.path().join(name).to_str().unwrap().to_owned();
+        let path = |name: &str| self.files.join(name).to_str().unwrap().to_owned();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
             .arg("serve")
             .env_clear()
@@ -119,7 +147,9 @@ impl Stage {
             said.push(line);
         };
         // It goes on talking, and a full pipe would stop it.
-        std::thread::spawn(move || lines.for_each(drop));
+        let said = Arc::new(Mutex::new(said));
+        self.said = Arc::clone(&said);
+        std::thread::spawn(move || lines.for_each(|line| said.lock().unwrap().push(line)));
         self.service = Some(Service { child, base, admin });
     }
 
@@ -136,6 +166,25 @@ impl Stage {
             .collect::<Vec<_>>()
             .await;
         self.acknowledged.extend(got.into_iter().map(Result::unwrap));
+    }
+
+    /// Reports a sale, as a shop does; returns the status of the answer.
+    pub async fn sell(&self, order_id: &str) -> u16 {
+        let now = Clock::system().now();
+        let sale = Sale { order_id, amount: "100.00", click_id: None };
+        let message = json!({"type": "conversion.created", "timestamp": now.to_rfc3339(),
+            "data": sale.data()});
+        let message = message.to_string();
+        let signature = sign(&self.scene.secret, order_id, now, message.as_bytes());
+        let path = format!("/v1/webhooks/{}", self.scene.source_id);
+        let url = self.service.as_ref().unwrap().base.join(&path).unwrap();
+        let request = client()
+            .post(url.as_str())
+            .insert_header(("content-type", "application/json"))
+            .insert_header(("webhook-id", order_id))
+            .insert_header(("webhook-timestamp", now.timestamp().to_string()))
+            .insert_header(("webhook-signature", signature));
+        request.send_body(message).await.unwrap().status().as_u16()
     }
 
     /// Lets visitors click as fast as they can, and kills the service after so many 302s.
@@ -162,6 +211,8 @@ impl Stage {
     /// Waits until the spool is empty and the service has settled everything that visitors were
     /// told, and proves that it settled nothing twice.
     pub async fn expect_each_settled_once(&mut self, after: &str) {
+        // What is proven in the end goes by the clock of the app.
+        self.app.keep_time();
         let mut db = self.app.owner().await;
         let until = Instant::now() + PATIENCE;
         loop {
@@ -199,6 +250,54 @@ impl Stage {
         }
     }
 
+    /// Sales that are settled.
+    pub async fn sales(&self) -> i64 {
+        self.app.count("select count(*) from conversions").await
+    }
+
+    /// Waits until the log of the service has a line with all of this.
+    pub async fn wait_for_line(&self, parts: &[&str]) {
+        let until = Instant::now() + PATIENCE;
+        let has_all = |line: &String| parts.iter().all(|part| line.contains(part));
+        while !self.said.lock().unwrap().iter().any(has_all) {
+            assert!(Instant::now() < until, "{parts:?} in {:#?}", self.said.lock().unwrap());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Gives the terms a new version, and returns it.
+    pub async fn change_terms(&self) -> i64 {
+        let sql = "update snapshot_version set version = version + 1 returning version";
+        let mut db = self.app.owner().await;
+        sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+    }
+
+    /// Waits until the copy of the terms on disk has a version.
+    pub async fn wait_for_copy(&self, version: i64) {
+        let until = Instant::now() + PATIENCE;
+        while self.copied() != Some(version) {
+            assert!(Instant::now() < until, "{:?} instead of {version}", self.copied());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Version of the copy of the terms on disk.
+    pub fn copied(&self) -> Option<i64> {
+        let bytes = std::fs::read(self.files.join("snapshot.json")).ok()?;
+        serde_json::from_slice::<Value>(&bytes).ok()?["version"].as_i64()
+    }
+
+    /// Leaves a record that breaks off at the end of what waits, as a crash does.
+    pub fn tear(&self) {
+        let files = std::fs::read_dir(self.files.join("spool")).unwrap();
+        let segments = files.map(|file| file.unwrap().path());
+        let last = segments.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).max();
+        let last = last.unwrap();
+        let whole = std::fs::read(&last).unwrap();
+        let torn = &whole[SEGMENT_HEAD_BYTES..whole.len().min(SEGMENT_HEAD_BYTES + 40)];
+        std::fs::write(&last, [&whole[..], torn].concat()).unwrap();
+    }
+
     /// Clicks that are settled.
     pub async fn settled(&self) -> i64 {
         self.app.count("select count(*) from clicks").await
@@ -206,7 +305,7 @@ impl Stage {
 
     /// Bytes that wait on disk.
     pub fn spool_bytes(&self) -> u64 {
-        let Ok(files) = std::fs::read_dir(self.dir.path().join("spool")) else { return 0 };
+        let Ok(files) = std::fs::read_dir(self.files.join("spool")) else { return 0 };
         let waiting = files.map(Result::unwrap).filter(|file| {
             let name = file.file_name().into_string().unwrap();
             name.starts_with('0') && !name.ends_with(".bad")
