@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use sqlx::Connection as _;
 use tributary::click::classify::{Class, Device};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
@@ -91,6 +92,22 @@ impl Side {
             .collect()
     }
 
+    /// What the service names the visit of a click, by the rule of the migration.
+    async fn seen_of(&self, click: &Click) -> i64 {
+        sqlx::query_scalar(
+            "select ('x' || encode(substr(sha256(int8send($1) || int8send($2) || int8send($3)
+                    || int8send(($4 - date '2000-01-01')::bigint)), 1, 8), 'hex'))::bit(64)::bigint # $5",
+        )
+        .bind(i64::from(click.program.0))
+        .bind(i64::from(click.partner.0))
+        .bind(i64::from(click.link.0))
+        .bind(click.day)
+        .bind(i64::from_be_bytes(click.visitor.unwrap()))
+        .fetch_one(&mut self.app.owner().await)
+        .await
+        .unwrap()
+    }
+
     async fn texts(&self, sql: &'static str) -> Vec<String> {
         sqlx::query_scalar(sql).fetch_all(&mut self.app.owner().await).await.unwrap()
     }
@@ -135,4 +152,34 @@ async fn copy_and_merge_leave_the_same_rows_and_sums() {
     let rows = copied.texts("select click_id::text from clicks").await;
     assert_eq!(rows.len(), rows.iter().collect::<BTreeSet<_>>().len());
     copied.app.wait_for_count(500, "select sum(n_clicks)::bigint from click_hours").await;
+}
+
+/// Who waits for a row of another transaction.
+const WAITING: &str = "select count(*) from pg_locks l
+    join pg_stat_activity a using (pid)
+    where a.datname = current_database() and l.locktype = 'transactionid' and not l.granted";
+
+#[actix_web::test]
+async fn a_visitor_whom_two_settlers_see_at_once_is_one() {
+    let side = Side::start().await;
+    let clicks = side.clicks();
+    // Another settler has seen one of them, and has not committed yet.
+    let mut owner = side.app.owner().await;
+    let mut other = owner.begin().await.unwrap();
+    let one_of_them = side.seen_of(&clicks[1]).await;
+    sqlx::query("insert into seen_visitors (seen, day) values ($1, $2)")
+        .bind(one_of_them)
+        .bind(clicks[1].day)
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let settler = side.app.app().settler();
+    let settling = actix_web::rt::spawn(async move { settler.settle_clicks(&clicks).await });
+    side.app.wait_for_count(1, WAITING).await;
+    other.commit().await.unwrap();
+    assert_eq!(settling.await.unwrap().unwrap(), u64::from(N_CLICKS));
+    // What was copied until then is undone, and written again with what is known now.
+    let unique = "select count(*) from clicks where is_unique and sub2 is not null";
+    let seen = "select count(*) from seen_visitors";
+    assert_eq!(side.app.count(unique).await + 1, side.app.count(seen).await);
 }

@@ -11,8 +11,8 @@ use tributary::settlement::Message;
 
 use crate::harness::{Scene, TestApp};
 
-/// A batch above the size from which rows are copied, and one below.
-const MANY: usize = 240;
+/// A batch above the size from which rows are copied, and decided in pieces, and one below.
+const MANY: usize = 900;
 const FEW: usize = 80;
 
 /// Orders of a batch above the size from which a program is locked as a whole.
@@ -82,9 +82,21 @@ fn messages(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str) -> Vec<M
 }
 
 fn message(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str, n: usize) -> Message {
+    let id = format!("{prefix}-{n}");
+    say(app, scene, "conversion.created", id, order(prefix, n, click_id))
+}
+
+/// A message that takes a part of order `n` back.
+fn refund(app: &TestApp, scene: &Scene, prefix: &str, n: usize) -> Message {
+    let event = order(prefix, n, "")["event"].clone();
+    let data = json!({"event": event, "order_id": format!("{prefix}-{n}"),
+        "refund_id": "back", "amount": "5.00", "currency": "EUR"});
+    say(app, scene, "conversion.refunded", format!("{prefix}-{n}-back"), data)
+}
+
+fn say(app: &TestApp, scene: &Scene, what: &str, id: String, data: Value) -> Message {
     let now = app.clock.now();
-    let body = json!({"type": "conversion.created", "timestamp": now,
-            "data": order(prefix, n, click_id)});
+    let body = json!({"type": what, "timestamp": now, "data": data});
     let report =
         read_report(serde_json::from_value(body.clone()).unwrap(), &app.app().customer_key, now);
     Message {
@@ -92,7 +104,7 @@ fn message(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str, n: usize)
         program_id: scene.program_id.parse().unwrap(),
         source_id: scene.source_id.parse().unwrap(),
         channel: "webhook".to_owned(),
-        message_id: format!("{prefix}-{n}"),
+        message_id: id,
         body_hash: Sha256::digest(body.to_string()).into(),
         received_at: now,
         sent_at: now,
@@ -133,6 +145,36 @@ async fn copy_and_insert_leave_the_same_rows() {
     let copied = rows(&app, VERDICTS, "copy").await;
     assert_eq!(copied.len(), MANY);
     assert_eq!(copied, rows(&app, VERDICTS, "each").await);
+}
+
+/// Sales that a click earned a commission with.
+const EARLY: usize = 1;
+const LATE: usize = MANY - 2;
+
+#[actix_web::test]
+async fn what_one_piece_of_a_batch_wrote_another_changes() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let settler = app.app().settler();
+    // One refund comes before its order and waits for it, the other long after.
+    let story = |prefix: &str| {
+        let mut all = messages(&app, &scene, prefix, &click_id);
+        all.insert(0, refund(&app, &scene, prefix, LATE));
+        all.push(refund(&app, &scene, prefix, EARLY));
+        all
+    };
+    settler.settle_messages(story("once")).await.unwrap();
+    for few in story("each").chunks(FEW) {
+        settler.settle_messages(few.to_vec()).await.unwrap();
+    }
+    for sql in [CONVERSIONS, COMMISSIONS, BOOK, VERDICTS] {
+        assert_eq!(rows(&app, sql, "once").await, rows(&app, sql, "each").await);
+    }
+    let refunded = "select count(*) from conversions where refunded_minor = 500";
+    assert_eq!(app.count(refunded).await, 4);
+    assert_eq!(app.count("select count(*) from commissions where revision = 2").await, 4);
+    assert_eq!(app.count("select count(*) from waiting_messages").await, 0);
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@
 //! keys and nothing else. A click that is there already makes the whole copy fail; it is undone, and
 //! the batch takes the way of the merge.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate};
 use sqlx::{Executor as _, PgConnection};
@@ -86,8 +86,10 @@ async fn name_rows<'a>(
     clicks: &'a [&'a Click],
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
     let distinct = |number: fn(&Click) -> u32| -> Vec<i64> {
-        let numbers: HashSet<u32> = clicks.iter().copied().map(number).collect();
-        numbers.into_iter().map(i64::from).collect()
+        let mut numbers: Vec<i64> = clicks.iter().map(|c| i64::from(number(c))).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
     };
     let programs: HashMap<i64, Uuid> = sqlx::query!(
         r#"select number::bigint as "number!", program_id from programs
@@ -127,34 +129,31 @@ async fn judge<'a>(
     db: &mut PgConnection,
     mut rows: Vec<Row<'a>>,
 ) -> Result<Vec<Row<'a>>, sqlx::Error> {
-    let mut seen: Vec<(i64, NaiveDate)> =
-        rows.iter().filter_map(|row| Some((row.seen?, row.click.day))).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    let known = sqlx::query_scalar!(
+    let mut firsts: Vec<(i64, usize)> = Vec::with_capacity(rows.len());
+    for (i, row) in rows.iter_mut().enumerate() {
+        match row.seen {
+            Some(seen) => firsts.push((seen, i)),
+            None => row.is_unique = row.click.is_human(),
+        }
+    }
+    // In order, as every settler: two that meet on one visitor wait for each other one way only.
+    firsts.sort_unstable_by_key(|&(seen, i)| (seen, rows[i].click.at, rows[i].click.click_id));
+    firsts.dedup_by_key(|(seen, _)| *seen);
+    let mut known = sqlx::query_scalar!(
         "select seen from seen_visitors where seen = any ($1::bigint[])",
-        &seen.iter().map(|s| s.0).collect::<Vec<_>>(),
+        &firsts.iter().map(|first| first.0).collect::<Vec<_>>(),
     )
     .fetch_all(&mut *db)
     .await?;
-    let known: HashSet<i64> = known.into_iter().collect();
-    // In order, as every settler: two that meet on one visitor wait for each other one way only.
-    seen.retain(|(seen, _)| !known.contains(seen));
-    let write = |to: &mut RowFields<'_>, (seen, day): &(i64, NaiveDate)| {
-        to.put(*seen).put(*day);
-    };
-    copy_rows(db, SEEN, &seen, write).await?;
-    let mut fresh: HashSet<i64> = seen.into_iter().map(|(seen, _)| seen).collect();
-    let mut by_time: Vec<usize> = (0..rows.len()).collect();
-    by_time.sort_by_key(|&i| (rows[i].click.at, rows[i].click.click_id));
-    for i in by_time {
-        let row = &mut rows[i];
-        row.is_unique = match row.seen {
-            // Taken out, so that the visitor's next click finds nothing.
-            Some(seen) => fresh.remove(&seen),
-            None => row.click.is_human(),
-        };
+    known.sort_unstable();
+    firsts.retain(|(seen, _)| known.binary_search(seen).is_err());
+    for (_, i) in &firsts {
+        rows[*i].is_unique = true;
     }
+    let write = |to: &mut RowFields<'_>, &(seen, i): &(i64, usize)| {
+        to.put(seen).put(rows[i].click.day);
+    };
+    copy_rows(db, SEEN, &firsts, write).await?;
     Ok(rows)
 }
 
@@ -171,9 +170,8 @@ fn write(to: &mut RowFields<'_>, row: &Row<'_>) {
 }
 
 async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    type Hour<'a> = (Uuid, Timestamp, Uuid, i64, i16, &'a str);
-    // Sorted: two settlers that meet lock the sums in the same order.
-    let mut sums: BTreeMap<Hour<'_>, (i64, i64)> = BTreeMap::new();
+    type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
+    let mut sums: HashMap<Hour<'_>, (i64, i64)> = HashMap::new();
     for row in rows {
         let click = row.click;
         let seconds = click.at.timestamp();
@@ -181,8 +179,8 @@ async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::
         let country = click.country.as_deref().unwrap_or_default();
         let key = (
             row.program_id,
-            hour.unwrap_or(click.at),
             row.partner_id,
+            hour.unwrap_or(click.at),
             i64::from(click.link.0),
             click.class,
             country,
@@ -191,22 +189,25 @@ async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::
         sum.0 += 1;
         sum.1 += i64::from(row.is_unique);
     }
+    // In the order of the key, as the merge does: two settlers that meet lock the sums one way only.
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable();
     sqlx::query!(
         "insert into click_hours as h
-             (program_id, hour, partner_id, link_number, class, country, n_clicks, n_unique)
-         select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[],
+             (program_id, partner_id, hour, link_number, class, country, n_clicks, n_unique)
+         select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[],
                               $5::smallint[], $6::text[], $7::bigint[], $8::bigint[])
          on conflict on constraint click_hours_pkey
          do update set n_clicks = h.n_clicks + excluded.n_clicks,
                        n_unique = h.n_unique + excluded.n_unique",
-        &sums.keys().map(|k| k.0).collect::<Vec<_>>(),
-        &sums.keys().map(|k| k.1).collect::<Vec<_>>(),
-        &sums.keys().map(|k| k.2).collect::<Vec<_>>(),
-        &sums.keys().map(|k| k.3).collect::<Vec<_>>(),
-        &sums.keys().map(|k| k.4).collect::<Vec<_>>(),
-        &sums.keys().map(|k| k.5.to_owned()).collect::<Vec<_>>(),
-        &sums.values().map(|v| v.0).collect::<Vec<_>>(),
-        &sums.values().map(|v| v.1).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.0).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.1).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.2).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.3).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.4).collect::<Vec<_>>(),
+        &sums.iter().map(|(k, _)| k.5.to_owned()).collect::<Vec<_>>(),
+        &sums.iter().map(|(_, v)| v.0).collect::<Vec<_>>(),
+        &sums.iter().map(|(_, v)| v.1).collect::<Vec<_>>(),
     )
     .execute(db)
     .await
