@@ -27,6 +27,12 @@ const MEET_LIMIT: Duration = Duration::from_secs(60);
 /// A node answers in microseconds; more means that it is stuck.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
+/// Below the ports of clients on Linux (32768) and macOS (49152).
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// Ports that are tried before a node counts as one that does not start.
+const PORTS_TRIED_MAX: usize = 5;
+
 /// How many nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -51,6 +57,24 @@ struct Node {
     child: Child,
 }
 
+impl Node {
+    /// Waits until the node answers; `false` if it ended, as it does where its port was taken meanwhile,
+    /// or hangs.
+    fn runs(&mut self) -> bool {
+        // Whoever took the port may answer, too.
+        let own = format!("process_id:{}", self.child.id());
+        let answers = |port| {
+            let told = ask(port, "INFO server").ok().flatten();
+            told.is_some_and(|told| told.lines().any(|line| line == own))
+        };
+        let looking = child::poll(MEET_LIMIT, || match self.child.try_wait() {
+            Ok(None) => answers(self.port).then_some(true),
+            Ok(Some(_)) | Err(_) => Some(false),
+        });
+        looking.unwrap_or(false)
+    }
+}
+
 impl RedisCluster {
     /// Starts the nodes, lets them meet, and returns when all agree on the slots and every replica
     /// follows its master. The masters come first, then the replicas in the same order.
@@ -67,12 +91,9 @@ impl RedisCluster {
         let mut cluster = Self { program, nodes: Vec::new(), masters: size.masters, dir };
         let step = progress.step("Starting a Redis Cluster");
         for n in 0..size.masters * (1 + size.replicas) {
-            let [port, bus_port] =
-                free_ports().map_err(io("find a port of", Path::new("127.0.0.1")))?;
-            let child = cluster.spawn(n, port, bus_port)?;
-            cluster.nodes.push(Node { port, bus_port, child });
+            let node = cluster.start_node(n)?;
+            cluster.nodes.push(node);
         }
-        cluster.await_all("a node", |cluster, n| cluster.tell(n, "PING").is_some())?;
         cluster.join(size)?;
         step.done("A Redis Cluster runs");
         Ok(cluster)
@@ -136,8 +157,26 @@ impl RedisCluster {
     /// It does not start.
     pub fn restart(&mut self, n: usize) -> Result<(), EngineError> {
         let Node { port, bus_port, .. } = self.nodes[n];
-        self.nodes[n].child = self.spawn(n, port, bus_port)?;
-        self.await_all("a node", |cluster, m| m != n || cluster.tell(m, "PING").is_some())
+        let mut node = Node { port, bus_port, child: self.spawn(n, port, bus_port)? };
+        let runs = node.runs();
+        self.nodes[n] = node;
+        if runs { Ok(()) } else { Err(self.not_in_time("a node")) }
+    }
+
+    /// Starts a node on ports that nobody has, also when its turn has come.
+    fn start_node(&self, n: usize) -> Result<Node, EngineError> {
+        for _ in 0..PORTS_TRIED_MAX {
+            let [port, bus_port] =
+                free_ports().map_err(io("find a port of", Path::new("127.0.0.1")))?;
+            let mut node = Node { port, bus_port, child: self.spawn(n, port, bus_port)? };
+            if node.runs() {
+                return Ok(node);
+            }
+            // It has ended, or hangs.
+            let _ = node.child.kill();
+            let _ = node.child.wait();
+        }
+        Err(self.not_in_time("a node"))
     }
 
     fn spawn(&self, n: usize, port: u16, bus_port: u16) -> Result<Child, EngineError> {
@@ -213,10 +252,12 @@ impl RedisCluster {
         is_ready: impl Fn(&Self, usize) -> bool,
     ) -> Result<(), EngineError> {
         let all = || (0..self.nodes.len()).all(|n| is_ready(self, n)).then_some(());
-        child::poll(MEET_LIMIT, all).ok_or_else(|| {
-            let told = std::io::Error::other(format!("{who} was not ready in time"));
-            io("start a cluster in", self.dir.path())(told)
-        })
+        child::poll(MEET_LIMIT, all).ok_or_else(|| self.not_in_time(who))
+    }
+
+    fn not_in_time(&self, who: &str) -> EngineError {
+        let told = std::io::Error::other(format!("{who} was not ready in time"));
+        io("start a cluster in", self.dir.path())(told)
     }
 }
 
@@ -228,9 +269,14 @@ impl Drop for RedisCluster {
     }
 }
 
-/// Asks the system for two ports that nobody uses.
+/// Finds two ports that nobody uses now, among those that systems do not give to clients: a node that
+/// was killed finds its own free again.
 fn free_ports() -> std::io::Result<[u16; 2]> {
-    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let any = || {
+        let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, rand::random_range(PORTS))).ok();
+        let found = (0..PORTS_TRIED_MAX).find_map(free);
+        found.map_or_else(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), Ok)
+    };
     let (one, other) = (any()?, any()?);
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }

@@ -90,7 +90,7 @@ fn message(app: &TestApp, scene: &Scene, prefix: &str, click_id: &str, n: usize)
 fn refund(app: &TestApp, scene: &Scene, prefix: &str, n: usize) -> Message {
     let event = order(prefix, n, "")["event"].clone();
     let data = json!({"event": event, "order_id": format!("{prefix}-{n}"),
-        "refund_id": "back", "amount": "5.00", "currency": "EUR"});
+        "refund_id": "back", "refund_amount": "5.00", "currency": "EUR"});
     say(app, scene, "conversion.refunded", format!("{prefix}-{n}-back"), data)
 }
 
