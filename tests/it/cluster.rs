@@ -45,6 +45,17 @@ async fn app_waiting_for(
     TestApp::start_with(Vec::leak(settings.to_vec())).await
 }
 
+/// A process of its own that settles what the app takes.
+fn settler_beside(app: &TestApp, cluster: &RedisCluster) -> Process {
+    let urls = cluster.urls().join(",");
+    let settings = [
+        ("REDIS_URL", ""),
+        ("REDIS_CLUSTER_URLS", urls.as_str()),
+        ("TRIBUTARY_STREAM_SHARDS", "12"),
+    ];
+    Process::beside(app, "settle", &settings)
+}
+
 /// What visitors and the shop were told.
 #[derive(Default)]
 struct Told {
@@ -170,13 +181,7 @@ async fn a_replica_of_own_redis_that_was_behind_takes_over_without_losing_a_clic
     cluster.signal(replica, Signal::SIGCONT);
     await_failover(&cluster, victim).await;
     told.load(&app, &scene, 10).await;
-    let urls = cluster.urls().join(",");
-    let settings = [
-        ("REDIS_URL", ""),
-        ("REDIS_CLUSTER_URLS", urls.as_str()),
-        ("TRIBUTARY_STREAM_SHARDS", "12"),
-    ];
-    let _settler = Process::beside(&app, "settle", &settings);
+    let _settler = settler_beside(&app, &cluster);
     told.expect_settled(&app).await;
     // The dead one comes back as a replica, and its shards with it.
     cluster.restart(victim).unwrap();
@@ -207,13 +212,7 @@ async fn a_conversion_that_a_cluster_of_own_redis_lost_is_sent_again_from_the_di
         }
     }
     told.clicks.clear();
-    let urls = cluster.urls().join(",");
-    let settings = [
-        ("REDIS_URL", ""),
-        ("REDIS_CLUSTER_URLS", urls.as_str()),
-        ("TRIBUTARY_STREAM_SHARDS", "12"),
-    ];
-    let _settler = Process::beside(&app, "settle", &settings);
+    let _settler = settler_beside(&app, &cluster);
     app.clock.advance(chrono::TimeDelta::minutes(2));
     told.expect_settled(&app).await;
     let held = app.app().log.held().unwrap();
