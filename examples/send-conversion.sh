@@ -8,10 +8,11 @@
 set -eu
 [ $# -eq 4 ] || { echo "usage: $0 CLICK_ID ORDER_ID AMOUNT CURRENCY" >&2; exit 2; }
 
-timestamp=$(date +%s)
-id="order-$2-$timestamp" # a new id for each message; a retry sends id and body unchanged
+now=$(date -u '+%s %Y-%m-%dT%H:%M:%SZ')
+timestamp=${now% *}
+id="order-$2-$timestamp-$$" # a new id for each message; a retry sends id and body unchanged
 body=$(printf '{"type":"conversion.created","timestamp":"%s","data":{"click_id":"%s","event":"sale","order_id":"%s","amount":"%s","currency":"%s"}}' \
-    "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$3" "$4")
+    "${now#* }" "$1" "$2" "$3" "$4")
 
 # The key is the decoded part behind whsec_; the signature covers id, timestamp and the raw body.
 key=$(printf '%s' "${SOURCE_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')

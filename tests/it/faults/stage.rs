@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::disk::SmallDisk;
 use super::redis::OwnRedis;
-use crate::harness::app::{BROWSER, postgres_wire, url_behind};
+use crate::harness::app::{BROWSER, KEPT_FOR, postgres_wire, url_behind};
 use crate::harness::cut::Wire;
 use crate::harness::{Sale, Scene, TestApp};
 
@@ -350,7 +350,11 @@ impl Stage {
 }
 
 fn client() -> awc::Client {
-    awc::Client::builder().disable_redirects().timeout(BOUND).finish()
+    awc::Client::builder()
+        .disable_redirects()
+        .timeout(BOUND)
+        .connector(awc::Connector::new().conn_keep_alive(KEPT_FOR))
+        .finish()
 }
 
 /// Follows a link as a person; an error if nobody answers.

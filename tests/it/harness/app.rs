@@ -32,6 +32,9 @@ pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (K
 /// Far beyond what any condition needs; a condition that is not met by then never will be.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
+/// How long a client keeps an idle connection: less than the service does, or it may use one that is
+/// just being closed.
+pub const KEPT_FOR: Duration = Duration::from_secs(2);
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -166,7 +169,11 @@ impl TestApp {
             sealer,
             redis,
             postgres,
-            client: awc::Client::builder().disable_redirects().timeout(PATIENCE).finish(),
+            client: awc::Client::builder()
+                .disable_redirects()
+                .timeout(PATIENCE)
+                .connector(awc::Connector::new().conn_keep_alive(KEPT_FOR))
+                .finish(),
             dir,
         }
     }
