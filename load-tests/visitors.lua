@@ -17,7 +17,8 @@ function request()
 end
 
 if think > 0 then
-    function delay() return think end
+    -- In whole milliseconds, as wrk waits, and on the average as told.
+    function delay() return math.floor(think + math.random()) end
 
     function response(status)
         if status ~= 302 then bad = bad + 1 end
