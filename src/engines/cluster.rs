@@ -59,19 +59,18 @@ struct Node {
 
 impl Node {
     /// Waits until the node answers; `false` if it ended, as it does where its port was taken meanwhile,
-    /// or hangs.
-    fn runs(&mut self) -> bool {
+    /// none if it hangs.
+    fn runs(&mut self) -> Option<bool> {
         // Whoever took the port may answer, too.
         let own = format!("process_id:{}", self.child.id());
         let answers = |port| {
             let told = ask(port, "INFO server").ok().flatten();
             told.is_some_and(|told| told.lines().any(|line| line == own))
         };
-        let looking = child::poll(MEET_LIMIT, || match self.child.try_wait() {
+        child::poll(MEET_LIMIT, || match self.child.try_wait() {
             Ok(None) => answers(self.port).then_some(true),
             Ok(Some(_)) | Err(_) => Some(false),
-        });
-        looking.unwrap_or(false)
+        })
     }
 }
 
@@ -160,7 +159,7 @@ impl RedisCluster {
         let mut node = Node { port, bus_port, child: self.spawn(n, port, bus_port)? };
         let runs = node.runs();
         self.nodes[n] = node;
-        if runs { Ok(()) } else { Err(self.not_in_time("a node")) }
+        if runs == Some(true) { Ok(()) } else { Err(self.not_in_time("a node")) }
     }
 
     /// Starts a node on ports that nobody has, also when its turn has come.
@@ -169,12 +168,15 @@ impl RedisCluster {
             let [port, bus_port] =
                 free_ports().map_err(io("find a port of", Path::new("127.0.0.1")))?;
             let mut node = Node { port, bus_port, child: self.spawn(n, port, bus_port)? };
-            if node.runs() {
-                return Ok(node);
+            match node.runs() {
+                Some(true) => return Ok(node),
+                Some(false) => {}
+                None => {
+                    let _ = node.child.kill();
+                    let _ = node.child.wait();
+                    break;
+                }
             }
-            // It has ended, or hangs.
-            let _ = node.child.kill();
-            let _ = node.child.wait();
         }
         Err(self.not_in_time("a node"))
     }

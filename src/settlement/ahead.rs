@@ -1,15 +1,13 @@
 //! A batch is decided in pieces, on a thread of its own, while the pieces before are written: both take
 //! about as long.
 
-use std::collections::BTreeMap;
 use std::{future, panic};
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::clock::Timestamp;
-use crate::ids::ProgramId;
 use crate::settlement::facts::Facts;
+use crate::settlement::grant::Moved;
 use crate::settlement::{Decided, Message, decide};
 
 /// Into how many pieces a batch falls. Each has two copies of its own and a few questions, and nothing is
@@ -17,9 +15,6 @@ use crate::settlement::{Decided, Message, decide};
 const PIECES: usize = 5;
 /// Messages of a piece, at least: below, its round trips take longer than what they save.
 const PIECE_MIN: usize = 400;
-
-/// Customers who turned out to have bought earlier than was known, and when.
-type Moved = BTreeMap<(ProgramId, [u8; 32]), Timestamp>;
 
 /// What is decided of a batch, and what comes.
 pub(super) struct Deciding {
@@ -33,17 +28,14 @@ pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
     let piece_max = messages.len().div_ceil(PIECES).max(PIECE_MIN);
     let thread = spawn_blocking(move || {
         let mut messages = messages.into_iter();
-        loop {
-            let piece: Vec<Message> = messages.by_ref().take(piece_max).collect();
-            if piece.is_empty() {
-                return facts.pricing.moved;
-            }
-            let piece = decide::decide_all(&mut facts, piece);
-            if decided.blocking_send(piece).is_err() {
+        while messages.len() > 0 {
+            let piece = messages.by_ref().take(piece_max).collect();
+            if decided.blocking_send(decide::decide_all(&mut facts, piece)).is_err() {
                 // Nobody takes them any more: the batch is given up.
-                return facts.pricing.moved;
+                break;
             }
         }
+        facts.pricing.moved
     });
     Deciding { pieces, thread }
 }

@@ -454,8 +454,8 @@ fn first_entries(entries: &[Entry], messages_max: usize) -> &[Entry] {
     let n_fit = entries
         .iter()
         .take_while(|entry| {
-            let held = count_events(&entry.bytes);
-            weight += held.n_clicks + held.n_others * CLICKS_A_MESSAGE;
+            let counts = count_events(&entry.bytes);
+            weight += counts.n_clicks + counts.n_others * CLICKS_A_MESSAGE;
             weight <= messages_max * CLICKS_A_MESSAGE
         })
         .count();

@@ -211,7 +211,7 @@ pub fn unpack(entry: &[u8]) -> impl Iterator<Item = Result<StreamEvent, BadRecor
 
 /// What an entry says it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct EventCounts {
     /// Clicks.
     pub n_clicks: usize,
     /// Everything else; what cannot be split counts as one.
@@ -219,18 +219,18 @@ pub struct Held {
 }
 
 /// Returns what an entry says it holds, without decoding it.
-pub fn count_events(entry: &[u8]) -> Held {
+pub fn count_events(entry: &[u8]) -> EventCounts {
     let mut records = entry.get(1..).unwrap_or_default();
-    let mut held = Held::default();
+    let mut counts = EventCounts::default();
     while let Some(&kind) = records.first() {
         let split = split_record(records);
         match (&split, kind) {
-            (Ok(_), KIND_CLICK) => held.n_clicks += 1,
-            (Ok(_) | Err(_), _) => held.n_others += 1,
+            (Ok(_), KIND_CLICK) => counts.n_clicks += 1,
+            (Ok(_) | Err(_), _) => counts.n_others += 1,
         }
         records = split.map_or(&[], |(_, rest)| rest);
     }
-    held
+    counts
 }
 
 struct Records<'a>(&'a [u8]);

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::disk::SmallDisk;
 use super::redis::OwnRedis;
-use crate::harness::app::{BROWSER, KEPT_FOR, postgres_wire, url_behind};
+use crate::harness::app::{BROWSER, client, postgres_wire, url_behind};
 use crate::harness::cut::Wire;
 use crate::harness::{Sale, Scene, TestApp};
 
@@ -159,7 +159,7 @@ impl Stage {
 
     /// Lets visitors click; each gets his 302 with a click id.
     pub async fn click(&mut self, n: usize) {
-        let (link, client) = (self.link(), client());
+        let (link, client) = (self.link(), client(BOUND));
         let got = stream::iter(0..n)
             .map(|_| follow(&client, &link))
             .buffer_unordered(VISITORS)
@@ -178,7 +178,7 @@ impl Stage {
         let signature = sign(&self.scene.secret, order_id, now, message.as_bytes());
         let path = format!("/v1/webhooks/{}", self.scene.source_id);
         let url = self.service.as_ref().unwrap().base.join(&path).unwrap();
-        let request = client()
+        let request = client(BOUND)
             .post(url.as_str())
             .insert_header(("content-type", "application/json"))
             .insert_header(("webhook-id", order_id))
@@ -189,7 +189,7 @@ impl Stage {
 
     /// Lets visitors click as fast as they can, and kills the service after so many 302s.
     pub async fn click_until_killed(&mut self, n: usize) {
-        let (link, client) = (self.link(), client());
+        let (link, client) = (self.link(), client(BOUND));
         let enough = tokio::sync::Semaphore::new(0);
         let visitors = (0..VISITORS).map(|_| async {
             let mut got = Vec::new();
@@ -316,7 +316,7 @@ impl Stage {
     /// Clicks whose visitors were sent on though nothing could keep them: told by the metric.
     pub async fn dropped(&self) -> usize {
         let url = self.service.as_ref().unwrap().admin.join("/metrics").unwrap();
-        let mut answer = client().get(url.as_str()).send().await.unwrap();
+        let mut answer = client(BOUND).get(url.as_str()).send().await.unwrap();
         let text = String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap();
         let name = "tributary_events_dropped_total{reason=\"not_durable\"} ";
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -347,14 +347,6 @@ impl Stage {
         }));
         url
     }
-}
-
-fn client() -> awc::Client {
-    awc::Client::builder()
-        .disable_redirects()
-        .timeout(BOUND)
-        .connector(awc::Connector::new().conn_keep_alive(KEPT_FOR))
-        .finish()
 }
 
 /// Follows a link as a person; an error if nobody answers.

@@ -34,7 +34,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 /// How long a client keeps an idle connection: less than the service does, or it may use one that is
 /// just being closed.
-pub const KEPT_FOR: Duration = Duration::from_secs(2);
+const KEPT_FOR: Duration = Duration::from_secs(2);
+
+/// A visitor or a caller, who waits so long for an answer and does not follow it.
+pub fn client(patience: Duration) -> awc::Client {
+    awc::Client::builder()
+        .disable_redirects()
+        .timeout(patience)
+        .connector(awc::Connector::new().conn_keep_alive(KEPT_FOR))
+        .finish()
+}
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -169,11 +178,7 @@ impl TestApp {
             sealer,
             redis,
             postgres,
-            client: awc::Client::builder()
-                .disable_redirects()
-                .timeout(PATIENCE)
-                .connector(awc::Connector::new().conn_keep_alive(KEPT_FOR))
-                .finish(),
+            client: client(PATIENCE),
             dir,
         }
     }
