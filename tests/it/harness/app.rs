@@ -435,6 +435,12 @@ impl TestApp {
             assert!(Instant::now() < until, "the service has stopped and is still held");
             tokio::time::sleep(POLL).await;
         }
+        // The last thread may still be at it: nobody holds the service before it is gone.
+        for lock in ["spool/lock", "spool/held/lock"] {
+            if let Ok(lock) = std::fs::File::open(self.dir.path().join(lock)) {
+                lock.lock().unwrap();
+            }
+        }
     }
 
     /// Starts the service again where it stopped: same database, same stream, same folder.
