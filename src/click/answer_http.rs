@@ -70,7 +70,7 @@ impl Answer {
         for (name, value) in &SAID {
             line([name.as_str().as_bytes(), b": ", value.as_bytes(), b""]);
         }
-        line([b"content-length: 0\r\ndate: ", date.text.as_bytes(), b"", b""]);
+        line([b"content-length: 0\r\ndate: ", date.as_bytes(), b"", b""]);
         if is_last {
             line([b"connection: close", b"", b"", b""]);
         }
@@ -93,6 +93,11 @@ impl HttpDate {
             self.text = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         }
         self
+    }
+
+    /// Returns the text of it.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::future::join;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -36,17 +37,15 @@ pub enum ApplyError {
 /// Several steps of one commission may come in one call; the last one is what the row says.
 pub async fn apply(
     db: &mut DbTx,
-    steps: Vec<Step>,
+    steps: &[Step],
     recorded_at: Timestamp,
 ) -> Result<(), ApplyError> {
     if steps.is_empty() {
         return Ok(());
     }
-    let drafted =
-        ledger::store::draft(recorded_at, steps.iter().filter_map(|s| s.posting.clone()).collect());
     let mut opened: BTreeMap<CommissionId, &Commission> = BTreeMap::new();
     let mut changed: BTreeMap<CommissionId, (i32, &Commission)> = BTreeMap::new();
-    for step in &steps {
+    for step in steps {
         let id = step.after.commission_id;
         match step.from {
             None => drop(opened.insert(id, &step.after)),
@@ -57,16 +56,20 @@ pub async fn apply(
             }
         }
     }
+    let postings = steps.iter().filter_map(|s| s.posting.clone());
+    // Drafted while the server reads the rows.
+    let draft = async { ledger::store::draft(recorded_at, postings.collect()) };
+    let (inserted, drafted) = join(insert_rows(db, opened.into_values().collect()), draft).await;
+    inserted?;
     // All who write to a program wait for the head of its chain, so it is taken last. Rows that are
     // there are changed after it, as payouts change them: otherwise each could wait for the other.
     let is_posted_first = !changed.is_empty();
     if is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }
-    insert_rows(db, opened.into_values().collect()).await?;
     update_rows(db, changed.into_values().collect()).await?;
-    insert_history(db, &steps, &drafted).await?;
-    pricing::store::take_in(db, &steps).await?;
+    insert_history(db, steps, &drafted.transactions).await?;
+    pricing::store::take_in(db, steps).await?;
     if !is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }

@@ -187,6 +187,7 @@ impl RedisCluster {
         let mut command = start::command(&self.program, &self.program.path, &dir);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
         command.args(["--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
+        command.args(["--rdbcompression", "no"]);
         command.args(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
         command.args(["--cluster-require-full-coverage", "no"]);
         command.args(["--cluster-node-timeout", NODE_TIMEOUT_MS]);

@@ -212,7 +212,7 @@ fn redis_command(program: &Program, home: &Path, sockets: &Path) -> Command {
     command.args(["--port", "0", "--unixsocketperm", "700", "--unixsocket"]);
     command.arg(sockets.join(REDIS_SOCKET)).arg("--dir").arg(home.join("redis"));
     command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
-    command.args(["--maxmemory-policy", "noeviction"]);
+    command.args(["--maxmemory-policy", "noeviction", "--rdbcompression", "no"]);
     command
 }
 

@@ -22,15 +22,29 @@ pub async fn post(
 ) -> Result<Vec<LedgerTransaction>, sqlx::Error> {
     let drafted = draft(recorded_at, postings);
     write(db, &drafted).await?;
-    Ok(drafted)
+    Ok(drafted.transactions)
 }
+
+/// Transactions that are not written yet.
+#[derive(Debug)]
+pub struct Drafted {
+    /// They, in their order.
+    pub transactions: Vec<LedgerTransaction>,
+    /// What is hashed of each.
+    canonical: Vec<Vec<u8>>,
+}
+
+/// A transaction and what is hashed of it.
+type Draft<'a> = (&'a LedgerTransaction, &'a [u8]);
 
 /// Returns the transactions that postings are to become, in their order, with the ids that others
 /// may name before they are written.
-pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Vec<LedgerTransaction> {
+pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Drafted {
     let transaction =
         |posting| LedgerTransaction { id: LedgerTransactionId::new(), recorded_at, posting };
-    postings.into_iter().map(transaction).collect()
+    let transactions: Vec<_> = postings.into_iter().map(transaction).collect();
+    let canonical = transactions.iter().map(proof::canonical).collect();
+    Drafted { transactions, canonical }
 }
 
 /// Writes transactions, in the order given, at the end of their programs' hash chains.
@@ -38,15 +52,17 @@ pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Vec<LedgerTransa
 /// The chain's head is locked until the database transaction ends, so writers of one program stand
 /// in line and a chain has no forks. A reference that is already there breaks the constraint
 /// `ledger_transactions_reference_once`, and with it the whole database transaction.
-pub async fn write(db: &mut DbTx, drafted: &[LedgerTransaction]) -> Result<(), sqlx::Error> {
-    let mut by_program: BTreeMap<ProgramId, Vec<&LedgerTransaction>> = BTreeMap::new();
-    for transaction in drafted {
-        by_program.entry(transaction.posting.program()).or_default().push(transaction);
+pub async fn write(db: &mut DbTx, drafted: &Drafted) -> Result<(), sqlx::Error> {
+    let mut by_program: BTreeMap<ProgramId, Vec<Draft<'_>>> = BTreeMap::new();
+    for (transaction, canonical) in drafted.transactions.iter().zip(&drafted.canonical) {
+        let of = by_program.entry(transaction.posting.program()).or_default();
+        of.push((transaction, canonical));
     }
-    for (program_id, transactions) in by_program {
+    for (program_id, drafts) in by_program {
+        let transactions: Vec<_> = drafts.iter().map(|(transaction, _)| *transaction).collect();
         let accounts = ensure_accounts(db, program_id, &transactions).await?;
         let (sequence, head) = lock_head(db, program_id).await?;
-        let head = insert_transactions(db, program_id, sequence, head, &transactions).await?;
+        let head = insert_transactions(db, program_id, sequence, head, &drafts).await?;
         insert_entries(db, program_id, sequence, &accounts, &transactions).await?;
         let n = i64::try_from(transactions.len()).unwrap_or(i64::MAX);
         move_head(db, program_id, sequence + n, &head).await?;
@@ -163,19 +179,20 @@ async fn insert_transactions(
     program_id: ProgramId,
     sequence: i64,
     mut head: ChainHash,
-    transactions: &[&LedgerTransaction],
+    drafts: &[Draft<'_>],
 ) -> Result<ChainHash, sqlx::Error> {
-    let mut rows: Vec<Linked<'_>> = Vec::with_capacity(transactions.len());
-    for (sequence, &transaction) in (sequence + 1..).zip(transactions) {
+    let mut rows: Vec<Linked<'_>> = Vec::with_capacity(drafts.len());
+    for (sequence, &(transaction, canonical)) in (sequence + 1..).zip(drafts) {
         let previous_hash = head;
-        head = proof::chain(&previous_hash, transaction);
+        head = proof::chain_on(&previous_hash, canonical);
         rows.push(Linked { transaction, sequence, previous_hash, hash: head });
     }
     if rows.len() >= COPY_MIN {
         copy_store::copy_transactions(db, program_id, &rows).await?;
         return Ok(head);
     }
-    let postings = || transactions.iter().map(|t| &t.posting);
+    let transactions = || drafts.iter().map(|draft| draft.0);
+    let postings = || transactions().map(|t| &t.posting);
     sqlx::query!(
         "insert into ledger_transactions
              (program_id, ledger_transaction_id, code, reference, currency, reverses_id,
@@ -187,13 +204,13 @@ async fn insert_transactions(
              as n (id, code, reference, currency, reverses_id, effective_at, recorded_at,
                    sequence, previous_hash, hash)",
         program_id.0,
-        &transactions.iter().map(|t| t.id.0).collect::<Vec<_>>(),
+        &transactions().map(|t| t.id.0).collect::<Vec<_>>(),
         &postings().map(|p| p.code().text().to_owned()).collect::<Vec<_>>(),
         &postings().map(|p| p.reference().to_owned()).collect::<Vec<_>>(),
         &postings().map(|p| p.currency().code().to_owned()).collect::<Vec<_>>(),
         &postings().map(|p| p.reverses().map(|r| r.0)).collect::<Vec<_>>() as &[Option<Uuid>],
         &postings().map(Posting::effective_at).collect::<Vec<_>>(),
-        &transactions.iter().map(|t| t.recorded_at).collect::<Vec<_>>(),
+        &transactions().map(|t| t.recorded_at).collect::<Vec<_>>(),
         &rows.iter().map(|r| r.sequence).collect::<Vec<_>>(),
         &rows.iter().map(|r| r.previous_hash.to_vec()).collect::<Vec<_>>(),
         &rows.iter().map(|r| r.hash.to_vec()).collect::<Vec<_>>(),

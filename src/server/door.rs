@@ -1,11 +1,12 @@
-//! The door of the public listener: visitors of links are answered at the connection itself.
+//! The door of the public listener: visitors of links and webhooks are answered at the connection itself.
 //!
-//! A visitor waits for `GET /r/{token}`, and most of what an HTTP server does for a request (a map of
-//! headers, a payload, extensions, two passes of its state machine) is not needed to send him on. So
-//! the door reads what has come; if that is the head of one plain request for a link and nothing
-//! else, it answers and waits for the next one. Whatever else comes, a body, another path, half a
-//! head, an older version, makes the connection an affair of the HTTP server behind, with the bytes
-//! that were read, for the rest of its life: where a request ends is never told in two ways.
+//! A visitor waits for `GET /r/{token}`, a shop sends `POST /v1/webhooks/{source_id}` for each order,
+//! and most of what an HTTP server does for a request (a map of headers, a payload, extensions, two
+//! passes of its state machine) is needed for neither. So the door reads what has come; if that is one
+//! plain request of these, whole and nothing else, it answers and waits for the next one. Whatever
+//! else comes, another path, half a request, an older version, makes the connection an affair of the
+//! HTTP server behind, with the bytes that were read, for the rest of its life: where a request ends
+//! is never told in two ways.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -32,13 +33,15 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::begun::Begun;
-use crate::click::answer_http::{Answer, HttpDate};
+use super::written;
+use crate::click::answer_http::HttpDate;
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
 use crate::clock::Timestamp;
+use crate::intake::webhook::plain_http::{Webhook, Webhooks};
 use crate::web::headers::peer_ip;
 
-/// The longest head that the door reads; browsers send less than half.
-const HEAD_MAX: usize = 8192;
+/// The longest request that the door reads; browsers send less than half, and so do most shops.
+const REQUEST_MAX: usize = 8192;
 /// Headers of a request, at most.
 const HEADERS_MAX: usize = 64;
 /// How long a connection may say nothing; at most twice as long, for the time is not taken at each
@@ -46,16 +49,22 @@ const HEADERS_MAX: usize = 64;
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long a visitor may take to receive an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Headers by which a request is more than its head, or wants more than an answer.
-const NOT_PLAIN: [&str; 4] = ["content-length", "transfer-encoding", "expect", "upgrade"];
+/// Headers by which a request is longer than it says at first, or wants more than an answer.
+const NOT_PLAIN: [&str; 3] = ["transfer-encoding", "expect", "upgrade"];
 
 /// A connection for the HTTP server behind.
 pub(super) type Connection = (Begun, Protocol, Option<SocketAddr>);
 
+/// What answers at the door; what is none is not among the roles of the process.
+#[derive(Clone)]
+pub(super) struct Answering {
+    pub(super) redirect: Option<Rc<Redirect>>,
+    pub(super) webhooks: Option<Rc<Webhooks>>,
+}
+
 /// What makes the door of each worker.
 pub(super) struct Door<F> {
-    /// Answers links; none where the process does not redirect.
-    pub(super) redirect: Option<Rc<Redirect>>,
+    pub(super) answering: Answering,
     pub(super) stopping: GracefulShutdownSignal,
     pub(super) behind: F,
 }
@@ -74,7 +83,7 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (redirect, stopping) = (self.redirect.clone(), self.stopping.clone());
+        let (answering, stopping) = (self.answering.clone(), self.stopping.clone());
         let behind = self.behind.new_service(());
         async move {
             let closing = Rc::new(Closing::default());
@@ -84,8 +93,8 @@ where
                 told.is_closing.set(true);
                 told.woken.notify_waiters();
             });
-            let room = Room { closing, scratch: RefCell::default() };
-            Ok(OpenDoor { redirect, room: Rc::new(room), behind: Rc::new(behind.await?) })
+            let room = Room { answering, closing, scratch: RefCell::default() };
+            Ok(OpenDoor { room: Rc::new(room), behind: Rc::new(behind.await?) })
         }
         .boxed_local()
     }
@@ -93,7 +102,6 @@ where
 
 /// The door of one worker.
 pub(super) struct OpenDoor<S> {
-    redirect: Option<Rc<Redirect>>,
     room: Rc<Room>,
     behind: Rc<S>,
 }
@@ -114,13 +122,8 @@ where
     fn call(&self, stream: TcpStream) -> Self::Future {
         let peer = stream.peer_addr().ok();
         let (behind, room) = (Rc::clone(&self.behind), Rc::clone(&self.room));
-        let redirect = self.redirect.clone();
         async move {
-            let begun = match redirect {
-                Some(redirect) => room.serve(stream, &redirect, peer_ip(peer)).await,
-                None => Some(Begun::new(Bytes::new(), stream)),
-            };
-            match begun {
+            match room.serve(stream, peer_ip(peer)).await {
                 Some(begun) => behind.call((begun, Protocol::Http1, peer)).await,
                 None => Ok(()),
             }
@@ -131,6 +134,7 @@ where
 
 /// What the connections of a worker share.
 struct Room {
+    answering: Answering,
     closing: Rc<Closing>,
     scratch: RefCell<Scratch>,
 }
@@ -142,17 +146,17 @@ struct Closing {
     woken: Notify,
 }
 
-/// Room for one head and one answer, used between two waits.
+/// Room for one request and one answer, used between two waits.
 struct Scratch {
-    head: Box<[u8; HEAD_MAX]>,
+    request: Box<[u8; REQUEST_MAX]>,
     answer: Vec<u8>,
     date: HttpDate,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let head = Box::new([0; HEAD_MAX]);
-        Self { head, answer: Vec::new(), date: HttpDate::default() }
+        let request = Box::new([0; REQUEST_MAX]);
+        Self { request, answer: Vec::new(), date: HttpDate::default() }
     }
 }
 
@@ -160,6 +164,8 @@ impl Default for Scratch {
 enum Came {
     /// A visitor, whose answer is on its way.
     Visitor(Pending),
+    /// A webhook, which has been read.
+    Webhook(Box<Webhook>),
     /// Something else: what was read of it.
     Else(Bytes),
     /// The end, or nothing for too long.
@@ -167,14 +173,9 @@ enum Came {
 }
 
 impl Room {
-    /// Answers the visitors of a connection; returns it when something else comes, and nothing when
+    /// Answers what comes over a connection; returns it when something else comes, and nothing when
     /// it has ended.
-    async fn serve(
-        &self,
-        mut stream: TcpStream,
-        redirect: &Redirect,
-        peer: IpAddr,
-    ) -> Option<Begun> {
+    async fn serve(&self, mut stream: TcpStream, peer: IpAddr) -> Option<Begun> {
         let mut patience = pin!(sleep(KEEP_ALIVE));
         let mut closing = pin!(self.closing.woken.notified());
         // Both wake this task from now on; whether they did can be seen.
@@ -187,7 +188,7 @@ impl Room {
         let mut has_answered = false;
         loop {
             let came = poll_fn(|cx| {
-                let came = self.poll_visitor(cx, &mut stream, redirect, peer);
+                let came = self.poll_request(cx, &mut stream, peer);
                 if came.is_ready() {
                     return came;
                 }
@@ -202,52 +203,77 @@ impl Room {
                 }
                 Poll::Pending
             });
-            match came.await {
+            let is_open = match came.await {
                 Ok(Came::Visitor(pending)) => {
-                    has_answered = true;
                     let at = pending.at;
                     let answer = pending.settled().await;
-                    if !self.write(&mut stream, &answer, at).await {
-                        return None;
-                    }
+                    let write = |date: &_, is_last, out: &mut _| answer.write(date, is_last, out);
+                    self.write(&mut stream, at, write).await
+                }
+                Ok(Came::Webhook(webhook)) => {
+                    let at = webhook.at;
+                    let answer = webhook.answer().await;
+                    let write = |date: &_, is_last, out: &mut _| {
+                        written::write(answer, date, is_last, out);
+                    };
+                    self.write(&mut stream, at, write).await
                 }
                 Ok(Came::Else(read)) => return Some(Begun::new(read, stream)),
                 Ok(Came::End) | Err(_) => return None,
+            };
+            if !is_open {
+                return None;
             }
+            has_answered = true;
         }
     }
 
-    fn poll_visitor(
+    fn poll_request(
         &self,
         cx: &mut Context<'_>,
         stream: &mut TcpStream,
-        redirect: &Redirect,
         peer: IpAddr,
     ) -> Poll<io::Result<Came>> {
         let mut scratch = self.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch.head[..]);
+        let mut buffer = ReadBuf::new(&mut scratch.request[..]);
         ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
         let read = buffer.filled();
-        Poll::Ready(Ok(match read {
-            [] => Came::End,
-            _ => match plain(read, &mut [MaybeUninit::uninit(); HEADERS_MAX]) {
-                Some(Plain { method, token, query, headers }) => {
-                    let visited = Visited { method, token, query, headers: &headers, peer };
-                    Came::Visitor(redirect.answer(&visited))
-                }
-                None => Came::Else(Bytes::copy_from_slice(read)),
-            },
-        }))
+        if read.is_empty() {
+            return Poll::Ready(Ok(Came::End));
+        }
+        let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+        let came = plain(read, &mut headers).and_then(|plain| self.take(&plain, peer));
+        Poll::Ready(Ok(came.unwrap_or_else(|| Came::Else(Bytes::copy_from_slice(read)))))
+    }
+
+    /// Begins to answer a request, if it is one of those that are answered here.
+    fn take(&self, plain: &Plain<'_, '_>, peer: IpAddr) -> Option<Came> {
+        let &Plain { method, path, query, headers, body } = plain;
+        if let Some(token) = path.strip_prefix(PREFIX) {
+            let is_visit = matches!(method, "GET" | "HEAD") && body.is_none();
+            let redirect = self.answering.redirect.as_deref().filter(|_| is_visit)?;
+            let query = query.unwrap_or_default();
+            let visited = Visited { method, token, query, headers: &headers, peer };
+            return Some(Came::Visitor(redirect.answer(&visited)));
+        }
+        let source_id = Webhooks::source_of(method, path).filter(|_| query.is_none())?;
+        let webhooks = self.answering.webhooks.clone()?;
+        let body = body.filter(|body| body.len() <= webhooks.bytes_max())?;
+        Some(Came::Webhook(Box::new(webhooks.read(source_id, &headers, body))))
     }
 
     /// Sends an answer; returns whether another request may come.
-    async fn write(&self, stream: &mut TcpStream, answer: &Answer, at: Timestamp) -> bool {
+    async fn write(
+        &self,
+        stream: &mut TcpStream,
+        at: Timestamp,
+        write: impl FnOnce(&HttpDate, bool, &mut Vec<u8>),
+    ) -> bool {
         let is_last = self.closing.is_closing.get();
         let rest = {
             let scratch = &mut *self.scratch.borrow_mut();
             scratch.answer.clear();
-            let date = scratch.date.at(at);
-            answer.write(date, is_last, &mut scratch.answer);
+            write(scratch.date.at(at), is_last, &mut scratch.answer);
             match stream.try_write(&scratch.answer) {
                 Ok(n) => scratch.answer[n..].to_vec(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => scratch.answer.clone(),
@@ -265,35 +291,54 @@ fn ask(what: Pin<&mut impl Future>, cx: &mut Context<'_>) {
     let _ = pin!(unconstrained(what)).poll(cx);
 }
 
-/// The head of one plain request for a link.
+/// One plain request.
 #[derive(Debug)]
 struct Plain<'h, 'r> {
     method: &'r str,
-    token: &'r str,
-    query: &'r str,
+    path: &'r str,
+    query: Option<&'r str>,
     headers: &'h [httparse::Header<'r>],
+    /// None where no length is announced.
+    body: Option<&'r [u8]>,
 }
 
-/// Reads what has come as the head of one plain request for a link; nothing else is one.
+/// Reads what has come as one plain request, whole and without anything behind it.
 fn plain<'h, 'r>(
     read: &'r [u8],
     headers: &'h mut [MaybeUninit<httparse::Header<'r>>],
 ) -> Option<Plain<'h, 'r>> {
     let mut head = httparse::Request::new(&mut []);
     let parsed = head.parse_with_uninit_headers(read, headers);
-    let (method, path) = (head.method?, head.path?);
-    let is_whole = parsed == Ok(Status::Complete(read.len()));
-    if !is_whole || head.version != Some(1) || !matches!(method, "GET" | "HEAD") {
-        return None;
-    }
+    let Ok(Status::Complete(head_bytes)) = parsed else { return None };
+    let (method, target, headers) = (head.method?, head.path?, &*head.headers);
     // A fragment is not sent; whoever sends one gets what the server behind makes of it.
-    if !path.bytes().all(|c| c.is_ascii_graphic() && c != b'#') {
+    let is_target = target.bytes().all(|c| c.is_ascii_graphic() && c != b'#');
+    if head.version != Some(1) || !is_target || !headers.iter().all(is_plain) {
         return None;
     }
-    let rest = path.strip_prefix(PREFIX)?;
-    let (token, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let headers: &[_] = head.headers;
-    headers.iter().all(is_plain).then_some(Plain { method, token, query, headers })
+    let rest = &read[head_bytes..];
+    let body = match length(headers)? {
+        Some(bytes) if bytes == rest.len() => Some(rest),
+        None if rest.is_empty() => None,
+        Some(_) | None => return None,
+    };
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    Some(Plain { method, path, query, headers, body })
+}
+
+/// Returns the length that is announced, `Some(None)` where none is, and nothing where it is not
+/// told plainly and once.
+fn length(headers: &[httparse::Header<'_>]) -> Option<Option<usize>> {
+    let is_length = |h: &&httparse::Header<'_>| h.name.eq_ignore_ascii_case("content-length");
+    let mut told = headers.iter().filter(is_length).map(|h| h.value);
+    let Some(digits) = told.next() else { return Some(None) };
+    if told.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Some)
 }
 
 fn is_plain(header: &httparse::Header<'_>) -> bool {

@@ -2,30 +2,26 @@
 //!
 //! A visitor waits for `GET /r/{token}`, and a shop sends `POST /v1/webhooks/{source_id}` for each
 //! order. Both are answered before a route is matched, which costs as much as all the rest of them;
-//! most visitors even before, at the `door`. Everything else, a webhook with a query included, goes
-//! to the application behind.
+//! most even before, at the `door`. Everything else, a webhook with a query included, goes to the
+//! application behind.
 
 use std::rc::Rc;
 
 use actix_http::{Request, Response};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceResponse};
-use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use crate::app::App;
+use super::door::Answering;
 use crate::click::http::{PREFIX, Pending, Redirect, Visited};
-use crate::config::Role;
 use crate::intake::webhook::plain_http::Webhooks;
 use crate::web::headers::peer_ip;
 
 /// Answers links and plain webhooks itself and hands everything else to the application behind it.
 pub(super) struct Front<F> {
-    pub(super) app: Data<App>,
-    /// Answers links; none where the process does not redirect.
-    pub(super) redirect: Option<Rc<Redirect>>,
+    pub(super) answering: Answering,
     pub(super) behind: F,
 }
 
@@ -50,18 +46,14 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
 
     fn new_service(&self, config: AppConfig) -> Self::Future {
-        let behind = self.behind.new_service(config);
-        let roles = &self.app.config.roles;
-        let redirect = self.redirect.clone();
-        let webhooks = roles.has(Role::Ingest).then(|| Rc::new(Webhooks::new(self.app.clone())));
-        async move { Ok(FrontService { redirect, webhooks, behind: behind.await? }) }.boxed_local()
+        let (answering, behind) = (self.answering.clone(), self.behind.new_service(config));
+        async move { Ok(FrontService { answering, behind: behind.await? }) }.boxed_local()
     }
 }
 
-/// The service of one worker; what is none is not among the roles of the process.
+/// The service of one worker.
 pub(super) struct FrontService<S> {
-    redirect: Option<Rc<Redirect>>,
-    webhooks: Option<Rc<Webhooks>>,
+    answering: Answering,
     behind: S,
 }
 
@@ -78,12 +70,13 @@ where
     actix_service::forward_ready!(behind);
 
     fn call(&self, req: Request) -> Self::Future {
-        let link = self.redirect.as_deref().and_then(|redirect| visit(&req, redirect));
+        let Answering { redirect, webhooks } = &self.answering;
+        let link = redirect.as_deref().and_then(|redirect| visit(&req, redirect));
         if let Some(pending) = link {
             async move { Ok(pending.settled().await.into_response()) }.boxed_local()
-        } else if let Some(webhooks) = self.webhooks.as_ref().filter(|_| Webhooks::takes(&req)) {
-            let webhooks = Rc::clone(webhooks);
-            async move { Ok(webhooks.answer(req).await) }.boxed_local()
+        } else if let Some(webhooks) = webhooks.as_ref().filter(|_| Webhooks::takes(&req)) {
+            let reading = Rc::clone(webhooks).read_on(req);
+            async move { Ok(reading.await.answer().await) }.boxed_local()
         } else {
             let behind = self.behind.call(req);
             async move { Ok(Response::from(behind.await?).map_into_boxed_body()) }.boxed_local()

@@ -7,6 +7,7 @@ mod begun;
 mod door;
 mod front;
 pub mod openapi;
+mod written;
 
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -25,7 +26,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::app::App;
 use crate::click::http::Redirect;
 use crate::config::{Role, Roles};
-use crate::server::door::{Door, KEEP_ALIVE};
+use crate::intake::webhook::plain_http::Webhooks;
+use crate::server::door::{Answering, Door, KEEP_ALIVE};
 use crate::server::front::Front;
 use crate::stream::batcher::Batcher;
 use crate::web::{Routes, configure_extractors, request_id};
@@ -127,13 +129,8 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
             .app_data(routes.clone())
             .configure(configure_extractors)
             .wrap(from_fn(request_id::middleware));
-        let redirects = shared.config.roles.has(Role::Redirect);
-        let redirect = redirects.then(|| Rc::new(Redirect::new(shared.clone())));
-        let front = Front {
-            app: shared.clone(),
-            redirect: redirect.clone(),
-            behind: application.into_factory(),
-        };
+        let answering = answering(&shared);
+        let front = Front { answering: answering.clone(), behind: application.into_factory() };
         let signal = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -147,7 +144,7 @@ pub fn bind_public(app: &Data<App>) -> std::io::Result<Bound> {
             .finish(map_config(front.map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        Door { redirect, stopping: stopping.clone(), behind: http }
+        Door { answering, stopping: stopping.clone(), behind: http }
     };
     let server = builder
         .workers(app.config.workers)
@@ -164,6 +161,15 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
+}
+
+/// Returns what one worker answers at its door.
+fn answering(app: &Data<App>) -> Answering {
+    let has = |role| app.config.roles.has(role);
+    Answering {
+        redirect: has(Role::Redirect).then(|| Rc::new(Redirect::new(app.clone()))),
+        webhooks: has(Role::Ingest).then(|| Rc::new(Webhooks::new(app.clone()))),
+    }
 }
 
 /// Returns what makes the conversions of one worker durable.

@@ -247,20 +247,16 @@ impl Settler {
     /// Settles entries and moves the position behind them.
     async fn settle_entries(&self, stretch: &Stretch<'_>) -> Result<Counts, SettleError> {
         let Stretch { shard, entries, .. } = *stretch;
-        let (items, mut dead) = self.decode(shard, entries);
         let mut clashes = 0;
         loop {
-            match self.try_batch(stretch, &items, &dead).await {
+            // A try uses up what it writes; another one, which is rare, decodes anew.
+            let (items, mut dead) = self.decode(shard, entries);
+            match self.try_batch(stretch, items, &dead).await {
                 Ok(tried) => return tried.into_counts(),
                 Err(error) if is_clash(&error) && clashes < CLASHES_MAX => clashes += 1,
                 Err(error) if is_clash(&error) => return Err(SettleError::Clash),
                 Err(error) if is_content(&error) => {
-                    let blamed = self.find_poison(&items, &error).await?;
-                    dead.extend(
-                        blamed
-                            .into_iter()
-                            .map(|(n, reason)| dead_letter(shard, entries, &items[n], reason)),
-                    );
+                    dead.extend(self.find_poison(stretch, &error).await?);
                     let poisoned: Vec<(usize, u32)> =
                         dead.iter().map(|d| (place(entries, d), d.position)).collect();
                     let rest: Vec<Item> = self
@@ -269,7 +265,7 @@ impl Settler {
                         .into_iter()
                         .filter(|i| !poisoned.contains(&(i.entry, i.position)))
                         .collect();
-                    let tried = self.try_batch(stretch, &rest, &dead).await;
+                    let tried = self.try_batch(stretch, rest, &dead).await;
                     return tried.map_err(plain)?.into_counts();
                 }
                 Err(error) => return Err(plain(error).into()),
@@ -318,7 +314,7 @@ impl Settler {
     async fn try_batch(
         &self,
         stretch: &Stretch<'_>,
-        items: &[Item],
+        items: Vec<Item>,
         dead: &[DeadLetter],
     ) -> Result<Tried, ApplyError> {
         let Stretch { shard, lease, from, entries, to } = *stretch;
@@ -334,11 +330,12 @@ impl Settler {
             db.rollback().await?;
             return Ok(Tried::Moved);
         }
-        let Written { n_new, tally } = self.write(&mut db, items.iter()).await?;
+        let n_items = items.len() as u64;
+        let Written { n_new, tally } = self.write(&mut db, items).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
-            n_settled: items.len() as u64,
-            n_duplicates: items.len() as u64 - n_new,
+            n_settled: n_items,
+            n_duplicates: n_items - n_new,
             n_dead: dead.len() as u64,
             n_entries: entries.len() as u64,
         };
@@ -352,22 +349,20 @@ impl Settler {
     }
 
     /// Writes clicks, then conversions.
-    async fn write<'a>(
-        &self,
-        db: &mut DbTx,
-        items: impl Iterator<Item = &'a Item>,
-    ) -> Result<Written, ApplyError> {
+    async fn write(&self, db: &mut DbTx, items: Vec<Item>) -> Result<Written, ApplyError> {
         let now = self.clock.now();
         let mut clicks = Vec::new();
         let mut messages = Vec::new();
         let mut parked = Vec::new();
         for item in items {
-            match &item.event {
-                Event::Parked(record) => parked.push(&**record),
-                Event::Click(click) => clicks.push(&**click),
-                Event::Conversion(message) => messages.push((**message).clone()),
+            match item.event {
+                Event::Parked(record) => parked.push(record),
+                Event::Click(click) => clicks.push(click),
+                Event::Conversion(message) => messages.push(*message),
             }
         }
+        let parked: Vec<&ConversionRecord> = parked.iter().map(|record| &**record).collect();
+        let clicks: Vec<&Click> = clicks.iter().map(|click| &**click).collect();
         let n_parked = parked_store::park(db, &parked).await?;
         let n_clicks = click::store::insert_clicks(db, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
@@ -404,7 +399,7 @@ impl Settler {
             .map(|m| Item { entry: 0, position: 0, event: Event::Conversion(Box::new(m)) })
             .collect();
         let mut db = self.db.begin().await?;
-        let written = self.write(&mut db, items.iter()).await?;
+        let written = self.write(&mut db, items).await?;
         db.commit().await?;
         written.tally.count();
         Ok(())
@@ -423,19 +418,22 @@ impl Settler {
     /// PostgreSQL refuses for their content.
     async fn find_poison(
         &self,
-        items: &[Item],
+        stretch: &Stretch<'_>,
         batch_error: &ApplyError,
-    ) -> Result<Vec<(usize, String)>, SettleError> {
+    ) -> Result<Vec<DeadLetter>, SettleError> {
         tracing::error!("a batch was refused, looking for the event to blame: {batch_error}");
+        let Stretch { shard, entries, .. } = *stretch;
         let mut blamed = Vec::new();
-        for (n, item) in items.iter().enumerate() {
+        for item in self.decode(shard, entries).0 {
+            let (entry, position) = (&entries[item.entry], item.position);
             let mut db = self.db.begin().await?;
-            let tried = self.write(&mut db, std::iter::once(item)).await;
+            let tried = self.write(&mut db, vec![item]).await;
             db.rollback().await?;
             match tried {
                 Ok(_) => {}
                 Err(error) if is_content(&error) => {
-                    blamed.push((n, telemetry::with_causes(&error)))
+                    let reason = telemetry::with_causes(&error);
+                    blamed.push(dead_letter(shard, entry, position, reason));
                 }
                 Err(error) => return Err(plain(error).into()),
             }
@@ -466,10 +464,9 @@ fn place(entries: &[Entry], letter: &DeadLetter) -> usize {
     entries.iter().position(|e| e.offset == letter.offset).unwrap_or(usize::MAX)
 }
 
-fn dead_letter(shard: Shard, entries: &[Entry], item: &Item, reason: String) -> DeadLetter {
-    let entry = &entries[item.entry];
+fn dead_letter(shard: Shard, entry: &Entry, position: u32, reason: String) -> DeadLetter {
     let mut batch = PackedBatch::new();
-    let wanted = usize::try_from(item.position).unwrap_or(usize::MAX);
+    let wanted = usize::try_from(position).unwrap_or(usize::MAX);
     match unpack(&entry.bytes).nth(wanted) {
         Some(Ok(StreamEvent::Click(click))) => batch.push_click(&click),
         Some(Ok(StreamEvent::Conversion(record))) => batch.push_conversion(&record),
@@ -479,7 +476,7 @@ fn dead_letter(shard: Shard, entries: &[Entry], item: &Item, reason: String) -> 
     DeadLetter {
         shard,
         offset: entry.offset,
-        position: item.position,
+        position,
         kind: None,
         bytes: batch.into_bytes(),
         reason,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures_util::future::join;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, Sourc
 use crate::money::Money;
 use crate::settlement::attribution;
 use crate::settlement::attribution::store::Changes;
-use crate::settlement::{Decided, Decision, Message, NewConversion, settler, waiting};
+use crate::settlement::{Decided, Decision, Message, NewConversion, ahead, settler, waiting};
 use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
@@ -77,7 +78,10 @@ impl Rest {
                 Decision::Admit(key) => admitted.push(key),
             }
         }
-        insert_conversions(db, &new, now).await?;
+        // While the server reads one table, the rows of the next are put in order.
+        let (inserted, verdicts) =
+            join(insert_conversions(db, &new, now), async { by_id(verdicts) }).await;
+        inserted?;
         insert_refunds(db, &refunds, now).await?;
         for (conversion_id, (message, base)) in restated {
             restate(db, conversion_id, &message, base).await?;
@@ -87,16 +91,20 @@ impl Rest {
         for (why, records) in turned_away {
             waiting::store::insert_letters(db, &records, &why, now).await?;
         }
-        Ok(insert_verdicts(db, verdicts, now).await?)
+        insert_verdicts(db, &verdicts, now).await?;
+        ahead::let_go((new, verdicts));
+        Ok(())
     }
 
     /// Writes the rest.
     pub(super) async fn write(self, db: &mut DbTx, now: Timestamp) -> Result<(), ApplyError> {
         // Late, because whoever posts keeps others from posting until the transaction ends.
-        commission::store::apply(db, self.steps, now).await?;
+        commission::store::apply(db, &self.steps, now).await?;
         fraud::store::insert_flags(db, &self.flags, now).await?;
         // Last, because it changes what was written before.
-        Ok(attribution::store::apply(db, &self.changes, now).await?)
+        attribution::store::apply(db, &self.changes, now).await?;
+        ahead::let_go(self);
+        Ok(())
     }
 }
 
@@ -352,17 +360,23 @@ type Told = (Arc<Message>, super::Verdict, Option<String>, Option<ConversionId>,
 
 /// Writes what became of each message. A message that waited gets its true verdict; one whose id
 /// is taken is kept under its receipt, so that its sender still finds the answer.
-async fn insert_verdicts(
-    db: &mut PgConnection,
-    verdicts: Vec<Told>,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let mut last: BTreeMap<(ProgramId, SourceId, String), Told> = BTreeMap::new();
-    for told in verdicts {
+/// The last verdict under each id.
+type Verdicts = BTreeMap<(ProgramId, SourceId, String), Told>;
+
+fn by_id(verdicts: Vec<Told>) -> Verdicts {
+    let named = |told: Told| {
         let message = &told.0;
         let id = if told.4 { message.id_by_receipt() } else { message.message_id.clone() };
-        last.insert((message.program_id, message.source_id, id), told);
-    }
+        ((message.program_id, message.source_id, id), told)
+    };
+    verdicts.into_iter().map(named).collect()
+}
+
+async fn insert_verdicts(
+    db: &mut PgConnection,
+    last: &Verdicts,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
     // Only what is about an order may have waited for it, and be there already.
     let (new, rest): (Vec<_>, Vec<_>) =
         last.iter().partition(|(_, told)| told.0.report.message_type == MessageType::Created);

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use super::admission::Admission;
+use super::headers::Headers;
 use super::{BODY_MAX_BYTES, Code, Problem};
 
 /// Names of an object that are compared one by one; further ones are hashed, so that an object of
@@ -83,13 +84,13 @@ pub async fn read_stream(
 }
 
 /// Checks that a body is plain, uncompressed JSON.
-pub fn check_json(headers: &header::HeaderMap) -> Result<(), Problem> {
-    let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
-    let encoding = text(header::CONTENT_ENCODING).unwrap_or("identity");
+pub fn check_json(headers: &impl Headers) -> Result<(), Problem> {
+    let text = |name| headers.has(name).then(|| headers.first(name).unwrap_or_default().trim());
+    let encoding = text(&header::CONTENT_ENCODING).unwrap_or("identity");
     if !encoding.eq_ignore_ascii_case("identity") {
         return Err(Problem::new(Code::UnsupportedEncoding));
     }
-    let media_type = text(header::CONTENT_TYPE).unwrap_or_default();
+    let media_type = text(&header::CONTENT_TYPE).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case("application/json") {
         Ok(())

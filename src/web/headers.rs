@@ -13,6 +13,11 @@ pub trait Headers {
     /// Returns the values of every header of that name, in order.
     fn all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]>;
 
+    /// Tells whether there is a header of that name.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.all(name).next().is_some()
+    }
+
     /// Returns the first value of that name, if it is ASCII.
     fn first<'h>(&'h self, name: &HeaderName) -> Option<&'h str> {
         self.all(name).next().and_then(text)
@@ -54,7 +59,7 @@ pub fn client_ip(peer: IpAddr, headers: &impl Headers, trusted: &[Network]) -> I
     if !is_trusted(client) {
         return client;
     }
-    let hops: Vec<Option<IpAddr>> = if headers.all(&FORWARDED).next().is_some() {
+    let hops: Vec<Option<IpAddr>> = if headers.has(&FORWARDED) {
         elements(headers, &FORWARDED).map(forwarded_for).collect()
     } else {
         elements(headers, &X_FORWARDED_FOR).map(node).collect()

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix_http::{Request, Response};
+use actix_http::Response;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse};
-use metrics::SharedString;
+use metrics::{Gauge, Histogram, SharedString};
 use tracing::Instrument as _;
 
+use super::headers::Headers;
 use super::problem::{Code, Problem};
 use crate::ids::RequestId;
 use crate::metrics::{HTTP_REQUEST_DURATION, HTTP_REQUESTS_IN_FLIGHT};
@@ -44,7 +45,7 @@ pub async fn middleware<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let started = Instant::now();
-    let _in_flight = InFlight::enter();
+    let _in_flight = InFlight::enter(metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT));
     let tag = tag(req.headers());
     let method = method_label(req.method());
     let span = tracing::info_span!("request", request_id = %tag.0, method);
@@ -55,13 +56,8 @@ pub async fn middleware<B: MessageBody + 'static>(
         Ok(res) => (res.request().match_pattern(), res.status()),
         Err(e) => (None, e.as_response_error().status_code()),
     };
-    metrics::histogram!(
-        HTTP_REQUEST_DURATION,
-        "route" => route.unwrap_or_else(|| UNMATCHED.to_owned()),
-        "method" => method,
-        "code" => status.as_str().to_owned(),
-    )
-    .record(started.elapsed());
+    let route = route.map_or_else(|| UNMATCHED.into(), SharedString::from);
+    duration(route, method, status).record(started.elapsed());
 
     let res = result?;
     let mut res = span.in_scope(|| complete(res, &tag));
@@ -69,32 +65,62 @@ pub async fn middleware<B: MessageBody + 'static>(
     Ok(res)
 }
 
-/// Does the same around a request that is answered in front of the router; `route` is the one that
-/// it would have matched.
-pub async fn around(
-    req: &Request,
+/// A route whose requests are answered in front of the router. What is measured of them is looked up
+/// once.
+pub struct Fronted {
     route: &'static str,
-    answer: impl Future<Output = Result<HttpResponse, Problem>>,
-) -> Response<BoxBody> {
-    let started = Instant::now();
-    let _in_flight = InFlight::enter();
-    let tag = tag(req.headers());
-    let method = method_label(req.method());
-    // To make a span costs as much as to parse the body, and nothing is told within it.
-    let span = tracing::debug_span!("request", request_id = %tag.0, method);
-    let mut res = match answer.instrument(span).await {
-        Ok(res) => res,
-        Err(problem) => problem.response(Some(req.path()), Some(&tag.0)),
-    };
-    let code = match res.status() {
-        StatusCode::OK => SharedString::const_str("200"),
-        StatusCode::ACCEPTED => SharedString::const_str("202"),
-        other => SharedString::from_owned(other.as_str().to_owned()),
-    };
+    method: &'static str,
+    in_flight: Gauge,
+    accepted: Histogram,
+}
+
+/// A request of such a route.
+pub struct Asked {
+    started: Instant,
+    _in_flight: InFlight,
+    tag: RequestTag,
+}
+
+impl Fronted {
+    /// Returns the route that these requests would match.
+    pub fn new(route: &'static str, method: &Method) -> Self {
+        let (method, in_flight) = (method_label(method), metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT));
+        let accepted = duration(route.into(), method, StatusCode::ACCEPTED);
+        Self { route, method, in_flight, accepted }
+    }
+
+    /// Begins with the head of a request.
+    pub fn begin(&self, headers: &impl Headers) -> Asked {
+        let _in_flight = InFlight::enter(self.in_flight.clone());
+        Asked { started: Instant::now(), _in_flight, tag: tag(headers) }
+    }
+
+    /// Returns what a request is answered; a problem tells its path.
+    pub async fn end(
+        &self,
+        asked: Asked,
+        answer: impl Future<Output = Result<HttpResponse, Problem>>,
+        path: impl FnOnce() -> String,
+    ) -> Response<BoxBody> {
+        let Asked { started, _in_flight, tag } = asked;
+        // To make a span costs as much as to parse the body, and nothing is told within it.
+        let span = tracing::debug_span!("request", request_id = %tag.0, method = self.method);
+        let mut res = match answer.instrument(span).await {
+            Ok(res) => res,
+            Err(problem) => problem.response(Some(&path()), Some(&tag.0)),
+        };
+        match res.status() {
+            StatusCode::ACCEPTED => self.accepted.record(started.elapsed()),
+            other => duration(self.route.into(), self.method, other).record(started.elapsed()),
+        }
+        res.headers_mut().insert(X_REQUEST_ID, tag.header());
+        res.into()
+    }
+}
+
+fn duration(route: SharedString, method: &'static str, code: StatusCode) -> Histogram {
+    let code = code.as_str().to_owned();
     metrics::histogram!(HTTP_REQUEST_DURATION, "route" => route, "method" => method, "code" => code)
-        .record(started.elapsed());
-    res.headers_mut().insert(X_REQUEST_ID, tag.header());
-    res.into()
 }
 
 /// Puts the id and the path into the problem, if the answer is one.
@@ -128,8 +154,8 @@ fn problem<B>(res: &HttpResponse<B>) -> Option<Problem> {
 }
 
 /// Takes the caller's id where it is short and plain, so that it cannot forge a log line.
-fn tag(headers: &header::HeaderMap) -> RequestTag {
-    let theirs = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+fn tag(headers: &impl Headers) -> RequestTag {
+    let theirs = headers.first(&X_REQUEST_ID).filter(|id| {
         (8..=64).contains(&id.len())
             && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c))
     });
@@ -151,17 +177,17 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Counts a request until it ends, also when the caller goes away in the middle.
-struct InFlight;
+struct InFlight(Gauge);
 
 impl InFlight {
-    fn enter() -> Self {
-        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).increment(1.0);
-        Self
+    fn enter(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        metrics::gauge!(HTTP_REQUESTS_IN_FLIGHT).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::TestApp;
+use tributary::conversion::signature::sign;
+
+use crate::harness::{Scene, TestApp};
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const HUMANS: &str = "select count(*) from clicks where class = 0";
@@ -31,6 +34,11 @@ impl Connection {
 
     /// Returns the head of the next answer; none where the connection has ended.
     async fn head(&mut self) -> Option<String> {
+        self.answer().await.map(|(head, _)| head)
+    }
+
+    /// Returns the head and the body of the next answer.
+    async fn answer(&mut self) -> Option<(String, String)> {
         loop {
             if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head = String::from_utf8(self.read.drain(..end + 4).collect()).unwrap();
@@ -38,8 +46,8 @@ impl Connection {
                 while self.read.len() < length {
                     assert!(self.more().await, "the body of {head} is cut off");
                 }
-                self.read.drain(..length);
-                return Some(head);
+                let body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
+                return Some((head, body));
             }
             if !self.more().await {
                 return None;
@@ -62,7 +70,7 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 fn said(head: &str) -> Vec<String> {
     let mut lines: Vec<String> = head
         .lines()
-        .filter(|line| !line.starts_with("date: "))
+        .filter(|line| !line.starts_with("date: ") && !line.starts_with("x-request-id: "))
         .map(|line| line.split("click_id=").next().unwrap().to_owned())
         .collect();
     lines[1..].sort();
@@ -213,4 +221,117 @@ async fn nobody_waits_on_a_connection_when_the_service_stops() {
     app.stop().await;
     assert_eq!((used.head().await, fresh.head().await), (None, None));
     app.start_again().await;
+}
+
+/// A webhook about a sale of that order, as it comes over the wire: its head and its body.
+fn sale(app: &TestApp, scene: &Scene, order_id: &str, more: &str) -> (String, String) {
+    let data = json!({"event": "sale", "order_id": order_id, "amount": "10.00", "currency": "EUR",
+        "metadata": {"note": "x".repeat(if more == "long" { 9_000 } else { 0 })}});
+    let now = app.clock.now();
+    let body = json!({"type": "conversion.created", "timestamp": now.to_rfc3339(), "data": data});
+    let body = body.to_string();
+    let id = format!("msg_{order_id}");
+    let signature = sign(&scene.secret, &id, now, body.as_bytes());
+    let signature = if more == "forged" { signature.to_uppercase() } else { signature };
+    let head = format!(
+        "POST /v1/webhooks/{} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         webhook-id: {id}\r\nWebhook-Timestamp: {}\r\nwebhook-signature: {signature}\r\n\
+         Content-Length: {}\r\n\r\n",
+        scene.source_id,
+        now.timestamp(),
+        body.len()
+    );
+    (head, body)
+}
+
+#[actix_web::test]
+async fn webhooks_at_the_door_and_behind_it_are_answered_alike() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let visit = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&scene.link));
+    let without_receipt = |body: &str| {
+        let mut told: Value = serde_json::from_str(body).unwrap();
+        for varies in ["receipt", "request_id", "server_time"] {
+            told.as_object_mut().unwrap().remove(varies);
+        }
+        told
+    };
+    let mut n_taken = 0;
+    for (name, more, status) in [
+        ("plain", "", "202 Accepted"),
+        ("forged", "forged", "401 Unauthorized"),
+        ("disabled", "no such source", "404 Not Found"),
+        ("long", "long", "202 Accepted"),
+    ] {
+        let mut told = Vec::new();
+        for way in ["door", "behind"] {
+            let (head, body) = sale(&app, &scene, &format!("{name}-{way}"), more);
+            let head = match more {
+                "no such source" => head.replace(&scene.source_id, "src_unknown"),
+                _ => head,
+            };
+            let mut connection = Connection::to(&app).await;
+            match way {
+                "door" => connection.send(&format!("{head}{body}")).await,
+                _ => {
+                    connection.send(&head).await;
+                    // Somebody else is served meanwhile, so that pieces come as pieces.
+                    app.send("GET", "/robots.txt", &[], "").await;
+                    connection.send(&body).await;
+                }
+            }
+            let (head, body) = connection.answer().await.unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{name} {way}: {head}");
+            assert!(header(&head, "x-request-id").is_some(), "{head}");
+            n_taken += i64::from(status.starts_with("202"));
+            told.push((said(&head), without_receipt(&body)));
+            // The connection goes on, for a visitor, too.
+            connection.send(&visit).await;
+            assert!(connection.head().await.unwrap().starts_with("HTTP/1.1 302"), "{name} {way}");
+        }
+        let [at_door, behind] = &told[..] else { panic!("two ways") };
+        // Of the same length but for the names of the orders.
+        let of = |told: &(Vec<String>, Value)| {
+            let lines = told.0.iter().filter(|line| !line.starts_with("content-length: "));
+            let text = told.1.to_string().replace("behind", "door");
+            (lines.cloned().collect::<Vec<_>>(), text)
+        };
+        assert_eq!(of(at_door), of(behind), "{name}");
+    }
+    app.wait_for_count(n_taken, "select count(*) from conversions").await;
+}
+
+#[actix_web::test]
+async fn where_a_webhook_ends_is_told_in_one_way() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let (head, body) = sale(&app, &scene, "first", "");
+    let (next_head, next_body) = sale(&app, &scene, "next", "");
+    let next = format!("{next_head}{next_body}");
+    let length = format!("Content-Length: {}", body.len());
+    let with = |lines: &str| head.replace(&length, lines);
+    let chunked = with("Transfer-Encoding: chunked");
+    let refused = "HTTP/1.1 400";
+    for (request, answers) in [
+        // Two at once: the second is no part of the first. In pieces, the first is known or not yet.
+        (format!("{head}{body}{next}"), &["HTTP/1.1 202", "HTTP/1.1 202"][..]),
+        (format!("{chunked}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()), &["HTTP/1.1 20"]),
+        // The same length told twice, two lengths, and none that is a number.
+        (format!("{}{body}", with(&format!("{length}\r\n{length}"))), &[refused]),
+        (format!("{}{body}", with(&format!("Content-Length: 5\r\n{length}"))), &[refused]),
+        (format!("{}{body}", with("Content-Length: +5")), &[refused]),
+        // Without a length there is no body, which nobody has signed; what follows is no request.
+        (
+            format!("{}{body}", head.replace(&format!("{length}\r\n"), "")),
+            &["HTTP/1.1 401", refused],
+        ),
+    ] {
+        let mut connection = Connection::to(&app).await;
+        connection.send(&request).await;
+        for answer in answers {
+            let head = connection.head().await.unwrap_or_default();
+            assert!(head.starts_with(answer), "{answer} for {request}, not {head:?}");
+        }
+    }
+    app.wait_for_count(2, "select count(*) from conversions").await;
 }

@@ -10,10 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, Data, Path, Payload};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use chrono::TimeDelta;
+use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -43,7 +44,11 @@ use crate::stream::ConversionRecord;
 use crate::stream::batcher::Batcher;
 use crate::web::body::{check_json, parse_json, read};
 use crate::web::fields::Mistakes;
+use crate::web::headers::Headers;
 use crate::web::{Code, Problem, Query, detached};
+
+/// What becomes of a message that is new and durable.
+pub(super) const ACCEPTED: &str = "accepted";
 
 /// Live secrets of a source, at most.
 const SECRETS_MAX: usize = 2;
@@ -51,6 +56,13 @@ const SECRETS_MAX: usize = 2;
 /// How long a sender waits for the verdict if it does not say, and at most.
 pub(in crate::intake) const WAIT_MS_DEFAULT: u64 = 2_000;
 pub(in crate::intake) const WAIT_MS_MAX: u64 = 5_000;
+
+/// The headers that are signed, and the signature.
+static SIGNING: [HeaderName; 3] = [
+    HeaderName::from_static(HEADER_ID),
+    HeaderName::from_static(HEADER_TIMESTAMP),
+    HeaderName::from_static(HEADER_SIGNATURE),
+];
 
 /// Adds the routes.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -142,100 +154,124 @@ async fn receive_webhook(
     how: Query<HowToAnswer>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body = read(payload, app.config.webhook_max_bytes);
-    receive(&app, &batcher, req.headers(), &source_id, &how, body).await
+    let body = read(payload, app.config.webhook_max_bytes).await;
+    let received = body.and_then(|body| receive(&app, req.headers(), &source_id, &how, &body));
+    let answer = take_in(&app, &batcher, received).await;
+    counter(outcome(&answer)).increment(1);
+    answer.map(|taken| taken.response)
 }
 
-/// Takes a message and counts what became of it.
-pub(super) async fn receive(
-    app: &Data<App>,
-    batcher: &Batcher,
-    headers: &HeaderMap,
-    source_id: &str,
-    how: &HowToAnswer,
-    body: impl Future<Output = Result<Bytes, Problem>>,
-) -> Result<HttpResponse, Problem> {
-    let answer = take_in(app, batcher, headers, source_id, how, body).await;
-    let result = match &answer {
-        Ok((result, _)) => result,
-        Err(problem) if problem.code() == Code::ConversionConflict => "conflict",
-        Err(_) => "rejected",
-    };
-    metrics::counter!(metric::CONVERSIONS, "channel" => "webhook", "result" => result).increment(1);
-    answer.map(|(_, response)| response)
+/// A message that is believed and understood, and not kept yet.
+pub(super) struct Received {
+    source: Arc<SourceTerms>,
+    sending: Sending,
+    message_id: String,
+    body_hash: [u8; 32],
+    report: Report,
+    wish: Wish,
 }
 
-/// A body whose signature has been verified; nothing of it is parsed yet.
-pub(super) struct Believed {
-    pub(super) source: Arc<SourceTerms>,
-    pub(super) signed: SignedMessage,
-    pub(super) body: Bytes,
-    pub(super) now: Timestamp,
-}
-
-/// Checks who sent a body.
-pub(super) fn believe(
+/// Checks and reads a message.
+pub(super) fn receive(
     app: &App,
-    headers: &HeaderMap,
-    source_id: &str,
-    body: Bytes,
-) -> Result<Believed, Problem> {
-    let source = find_source(app, source_id).inspect_err(|problem| {
-        if problem.code() == Code::SourceDisabled {
-            let said = |_: &SourceTerms| noting::said_by_webhook(&signing_headers(headers), &body);
-            noting::note_disabled(app, source_id, "webhook", said);
-        }
-    })?;
-    if headers.contains_key(CONTENT_ENCODING) || headers.contains_key(CONTENT_TYPE) {
-        check_json(headers)?;
-    } else {
-        return Err(Problem::new(Code::UnsupportedMediaType));
-    }
-    let now = app.clock.now();
-    let signed = check_signature(app, headers, &source, &body, now)?;
-    check_rate(app, &source, now)?;
-    Ok(Believed { source, signed, body, now })
-}
-
-async fn take_in(
-    app: &Data<App>,
-    batcher: &Batcher,
-    headers: &HeaderMap,
+    headers: &impl Headers,
     source_id: &str,
     how: &HowToAnswer,
-    body: impl Future<Output = Result<Bytes, Problem>>,
-) -> Result<(&'static str, HttpResponse), Problem> {
-    let Believed { source, signed, body, now } = believe(app, headers, source_id, body.await?)?;
+    body: &[u8],
+) -> Result<Received, Problem> {
+    let Believed { source, signed, now } = believe(app, headers, source_id, body)?;
     let wish = how.read()?;
-    let message: WebhookMessage = parse_json(&body)?;
+    let message: WebhookMessage = parse_json(body)?;
     let report = read_report(message, &app.customer_key, now).map_err(|problems| {
         problems.into_iter().fold(Problem::new(Code::InvalidField), |problem, field| {
             problem.error(field.pointer, field.detail)
         })
     })?;
     check_attributable(app, &report)?;
-    let body_hash: [u8; 32] = Sha256::digest(&body).into();
-    let sending = sending(&source, &signed, now);
+    let (body_hash, sending) = (Sha256::digest(body).into(), sending(&source, &signed, now));
+    Ok(Received { source, sending, message_id: signed.id, body_hash, report, wish })
+}
+
+/// What was answered to a message that was not refused.
+pub(super) struct Taken {
+    result: &'static str,
+    pub(super) response: HttpResponse,
+}
+
+/// Returns what became of a message, for the metrics.
+pub(super) fn outcome(answer: &Result<Taken, Problem>) -> &'static str {
+    match answer {
+        Ok(taken) => taken.result,
+        Err(problem) if problem.code() == Code::ConversionConflict => "conflict",
+        Err(_) => "rejected",
+    }
+}
+
+/// Returns what counts the messages with an outcome.
+pub(super) fn counter(outcome: &'static str) -> Counter {
+    metrics::counter!(metric::CONVERSIONS, "channel" => "webhook", "result" => outcome)
+}
+
+/// What the headers of a body say whose signature has been verified; nothing of it is parsed yet.
+pub(super) struct Believed {
+    pub(super) source: Arc<SourceTerms>,
+    pub(super) signed: SignedMessage,
+    pub(super) now: Timestamp,
+}
+
+/// Checks who sent a body.
+pub(super) fn believe(
+    app: &App,
+    headers: &impl Headers,
+    source_id: &str,
+    body: &[u8],
+) -> Result<Believed, Problem> {
+    let source = find_source(app, source_id).inspect_err(|problem| {
+        if problem.code() == Code::SourceDisabled {
+            let said = |_: &SourceTerms| noting::said_by_webhook(&signing_headers(headers), body);
+            noting::note_disabled(app, source_id, "webhook", said);
+        }
+    })?;
+    if headers.has(&CONTENT_ENCODING) || headers.has(&CONTENT_TYPE) {
+        check_json(headers)?;
+    } else {
+        return Err(Problem::new(Code::UnsupportedMediaType));
+    }
+    let now = app.clock.now();
+    let signed = check_signature(app, headers, &source, body, now)?;
+    check_rate(app, &source, now)?;
+    Ok(Believed { source, signed, now })
+}
+
+/// Makes a message durable that is not known yet.
+pub(super) async fn take_in(
+    app: &Data<App>,
+    batcher: &Batcher,
+    received: Result<Received, Problem>,
+) -> Result<Taken, Problem> {
+    let Received { source, sending, message_id, body_hash, report, wish } = received?;
+    let done = |result, response| Ok(Taken { result, response });
     if wish.is_dry_run {
-        let record = sending.record(signed.id, body_hash, &report);
+        let record = sending.record(message_id, body_hash, &report);
         let mut told = Box::pin(foresee_all(app, vec![record])).await?;
         let settlement = told.pop().ok_or_else(|| Problem::new(Code::Internal))?;
-        return Ok(("dry_run", HttpResponse::Ok().json(DryRun { status: "dry_run", settlement })));
+        let told = DryRun { status: "dry_run", settlement };
+        return done("dry_run", HttpResponse::Ok().json(told));
     }
-    let question = question(&source, &signed.id, body_hash, &report);
+    let question = question(&source, &message_id, body_hash, &report);
     if let Some(known) = look_up(app, question).await? {
-        return Ok(("duplicate", HttpResponse::Ok().json(known)));
+        return done("duplicate", HttpResponse::Ok().json(known));
     }
-    let record = sending.to_write(signed.id, body_hash, &report);
+    let record = sending.to_write(message_id, body_hash, &report);
     append(batcher, &record).await?;
     let receipt = ReceiptId(record.receipt);
     if let Some(limit) = wish.wait
         && let Some(row) = Box::pin(verdicts(app, &[receipt], limit)).await.remove(&receipt)
     {
-        return Ok(("accepted", HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?)));
+        return done(ACCEPTED, HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?));
     }
-    let answer = Accepted { status: "accepted", receipt, conversion_id: None };
-    Ok(("accepted", HttpResponse::Accepted().json(answer)))
+    let answer = Accepted { status: ACCEPTED, receipt, conversion_id: None };
+    done(ACCEPTED, HttpResponse::Accepted().json(answer))
 }
 
 /// Returns how the messages of a signed body are sent.
@@ -322,16 +358,15 @@ fn check_rate(app: &App, source: &SourceTerms, now: Timestamp) -> Result<(), Pro
 }
 
 /// Returns what is given of id, timestamp and signature, each as often as it is there.
-fn signing_headers(headers: &HeaderMap) -> [Vec<&[u8]>; 3] {
-    [HEADER_ID, HEADER_TIMESTAMP, HEADER_SIGNATURE]
-        .map(|name| headers.get_all(name).map(|v| v.as_bytes()).collect())
+fn signing_headers<H: Headers>(headers: &H) -> [Vec<&[u8]>; 3] {
+    [&SIGNING[0], &SIGNING[1], &SIGNING[2]].map(|name| headers.all(name).collect())
 }
 
 fn check_signature(
     app: &App,
-    headers: &HeaderMap,
+    headers: &impl Headers,
     source: &SourceTerms,
-    body: &Bytes,
+    body: &[u8],
     now: Timestamp,
 ) -> Result<SignedMessage, Problem> {
     let secrets = live_secrets(app, source, now);

@@ -150,7 +150,12 @@ pub fn canonical(transaction: &LedgerTransaction) -> Vec<u8> {
 
 /// Returns the hash of a transaction that follows the one hashed to `previous`.
 pub fn chain(previous: &ChainHash, transaction: &LedgerTransaction) -> ChainHash {
-    Sha256::new().chain_update(previous).chain_update(canonical(transaction)).finalize().into()
+    chain_on(previous, &canonical(transaction))
+}
+
+/// Returns the hash of a transaction, given its canonical form.
+pub(super) fn chain_on(previous: &ChainHash, canonical: &[u8]) -> ChainHash {
+    Sha256::new().chain_update(previous).chain_update(canonical).finalize().into()
 }
 
 /// Says where a stored chain stops being what its transactions hash to.

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate};
+use futures_util::future::join;
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::db::copy::{RowFields, copy_rows};
-use crate::settlement::click::Click;
+use crate::settlement::click::{Click, Places};
 
 const CLICKS: &str = "clicks (program_id, day, click_id, at, partner_id, link_number, class, reason, \
                       is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3, \
@@ -64,9 +65,13 @@ fn known_key(error: sqlx::Error) -> Result<String, sqlx::Error> {
 async fn copy(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
     let rows = name_rows(db, clicks).await?;
     let rows = judge(db, rows).await?;
-    let n = copy_rows(db, CLICKS, &rows, write).await?;
-    add_hours(db, &rows).await?;
-    add_landings(db, &rows).await?;
+    // The sums are reckoned while the server reads the rows.
+    let copying = copy_rows(db, CLICKS, &rows, write);
+    let (copied, (hours, landings)) =
+        join(copying, async { (hours(&rows), landings(&rows)) }).await;
+    let n = copied?;
+    add_hours(db, &hours).await?;
+    add_landings(db, &landings).await?;
     Ok(n)
 }
 
@@ -111,10 +116,12 @@ async fn name_rows<'a>(
     .into_iter()
     .map(|r| (r.number, r.partner_id))
     .collect();
+    let mut places = Places::default();
     let named = clicks.iter().filter_map(|&click| {
         let program_id = *programs.get(&i64::from(click.program.0))?;
         let partner_id = *partners.get(&i64::from(click.partner.0))?;
-        Some(Row { program_id, partner_id, click, seen: click.seen(), is_unique: false })
+        let seen = click.seen(&mut places);
+        Some(Row { program_id, partner_id, click, seen, is_unique: false })
     });
     let mut rows: Vec<Row<'a>> = named.collect();
     // In the order of the key, which is also that of time: pages of the index fill one by one.
@@ -169,8 +176,11 @@ fn write(to: &mut RowFields<'_>, row: &Row<'_>) {
     to.put(click.erid.as_ref()).put(click.landing.as_ref());
 }
 
-async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
+type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
+
+/// Returns the clicks of each hour and those that are unique, in the order of the key, as the merge
+/// has them: two settlers that meet lock the sums one way only.
+fn hours<'a>(rows: &'a [Row<'a>]) -> Vec<(Hour<'a>, (i64, i64))> {
     let mut sums: HashMap<Hour<'_>, (i64, i64)> = HashMap::new();
     for row in rows {
         let click = row.click;
@@ -189,9 +199,15 @@ async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::
         sum.0 += 1;
         sum.1 += i64::from(row.is_unique);
     }
-    // In the order of the key, as the merge does: two settlers that meet lock the sums one way only.
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_unstable();
+    sums
+}
+
+async fn add_hours(
+    db: &mut PgConnection,
+    sums: &[(Hour<'_>, (i64, i64))],
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into click_hours as h
              (program_id, partner_id, hour, link_number, class, country, n_clicks, n_unique)
@@ -214,14 +230,21 @@ async fn add_hours(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::
     .map(drop)
 }
 
-async fn add_landings(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    let mut sums: BTreeMap<(Uuid, Uuid, NaiveDate, &str), i64> = BTreeMap::new();
+type Landings<'a> = BTreeMap<(Uuid, Uuid, NaiveDate, &'a str), i64>;
+
+/// Returns how many unique clicks went to each page.
+fn landings<'a>(rows: &'a [Row<'a>]) -> Landings<'a> {
+    let mut sums = Landings::new();
     for row in rows.iter().filter(|row| row.is_unique) {
         if let Some(landing) = &row.click.landing {
             let key = (row.program_id, row.partner_id, row.click.day, landing.as_str());
             *sums.entry(key).or_default() += 1;
         }
     }
+    sums
+}
+
+async fn add_landings(db: &mut PgConnection, sums: &Landings<'_>) -> Result<(), sqlx::Error> {
     if sums.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 mod copy_store;
 pub mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 use sha2::{Digest as _, Sha256};
@@ -99,15 +99,26 @@ impl Click {
     /// Returns what names a person's visit to a link on a day, if the visitor may be recognized: the
     /// first eight bytes of a hash of program, partner, link and day, exclusive-or the eight that name
     /// the visitor. Two of a link and day never meet; of ten million any others, once in 370,000 days.
-    fn seen(&self) -> Option<i64> {
+    fn seen(&self, places: &mut Places) -> Option<i64> {
         let visitor = self.visitor.filter(|_| self.is_human())?;
-        let numbers = [self.program.0, self.partner.0, self.link.0].map(i64::from);
-        let days = (self.day - DAY_0).num_days();
-        let mut place = Sha256::new();
-        numbers.into_iter().chain([days]).for_each(|number| place.update(number.to_be_bytes()));
-        let place = place.finalize();
-        let place = place.first_chunk().copied().map_or(0, i64::from_be_bytes);
-        Some(place ^ i64::from_be_bytes(visitor))
+        Some(places.of(self) ^ i64::from_be_bytes(visitor))
+    }
+}
+
+/// What names a link on a day, kept for a batch: most of its clicks are of the same links.
+#[derive(Debug, Default)]
+struct Places(HashMap<(ProgramNo, PartnerNo, LinkNo, NaiveDate), i64>);
+
+impl Places {
+    fn of(&mut self, click: &Click) -> i64 {
+        let link = (click.program, click.partner, click.link, click.day);
+        *self.0.entry(link).or_insert_with(|| {
+            let numbers = [click.program.0, click.partner.0, click.link.0].map(i64::from);
+            let days = (click.day - DAY_0).num_days();
+            let mut hash = Sha256::new();
+            numbers.into_iter().chain([days]).for_each(|number| hash.update(number.to_be_bytes()));
+            hash.finalize().first_chunk().copied().map_or(0, i64::from_be_bytes)
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::db::copy::COPY_MIN;
-use crate::settlement::click::Click;
 use crate::settlement::click::copy_store::copy_clicks;
+use crate::settlement::click::{Click, Places};
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -31,6 +31,7 @@ pub async fn insert_clicks(db: &mut PgConnection, clicks: &[&Click]) -> Result<u
 
 /// Writes the clicks that are not there yet.
 async fn merge(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
+    let mut places = Places::default();
     let long = |f: fn(&Click) -> i64| clicks.iter().copied().map(f).collect::<Vec<_>>();
     let short = |f: fn(&Click) -> i16| clicks.iter().copied().map(f).collect::<Vec<_>>();
     let text =
@@ -48,7 +49,7 @@ async fn merge(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Er
         &short(|c| c.device),
         &short(|c| c.browser),
         &short(|c| c.flags),
-        &clicks.iter().map(|c| c.seen()).collect::<Vec<_>>() as &[Option<i64>],
+        &clicks.iter().map(|c| c.seen(&mut places)).collect::<Vec<_>>() as &[Option<i64>],
         &text(|c| &c.country) as &[Option<String>],
         &text(|c| &c.referrer_host) as &[Option<String>],
         &text(|c| &c.subs[0]) as &[Option<String>],

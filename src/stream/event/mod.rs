@@ -14,15 +14,20 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 
 mod click;
+mod message;
 
 pub use self::click::{CLICK_PAYLOAD_BYTES, ClickRecord, TEXT_BYTES_MAX};
 
 const WIRE_VERSION: u8 = 1;
 const KIND_CLICK: u8 = 1;
-const KIND_CONVERSION: u8 = 2;
+/// A conversion as JSON: read, and not written any more.
+const KIND_CONVERSION_JSON: u8 = 2;
 const KIND_PARKED: u8 = 3;
+const KIND_CONVERSION: u8 = 4;
 const CONVERSION_VERSION: u8 = 1;
 const RECORD_HEAD_BYTES: usize = 5;
+/// Room that a batch has from the start.
+const BYTES_FIRST: usize = 1024;
 
 /// An event on its way to settlement.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +90,9 @@ pub enum WireError {
     /// Bytes after the last field.
     #[error("{0} bytes too many")]
     Trailing(usize),
+    /// A time that no calendar has.
+    #[error("{0} microseconds since 1970 are no time")]
+    NoTime(i64),
     /// A text that is not UTF-8.
     #[error("a text is not UTF-8")]
     NotText,
@@ -116,7 +124,9 @@ pub struct PackedBatch {
 
 impl Default for PackedBatch {
     fn default() -> Self {
-        Self { bytes: vec![WIRE_VERSION], n_events: 0 }
+        let mut bytes = Vec::with_capacity(BYTES_FIRST);
+        bytes.push(WIRE_VERSION);
+        Self { bytes, n_events: 0 }
     }
 }
 
@@ -140,17 +150,13 @@ impl PackedBatch {
 
     /// Adds a conversion.
     pub fn push_conversion<R: Serialize>(&mut self, conversion: &ConversionRecord<R>) {
-        self.push_record(KIND_CONVERSION, conversion);
+        self.push(KIND_CONVERSION, |body| message::encode(conversion, body));
     }
 
     /// Adds a message that is to be parked.
     pub fn push_parked(&mut self, conversion: &ConversionRecord) {
-        self.push_record(KIND_PARKED, conversion);
-    }
-
-    fn push_record<R: Serialize>(&mut self, kind: u8, conversion: &ConversionRecord<R>) {
         let body = Versioned { v: CONVERSION_VERSION, conversion };
-        self.push(kind, |bytes| {
+        self.push(KIND_PARKED, |bytes| {
             serde_json::to_writer(bytes, &body)
                 .expect("texts and a JSON value always serialize, and a Vec takes every write");
         });
@@ -267,6 +273,9 @@ fn decode(kind: u8, body: &[u8]) -> Result<StreamEvent, WireError> {
     match kind {
         KIND_CLICK => ClickRecord::decode(body).map(|click| StreamEvent::Click(Box::new(click))),
         KIND_CONVERSION => {
+            message::decode(body).map(|record| StreamEvent::Conversion(Box::new(record)))
+        }
+        KIND_CONVERSION_JSON => {
             decode_conversion(body).map(|record| StreamEvent::Conversion(Box::new(record)))
         }
         KIND_PARKED => decode_conversion(body).map(|record| StreamEvent::Parked(Box::new(record))),

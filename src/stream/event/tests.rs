@@ -51,32 +51,37 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Two clicks and a conversion as JSON.
+const GOLDEN: &str = include_str!("../golden/v1.hex");
+/// A conversion as it is written today.
+const GOLDEN_CONVERSION: &str = include_str!("../golden/conversion.hex");
+
 #[test]
 fn version_1_parses_for_ever() {
-    let golden = include_str!("../golden/v1.hex");
-    let digits: Vec<u8> = golden.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect();
+    let bytes = |golden: &str| -> Vec<u8> {
+        let digits: Vec<u8> = golden.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    };
     let (bare, full, conversion) = sample();
-    let expected = [
-        StreamEvent::Click(Box::new(bare)),
-        StreamEvent::Click(Box::new(full)),
-        StreamEvent::Conversion(Box::new(conversion)),
-    ];
-    assert_eq!(events(&bytes), expected);
+    let conversion = StreamEvent::Conversion(Box::new(conversion));
+    let clicks = [bare, full].map(|click| StreamEvent::Click(Box::new(click)));
+    let expected = [&clicks[..], std::slice::from_ref(&conversion)].concat();
+    assert_eq!(events(&bytes(GOLDEN)), expected);
+    assert_eq!(events(&bytes(GOLDEN_CONVERSION)), [conversion]);
 }
 
 #[test]
 fn what_is_written_today_is_version_1() {
     let (bare, full, conversion) = sample();
+    let mut clicks = PackedBatch::new();
+    clicks.push_click(&bare);
+    clicks.push_click(&full);
+    assert!(GOLDEN.replace('\n', "").starts_with(&hex(clicks.as_bytes())));
     let mut batch = PackedBatch::new();
-    batch.push_click(&bare);
-    batch.push_click(&full);
     batch.push_conversion(&conversion);
-    assert_eq!(batch.len(), 3);
-    assert_eq!(hex(batch.as_bytes()), include_str!("../golden/v1.hex").replace('\n', ""));
+    assert_eq!((clicks.len(), batch.len()), (2, 1));
+    assert_eq!(hex(batch.as_bytes()), GOLDEN_CONVERSION.replace('\n', ""));
 }
 
 #[test]
@@ -108,8 +113,9 @@ fn a_poison_record_costs_itself_alone_and_can_be_replayed() {
     poison.push_click(&bare);
     poison.push(9, |body| body.extend_from_slice(b"from a later release"));
     poison.push(KIND_CLICK, |body| body.push(0));
-    poison.push(KIND_CONVERSION, |body| body.extend_from_slice(br#"{"v":2}"#));
-    poison.push(KIND_CONVERSION, |body| body.extend_from_slice(br#"{"v":1,"conversion":{}}"#));
+    poison.push(KIND_CONVERSION_JSON, |body| body.extend_from_slice(br#"{"v":2}"#));
+    poison.push(KIND_CONVERSION_JSON, |body| body.extend_from_slice(br#"{"v":1,"conversion":{}}"#));
+    poison.push(KIND_CONVERSION, |body| body.extend_from_slice(&[0; 101]));
     poison.push(KIND_CLICK, |body| {
         full.encode(body);
         body.push(0);
@@ -118,13 +124,14 @@ fn a_poison_record_costs_itself_alone_and_can_be_replayed() {
 
     let read: Vec<_> = unpack(poison.as_bytes()).collect();
     assert_eq!(read[0], Ok(StreamEvent::Click(Box::new(bare))));
-    let bad: Vec<_> = read[1..6].iter().map(|record| record.clone().unwrap_err()).collect();
+    let bad: Vec<_> = read[1..7].iter().map(|record| record.clone().unwrap_err()).collect();
     assert_eq!(bad[0].error, WireError::UnknownKind(9));
     assert_eq!(bad[1].error, WireError::CutShort { wanted: 21, found: 1 });
     assert_eq!(bad[2].error, WireError::UnknownConversionVersion(2));
     assert!(matches!(bad[3].error, WireError::Json(_)));
-    assert_eq!(bad[4].error, WireError::Trailing(1));
-    assert_eq!(read[6], Ok(StreamEvent::Conversion(Box::new(conversion))));
+    assert_eq!(bad[4].error, WireError::CutShort { wanted: 4, found: 1 });
+    assert_eq!(bad[5].error, WireError::Trailing(1));
+    assert_eq!(read[7], Ok(StreamEvent::Conversion(Box::new(conversion))));
     for record in bad {
         let again: Vec<_> = unpack(&record.bytes).collect();
         assert_eq!(again, [Err(record)], "a dead letter is an entry of its own");
