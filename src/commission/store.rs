@@ -1,9 +1,11 @@
 //! SQL of commissions and plans: steps are written many at a time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures_util::future::join;
 use sqlx::PgConnection;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -13,12 +15,13 @@ use crate::commission::pricing;
 use crate::commission::row::{Commission, Step};
 use crate::commission::state::{CommissionKind, CommissionState};
 use crate::db::DbTx;
-use crate::db::copy::COPY_MIN;
+use crate::db::copy::{COPY_MIN, let_go};
 use crate::ids::{
     CommissionId, ConversionId, LedgerTransactionId, PartnerId, PayoutId, PlanVersionId, ProgramId,
     UserId,
 };
-use crate::ledger::{self, LedgerTransaction};
+use crate::ledger;
+use crate::ledger::store::Drafted;
 use crate::money::Money;
 
 /// Why steps were not written; nothing of them was then.
@@ -37,15 +40,16 @@ pub enum ApplyError {
 /// Several steps of one commission may come in one call; the last one is what the row says.
 pub async fn apply(
     db: &mut DbTx,
-    steps: &[Step],
+    steps: Vec<Step>,
     recorded_at: Timestamp,
 ) -> Result<(), ApplyError> {
     if steps.is_empty() {
         return Ok(());
     }
+    let steps = Arc::new(steps);
     let mut opened: BTreeMap<CommissionId, &Commission> = BTreeMap::new();
     let mut changed: BTreeMap<CommissionId, (i32, &Commission)> = BTreeMap::new();
-    for step in steps {
+    for step in &*steps {
         let id = step.after.commission_id;
         match step.from {
             None => drop(opened.insert(id, &step.after)),
@@ -56,10 +60,8 @@ pub async fn apply(
             }
         }
     }
-    let postings = steps.iter().filter_map(|s| s.posting.clone());
-    // Drafted while the server reads the rows.
-    let draft = async { ledger::store::draft(recorded_at, postings.collect()) };
-    let (inserted, drafted) = join(insert_rows(db, opened.into_values().collect()), draft).await;
+    let inserting = insert_rows(db, opened.into_values().collect());
+    let (inserted, drafted) = join(inserting, draft(&steps, recorded_at)).await;
     inserted?;
     // All who write to a program wait for the head of its chain, so it is taken last. Rows that are
     // there are changed after it, as payouts change them: otherwise each could wait for the other.
@@ -68,12 +70,29 @@ pub async fn apply(
         ledger::store::write(db, &drafted).await?;
     }
     update_rows(db, changed.into_values().collect()).await?;
-    insert_history(db, steps, &drafted.transactions).await?;
-    pricing::store::take_in(db, steps).await?;
+    copy_store::insert_history(db, &steps, &drafted.transactions).await?;
+    pricing::store::take_in(db, &steps).await?;
     if !is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }
+    let_go((steps, drafted));
     Ok(())
+}
+
+/// Drafts what steps post; for many of them on another thread, since whoever feeds the server its
+/// rows has no time.
+async fn draft(steps: &Arc<Vec<Step>>, recorded_at: Timestamp) -> Drafted {
+    let draft = move |steps: &[Step]| {
+        let postings = steps.iter().filter_map(|step| step.posting.clone());
+        ledger::store::draft(recorded_at, postings.collect())
+    };
+    if steps.len() >= COPY_MIN {
+        let all = Arc::clone(steps);
+        if let Ok(drafted) = spawn_blocking(move || draft(&all)).await {
+            return drafted;
+        }
+    }
+    draft(steps)
 }
 
 async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<(), sqlx::Error> {
@@ -161,41 +180,6 @@ async fn update_rows(
     .execute(db)
     .await?;
     if done.rows_affected() == n_rows { Ok(()) } else { Err(ApplyError::Stale) }
-}
-
-async fn insert_history(
-    db: &mut PgConnection,
-    steps: &[Step],
-    drafted: &[LedgerTransaction],
-) -> Result<(), sqlx::Error> {
-    let mut ids = drafted.iter().map(|transaction| transaction.id);
-    let posted: Vec<Option<LedgerTransactionId>> =
-        steps.iter().map(|s| s.posting.as_ref().and_then(|_| ids.next())).collect();
-    if steps.len() >= COPY_MIN {
-        return copy_store::copy_history(db, steps.iter().zip(posted)).await;
-    }
-    sqlx::query!(
-        "insert into commission_history
-             (program_id, commission_id, revision, from_state, to_state, at, actor, rule, reason,
-              ledger_transaction_id)
-         select * from unnest(
-             $1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[],
-             $7::text[], $8::text[], $9::text[], $10::uuid[])",
-        &steps.iter().map(|s| s.after.program_id.0).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.after.commission_id.0).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.after.revision).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.from.map(|f| f.code().to_owned())).collect::<Vec<_>>()
-            as &[Option<String>],
-        &steps.iter().map(|s| s.after.state.code().to_owned()).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.by.at).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.by.actor.clone()).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.by.rule.to_owned()).collect::<Vec<_>>(),
-        &steps.iter().map(|s| s.by.note.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &posted.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-    )
-    .execute(db)
-    .await
-    .map(drop)
 }
 
 /// A row as it lies in the table.

@@ -65,7 +65,7 @@ pub async fn fix_period(
             steps.extend(done.steps);
         }
     }
-    store::apply(db, &steps, now).await?;
+    store::apply(db, steps, now).await?;
     Ok(pricing::store::fix(db, program_id, until).await?)
 }
 
@@ -82,7 +82,7 @@ async fn revalue(
     let partner = terms.group_of(partner_id);
     pricing::store::lock_groups(db, &[(program_id, partner)].into()).await?;
     let Some(done) = reckon(db, &terms, partner).await? else { return Ok(false) };
-    store::apply(db, &done.steps, now).await?;
+    store::apply(db, done.steps, now).await?;
     pricing::store::write_sums(db, &done.sums).await?;
     Ok(true)
 }
@@ -152,7 +152,7 @@ pub async fn approve_due(db: &Db, now: Timestamp) -> Result<u64, ApplyError> {
             steps.extend(step.ok());
         }
         let n_steps = steps.len();
-        store::apply(&mut db_tx, &steps, now).await?;
+        store::apply(&mut db_tx, steps, now).await?;
         fraud::store::insert_flags(&mut db_tx, &raised, now).await?;
         db_tx.commit().await?;
         if n_due < usize::try_from(BATCH_MAX).unwrap_or(usize::MAX) || n_steps == 0 {

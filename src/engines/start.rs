@@ -239,6 +239,8 @@ fn initialize(
     let locale = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
     // Whoever can open the socket is trusted; the folder around it lets only its owner in.
     command.args(["--auth=trust", "--encoding=UTF8", "--locale", locale]);
+    // The order of code points, as C.UTF-8 has it, compared as bytes.
+    command.arg("--lc-collate=C");
     command.args(["--username", OWNER_ROLE, "--pgdata"]).arg(&new);
     if durability == Durability::Scratch {
         command.arg("--no-sync");

@@ -6,6 +6,7 @@
 //! again and again until the queue is empty. Under load one query answers many, on an idle
 //! service it answers one without waiting.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::db::Db;
 use crate::ids::{ConversionId, ProgramId, ReceiptId, SourceId};
 use crate::intake::store::{self, Settled};
 
-/// How long an answer waits for the look-up; settlement finds a duplicate in any case.
+/// How long an answer waits for PostgreSQL; settlement finds a duplicate in any case.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 /// Questions in one query, at most.
 const AT_ONCE_MAX: usize = 500;
@@ -109,10 +110,7 @@ impl LookUp {
             let asking = Asking { look_up: Arc::clone(self), is_done: false };
             spawn_local(asking.ask_all());
         }
-        match tokio::time::timeout(LOOKUP_TIMEOUT, told).await {
-            Ok(Ok(known)) => known,
-            Ok(Err(_)) | Err(_) => Known::No,
-        }
+        told.await.unwrap_or(Known::No)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -157,8 +155,9 @@ impl Asking {
                 }
                 continue;
             }
-            let (questions, tells): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            match find(&self.look_up.db, &mut connection, &questions).await {
+            let (questions, mut tells): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let finding = find(&self.look_up.db, &mut connection, &questions);
+            match self.patiently(finding, &mut tells).await {
                 Ok(answers) => {
                     for (tell, known) in tells.into_iter().zip(answers) {
                         // Who gave up meanwhile needs no answer.
@@ -166,6 +165,25 @@ impl Asking {
                     }
                 }
                 Err(error) => tracing::debug!("duplicates cannot be looked up now: {error}"),
+            }
+        }
+    }
+
+    /// Waits for answers as long as it takes. Those who wait for them, or would next, wait no longer
+    /// than they may: one clock for all of them, not one for each.
+    async fn patiently<T>(
+        &self,
+        finding: impl Future<Output = T>,
+        tells: &mut Vec<oneshot::Sender<Known>>,
+    ) -> T {
+        let mut finding = pin!(finding);
+        loop {
+            match tokio::time::timeout(LOOKUP_TIMEOUT, finding.as_mut()).await {
+                Ok(found) => return found,
+                Err(_) => {
+                    tells.clear();
+                    self.look_up.lock().waiting.clear();
+                }
             }
         }
     }

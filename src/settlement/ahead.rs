@@ -1,5 +1,5 @@
 //! A batch is decided in pieces, on a thread of its own, while the pieces before are written: both take
-//! about as long. What was written is let go there, too.
+//! about as long.
 
 use std::{future, panic};
 
@@ -38,12 +38,6 @@ pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
         facts.pricing.moved
     });
     Deciding { pieces, thread }
-}
-
-/// Frees what was written, on a thread where nobody waits for it: thousands of decisions are a hundred
-/// thousand pieces of memory.
-pub(super) fn let_go(written: impl Send + 'static) {
-    drop(spawn_blocking(move || drop(written)));
 }
 
 impl Deciding {

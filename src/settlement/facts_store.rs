@@ -74,7 +74,10 @@ pub async fn load_facts(
         load_sources(db, &all, &mut facts).await?;
         lock_orders(db, &keys_of(&facts, &nobodys), &[]).await?;
     }
-    let all_keys = keys_of(&facts, &all);
+    let all_keys = match &all {
+        Cow::Borrowed(_) => Cow::Borrowed(&keys),
+        Cow::Owned(all) => Cow::Owned(keys_of(&facts, all)),
+    };
     for message in nobodys {
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }

@@ -12,13 +12,13 @@ use crate::commission;
 use crate::commission::store::ApplyError;
 use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
-use crate::db::copy::{COPY_MIN, Jsonb, RowFields, copy_rows};
+use crate::db::copy::{COPY_MIN, Jsonb, RowFields, copy_rows, let_go};
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::attribution;
 use crate::settlement::attribution::store::Changes;
-use crate::settlement::{Decided, Decision, Message, NewConversion, ahead, settler, waiting};
+use crate::settlement::{Decided, Decision, Message, NewConversion, settler, waiting};
 use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
@@ -92,19 +92,17 @@ impl Rest {
             waiting::store::insert_letters(db, &records, &why, now).await?;
         }
         insert_verdicts(db, &verdicts, now).await?;
-        ahead::let_go((new, verdicts));
+        let_go((new, verdicts));
         Ok(())
     }
 
     /// Writes the rest.
     pub(super) async fn write(self, db: &mut DbTx, now: Timestamp) -> Result<(), ApplyError> {
         // Late, because whoever posts keeps others from posting until the transaction ends.
-        commission::store::apply(db, &self.steps, now).await?;
+        commission::store::apply(db, self.steps, now).await?;
         fraud::store::insert_flags(db, &self.flags, now).await?;
         // Last, because it changes what was written before.
-        attribution::store::apply(db, &self.changes, now).await?;
-        ahead::let_go(self);
-        Ok(())
+        Ok(attribution::store::apply(db, &self.changes, now).await?)
     }
 }
 

@@ -92,7 +92,7 @@ async fn pay(
     facts.sums = pricing::store::load_sums(db, &keys).await?;
     let steps = decide(&payer, &mut facts, &days)?;
     let n_made = steps.len() as u64;
-    apply(db, &steps, now).await?;
+    apply(db, steps, now).await?;
     store::write_seen(db, program_id, changed).await?;
     Ok(n_made)
 }

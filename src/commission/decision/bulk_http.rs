@@ -167,7 +167,7 @@ impl Bulk {
             };
             results.insert(&item.id, result);
         }
-        store::apply(db, &steps, self.hand.at).await?;
+        store::apply(db, steps, self.hand.at).await?;
         for entry in entries {
             audit_store::record(db, entry, self.hand.at).await?;
         }

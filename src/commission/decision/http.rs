@@ -225,7 +225,7 @@ async fn take(
     let steps = deed.decide(&commission, amount.as_deref(), &around, &hand)?;
     let entry = entry.details(deed.details(&commission, &steps, &hand));
     let after = steps[0].after.clone();
-    store::apply(db, &steps, now).await?;
+    store::apply(db, steps, now).await?;
     audit_store::record(db, entry, now).await?;
     let place = format!("/v1/commissions/{}", after.commission_id);
     let is_new = after.commission_id != id;

@@ -181,7 +181,7 @@ pub async fn create(
         .collect();
     insert_payouts(db, &batch, &payouts).await?;
     store::insert_carried_forward(db, &batch, &plan.carried_forward).await?;
-    commission_store::apply(db, &steps, by.at).await?;
+    commission_store::apply(db, steps, by.at).await?;
     batch.totals = plan.totals;
     batch.n_payouts = i64::try_from(plan.payouts.len()).unwrap_or(i64::MAX);
     Ok((batch, plan))

@@ -193,7 +193,7 @@ async fn move_commissions(
     let at = by.at;
     let steps: Result<Vec<_>, _> =
         held.iter().map(|c| c.take(action, Standing::Good, false, by.clone())).collect();
-    Ok(commission_store::apply(db, &steps?, at).await?)
+    Ok(commission_store::apply(db, steps?, at).await?)
 }
 
 fn reference(payout: &Payout, effective_at: Timestamp) -> PayoutRef {
