@@ -4,7 +4,7 @@
 //! Both work in one process on one PostgreSQL, in alternating bursts, so that a busy machine slows
 //! both alike: only their ratio is a result. The bare batch copies the very rows that settlement
 //! has just written (conversion, commission, ledger entries, and the sum of each account) into
-//! tables of the same shape and indexes, by COPY, in one transaction. Conversions are settled of one
+//! tables of the same shape, indexes and size, by COPY, in one transaction. Conversions are settled of one
 //! shard and, as the service does, of two at once, against one bare batch of all their rows.
 //!
 //! `load-tests/settlement/run` starts scratch engines around it.
@@ -161,6 +161,16 @@ async fn copy_bare(app: &App, db: &mut PgConnection) -> anyhow::Result<Duration>
             .await?;
         rows.push((table, bytes));
     }
+    // A batch knows what it sums up, as settlement does.
+    let sums: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
+        "select e.program_id, e.account_id, sum(e.amount_minor)::bigint
+         from ledger_entries e
+         join ledger_transactions t using (program_id, ledger_transaction_id)
+         where t.recorded_at = $1 group by 1, 2 order by 1, 2",
+    )
+    .bind(app.clock.now())
+    .fetch_all(&mut *db)
+    .await?;
     let started = Instant::now();
     db.execute("begin").await?;
     for (table, bytes) in &rows {
@@ -169,18 +179,19 @@ async fn copy_bare(app: &App, db: &mut PgConnection) -> anyhow::Result<Duration>
         copy.send(bytes.as_slice()).await?;
         copy.finish().await?;
     }
-    db.execute(
+    sqlx::query(
         "insert into bare.ledger_balances as b (program_id, account_id, balance_minor)
-         select program_id, account_id, sum(amount_minor) from bare.ledger_entries
-         group by program_id, account_id
+         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[])
          on conflict (program_id, account_id)
          do update set balance_minor = b.balance_minor + excluded.balance_minor",
     )
+    .bind(sums.iter().map(|sum| sum.0).collect::<Vec<_>>())
+    .bind(sums.iter().map(|sum| sum.1).collect::<Vec<_>>())
+    .bind(sums.iter().map(|sum| sum.2).collect::<Vec<_>>())
+    .execute(&mut *db)
     .await?;
     db.execute("commit").await?;
-    let took = started.elapsed();
-    db.execute("truncate bare.conversions, bare.commissions, bare.ledger_entries").await?;
-    Ok(took)
+    Ok(started.elapsed())
 }
 
 /// The terms that everything is settled by: one program, one plan, one source, some partners.

@@ -32,6 +32,8 @@ pub struct Drafted {
     pub transactions: Vec<LedgerTransaction>,
     /// What is hashed of each.
     canonical: Vec<Vec<u8>>,
+    /// The accounts that they change, by program.
+    accounts: HashMap<ProgramId, HashSet<(Account, Currency)>>,
 }
 
 /// A transaction and what is hashed of it.
@@ -44,7 +46,13 @@ pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Drafted {
         |posting| LedgerTransaction { id: LedgerTransactionId::new(), recorded_at, posting };
     let transactions: Vec<_> = postings.into_iter().map(transaction).collect();
     let canonical = transactions.iter().map(proof::canonical).collect();
-    Drafted { transactions, canonical }
+    let mut accounts: HashMap<_, HashSet<_>> = HashMap::new();
+    for LedgerTransaction { posting, .. } in &transactions {
+        let of_program = accounts.entry(posting.program()).or_default();
+        let changed = posting.entries().iter().map(|entry| entry.account.clone());
+        of_program.extend(changed.map(|account| (account, posting.currency())));
+    }
+    Drafted { transactions, canonical, accounts }
 }
 
 /// Writes transactions, in the order given, at the end of their programs' hash chains.
@@ -59,12 +67,13 @@ pub async fn write(db: &mut DbTx, drafted: &Drafted) -> Result<(), sqlx::Error> 
         of.push((transaction, canonical));
     }
     for (program_id, drafts) in by_program {
-        let transactions: Vec<_> = drafts.iter().map(|(transaction, _)| *transaction).collect();
-        let accounts = ensure_accounts(db, program_id, &transactions).await?;
+        let accounts = drafted.accounts.get(&program_id).into_iter().flatten();
+        let recorded_at = drafts.first().map(|draft| draft.0.recorded_at).unwrap_or_default();
+        let accounts = ensure_accounts(db, program_id, accounts, recorded_at).await?;
         let (sequence, head) = lock_head(db, program_id).await?;
         let head = insert_transactions(db, program_id, sequence, head, &drafts).await?;
-        insert_entries(db, program_id, sequence, &accounts, &transactions).await?;
-        let n = i64::try_from(transactions.len()).unwrap_or(i64::MAX);
+        insert_entries(db, program_id, sequence, &accounts, &drafts).await?;
+        let n = i64::try_from(drafts.len()).unwrap_or(i64::MAX);
         move_head(db, program_id, sequence + n, &head).await?;
     }
     Ok(())
@@ -75,19 +84,12 @@ type AccountIds<'a> = HashMap<(&'a Account, Currency), Uuid>;
 async fn ensure_accounts<'a>(
     db: &mut PgConnection,
     program_id: ProgramId,
-    transactions: &[&'a LedgerTransaction],
+    accounts: impl Iterator<Item = &'a (Account, Currency)>,
+    now: Timestamp,
 ) -> Result<AccountIds<'a>, sqlx::Error> {
-    let Some(first) = transactions.first() else { return Ok(HashMap::new()) };
-    let of = |t: &'a LedgerTransaction| {
-        t.posting.entries().iter().map(move |entry| (&entry.account, t.posting.currency()))
-    };
     // Sorted, so that two who make the same accounts wait for each other in one order.
-    let wanted: BTreeMap<(String, &'static str), (&Account, Currency)> = transactions
-        .iter()
-        .flat_map(|t| of(t))
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .map(|key| ((key.0.path(), key.1.code()), key))
+    let wanted: BTreeMap<(String, &'static str), (&Account, Currency)> = accounts
+        .map(|(account, currency)| ((account.path(), currency.code()), (account, *currency)))
         .collect();
     let paths: Vec<String> = wanted.keys().map(|(path, _)| path.clone()).collect();
     let mut found = find_accounts(db, program_id, &paths).await?;
@@ -108,7 +110,7 @@ async fn ensure_accounts<'a>(
             &missing.iter().map(|(key, _)| key.1.to_owned()).collect::<Vec<_>>(),
             &missing.iter().map(|(_, of)| of.0.partner().map(|p| p.0)).collect::<Vec<_>>()
                 as &[Option<Uuid>],
-            first.recorded_at,
+            now,
         )
         .execute(&mut *db)
         .await?;
@@ -228,10 +230,10 @@ async fn insert_entries(
     program_id: ProgramId,
     sequence: i64,
     account_ids: &AccountIds<'_>,
-    transactions: &[&LedgerTransaction],
+    drafts: &[Draft<'_>],
 ) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<Line<'_>> = Vec::with_capacity(transactions.len() * 2);
-    for (sequence, &transaction) in (sequence + 1..).zip(transactions) {
+    let mut rows: Vec<Line<'_>> = Vec::with_capacity(drafts.len() * 2);
+    for (sequence, &(transaction, _)) in (sequence + 1..).zip(drafts) {
         let currency = transaction.posting.currency();
         for (line, entry) in (1..).zip(transaction.posting.entries()) {
             let account_id = *account_ids

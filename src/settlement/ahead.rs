@@ -10,11 +10,11 @@ use crate::settlement::facts::Facts;
 use crate::settlement::grant::Moved;
 use crate::settlement::{Decided, Message, decide};
 
-/// Into how many pieces a batch falls. Each has two copies of its own and a few questions, and nothing is
-/// written before the first is decided.
-const PIECES: usize = 5;
-/// Messages of a piece, at least: below, its round trips take longer than what they save.
-const PIECE_MIN: usize = 400;
+/// Pieces that may wait to be written.
+const WAITING_MAX: usize = 5;
+/// Messages of the first piece: below, its round trips take longer than what they save. Nothing is written
+/// before it is decided; each of the next has twice as many, since each has two copies of its own.
+const FIRST_PIECE: usize = 400;
 
 /// What is decided of a batch, and what comes.
 pub(super) struct Deciding {
@@ -24,12 +24,12 @@ pub(super) struct Deciding {
 
 /// Begins to decide messages in their order.
 pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
-    let (decided, pieces) = mpsc::channel(PIECES);
-    let piece_max = messages.len().div_ceil(PIECES).max(PIECE_MIN);
+    let (decided, pieces) = mpsc::channel(WAITING_MAX);
     let thread = spawn_blocking(move || {
-        let mut messages = messages.into_iter();
+        let (mut messages, mut piece_max) = (messages.into_iter(), FIRST_PIECE);
         while messages.len() > 0 {
             let piece = messages.by_ref().take(piece_max).collect();
+            piece_max *= 2;
             if decided.blocking_send(decide::decide_all(&mut facts, piece)).is_err() {
                 // Nobody takes them any more: the batch is given up.
                 break;

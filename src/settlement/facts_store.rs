@@ -452,6 +452,7 @@ pub async fn load_rooms(
     Ok(())
 }
 
+/// Loads the conversions with these keys, each of which is given once.
 async fn load_conversions(
     db: &mut PgConnection,
     keys: &[OrderKey],
@@ -462,10 +463,12 @@ async fn load_conversions(
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
                   c.dedup_ref, c.content_hash, c.occurred_at, c.customer_hash, c.details,
                   c.restated_at, c.restated_by
-           from conversions c
-           where (c.program_id, c.order_namespace, c.event, c.dedup_ref) in (
-               select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))
-           for update"#,
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
+                as k (program_id, order_namespace, event, dedup_ref)
+           join conversions c
+             on c.program_id = k.program_id and c.order_namespace = k.order_namespace
+            and c.event = k.event and c.dedup_ref = k.dedup_ref
+           for update of c"#,
         &programs,
         &namespaces,
         &events,
