@@ -108,8 +108,7 @@ class Dev:
 
     def service(self):
         """The process that serves: the engines' keeper has the same name and is small."""
-        named = [p for p in family(self.process.pid)
-                 if pathlib.Path(f"/proc/{p}/comm").read_text().strip() == "tributary"]
+        named = [p for p in family(self.process.pid) if name_of(p) == "tributary"]
         return max(named, key=resident_mib)
 
     def sql(self, text):
@@ -165,6 +164,14 @@ def family(pid):
         found.append(todo.pop())
         todo += children.get(found[-1], [])
     return found
+
+
+def name_of(pid):
+    """The name of a process; none of one that has just ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
 
 
 def cpu_seconds(pids):
