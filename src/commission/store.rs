@@ -75,7 +75,7 @@ pub async fn apply(
     if !is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }
-    let_go((steps, drafted));
+    let_go(steps.len(), (steps, drafted));
     Ok(())
 }
 

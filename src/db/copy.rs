@@ -57,10 +57,12 @@ pub async fn copy_rows<T>(
     copying.finish().await
 }
 
-/// Frees what was written, on a thread where nobody waits for it: thousands of rows are a hundred
-/// thousand pieces of memory.
-pub fn let_go(written: impl Send + 'static) {
-    drop(spawn_blocking(move || drop(written)));
+/// Frees what so many rows were made of; many on a thread where nobody waits for it: thousands of rows
+/// are a hundred thousand pieces of memory.
+pub fn let_go(n_rows: usize, written: impl Send + 'static) {
+    if n_rows >= COPY_MIN {
+        drop(spawn_blocking(move || drop(written)));
+    }
 }
 
 /// The fields of one row, in the order of the columns.

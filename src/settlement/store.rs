@@ -92,7 +92,7 @@ impl Rest {
             waiting::store::insert_letters(db, &records, &why, now).await?;
         }
         insert_verdicts(db, &verdicts, now).await?;
-        let_go((new, verdicts));
+        let_go(new.len(), (new, verdicts));
         Ok(())
     }
 
