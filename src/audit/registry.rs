@@ -31,6 +31,8 @@ const fn proof(
 
 /// Partners of a page where each takes the sum of all its clicks.
 const ENROLLMENT_ROWS: i64 = 100;
+/// Programs of a page where all clicks of each are read.
+const PROGRAM_ROWS: i64 = 1;
 
 const TAMPERED: &str = "Somebody changed rows as the owner of the database: compare with a backup, \
     and with the chain hashes of closed months.";
@@ -390,7 +392,7 @@ pub static REGISTRY: &[Invariant] = &[
         conversion::bonds,
     ),
     Invariant {
-        rows: ENROLLMENT_ROWS,
+        rows: PROGRAM_ROWS,
         ..query(
             "click_hours",
             "partner",
@@ -400,7 +402,7 @@ pub static REGISTRY: &[Invariant] = &[
         )
     },
     Invariant {
-        rows: ENROLLMENT_ROWS,
+        rows: PROGRAM_ROWS,
         ..query(
             "click_days",
             "partner",
@@ -410,7 +412,7 @@ pub static REGISTRY: &[Invariant] = &[
         )
     },
     Invariant {
-        rows: ENROLLMENT_ROWS,
+        rows: PROGRAM_ROWS,
         ..query(
             "click_landings",
             "partner",

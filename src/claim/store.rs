@@ -380,14 +380,38 @@ pub async fn look_around(
     let from = at - chrono::Duration::days(window_days.into());
     sqlx::query_as!(
         Surroundings,
-        r#"select (select max(k.at) from clicks k
-                   where k.program_id = $1 and k.partner_id = $2 and k.class = 0
-                     and k.day >= ($4::timestamptz at time zone 'UTC')::date
-                     and k.at >= $4 and k.at <= $3) as last_click_at,
-                  (select count(*) from clicks k
-                   where k.program_id = $1 and k.partner_id = $2 and k.class = 0
-                     and k.at > $3::timestamptz - interval '1 day' and k.at <= $3)
-                      as "n_clicks_day!",
+        r#"with hours as (
+               select h.hour, sum(h.n_clicks) as n_clicks,
+                      click_keys_from(h.hour) as key_from,
+                      click_keys_from(h.hour + interval '1 hour') as key_to
+               from click_hours h
+               where h.program_id = $1 and h.partner_id = $2 and h.class = 0
+                 and h.hour > least($4, $3::timestamptz - interval '1 day') - interval '1 hour'
+                 and h.hour <= $3
+               group by h.hour)
+           select (select last.at
+                   from hours h
+                   -- Hour by hour into the past, no further than to the first that has one.
+                   cross join lateral (
+                       select max(k.at) as at from clicks k
+                       where k.program_id = $1 and k.day = (h.hour at time zone 'UTC')::date
+                         and k.click_id >= h.key_from and k.click_id < h.key_to
+                         and k.partner_id = $2 and k.class = 0 and k.at >= $4 and k.at <= $3) last
+                   where last.at is not null
+                   order by h.hour desc
+                   limit 1) as last_click_at,
+                  (select coalesce(sum(coalesce(part.n, h.n_clicks)), 0)::bigint
+                   from hours h
+                   left join lateral (
+                       select count(*) as n from clicks k
+                       where k.program_id = $1 and k.day = (h.hour at time zone 'UTC')::date
+                         and k.click_id >= h.key_from and k.click_id < h.key_to
+                         and k.partner_id = $2 and k.class = 0
+                         and k.at > $3::timestamptz - interval '1 day' and k.at <= $3) part
+                     -- The sums tell of whole hours.
+                     on h.hour <= $3::timestamptz - interval '1 day'
+                        or h.hour > $3::timestamptz - interval '1 hour'
+                   where h.hour > $3::timestamptz - interval '25 hours') as "n_clicks_day!",
                   (select kept_from from click_retention) as "clicks_from?",
                   (select count(*) from conversions c
                    where c.program_id = $1

@@ -273,6 +273,8 @@ pub async fn load_reviews(
                from clicks k
                where k.program_id = c.program_id
                  and k.day = (s.click_at at time zone 'UTC')::date
+                 and k.click_id >= click_keys_from(s.click_at)
+                 and k.click_id < click_keys_from(s.click_at + interval '1 ms')
                  and k.partner_id = c.partner_id
                  and k.link_number = s.link_number
                  and k.at = s.click_at
@@ -357,6 +359,8 @@ pub async fn load_top_sources(
                      from clicks k
                      where k.program_id = c.program_id
                        and k.day = (s.click_at at time zone 'UTC')::date
+                       and k.click_id >= click_keys_from(s.click_at)
+                       and k.click_id < click_keys_from(s.click_at + interval '1 ms')
                        and k.partner_id = c.partner_id
                        and k.link_number = s.link_number
                        and k.at = s.click_at

@@ -48,15 +48,19 @@ pub struct Cursor(Option<Known>);
 struct Known {
     position: Position,
     asked_at: Instant,
-    /// Entries to be read at once, by how many events those before them held.
+    /// Entries of a page, by how many events those before them held.
     n_read: usize,
 }
 
 /// How many clicks take as long to settle as one message, about.
 pub const CLICKS_A_MESSAGE: usize = 5;
 
-/// Entries that are read at once before anything is known of them: each may hold 512 events.
+/// Entries of a page before anything is known of them: each may hold 512 events.
 const READ_FIRST: usize = 16;
+
+/// Entries of a page, at most; a batch takes as many pages as it has room for. On a quiet service an
+/// entry holds an event or two, and a batch thousands of entries.
+const READ_MAX: usize = 1000;
 
 /// Settles shards of a log.
 #[derive(Clone, Debug)]
@@ -201,15 +205,12 @@ impl Settler {
             Some(known) => known,
             None => self.look(log, shard).await?,
         };
-        let read = log.read(shard, known.position.offset, known.n_read).await?;
+        let (read, is_all) = self.read(log, shard, &known).await?;
         let entries = first_entries(&read, self.messages_max);
         let Some(last) = entries.last() else { return Ok((known, true)) };
-        let (is_cut, is_full) = (entries.len() < read.len(), read.len() == known.n_read);
-        let n_read = match (is_cut, is_full) {
-            (true, _) => entries.len(),
-            (false, true) => (known.n_read * 2).min(self.messages_max),
-            (false, false) => known.n_read,
-        };
+        let is_cut = entries.len() < read.len();
+        let n_pages = entries.len().div_ceil(READ_MAX);
+        let n_read = if is_cut { entries.len().div_ceil(n_pages) } else { known.n_read };
         let place = self.places.acquire().await.expect("nobody closes the places");
         let started = Instant::now();
         let to = Position { offset: last.offset, ..known.position };
@@ -219,7 +220,28 @@ impl Settler {
         metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
         metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
         *n_settled += counts.n_settled;
-        Ok((Known { position: to, n_read, ..known }, !is_cut && !is_full))
+        Ok((Known { position: to, n_read, ..known }, is_all && !is_cut))
+    }
+
+    /// Reads page after page until a batch is full; tells whether it was all that is there.
+    async fn read(
+        &self,
+        log: &impl EventLog,
+        shard: Shard,
+        known: &Known,
+    ) -> Result<(Vec<Entry>, bool), SettleError> {
+        let (mut read, mut n_page) = (Vec::new(), known.n_read);
+        let mut after = known.position.offset;
+        loop {
+            let page = log.read(shard, after, n_page).await?;
+            let is_last = page.len() < n_page;
+            after = page.last().map_or(after, |entry| entry.offset);
+            read.extend(page);
+            if is_last || first_entries(&read, self.messages_max).len() < read.len() {
+                return Ok((read, is_last));
+            }
+            n_page = (n_page * 2).min(READ_MAX);
+        }
     }
 
     /// Asks the log for its state and the database for the position, which may not fit each other.
@@ -241,7 +263,7 @@ impl Settler {
             Offset::START
         };
         let position = Position { generation: state.generation, offset };
-        Ok(Known { position, asked_at, n_read: READ_FIRST.min(self.messages_max) })
+        Ok(Known { position, asked_at, n_read: READ_FIRST })
     }
 
     /// Settles entries and moves the position behind them.
