@@ -153,6 +153,7 @@ impl App {
             messages_max: self.config.settle_batch_max,
             waiting_max: self.config.waiting_room_max,
             places: Arc::new(Semaphore::new(BATCHES_MAX)),
+            visitors: Arc::default(),
         }
     }
 

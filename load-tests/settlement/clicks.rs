@@ -11,6 +11,7 @@ use tributary::click::classify::{Browser, Class, Device, Reason};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo};
 use tributary::settlement::click::Click;
+use tributary::settlement::settler::Settler;
 use tributary::stream::ClickRecord;
 
 use crate::{Ground, PARTNERS};
@@ -52,8 +53,7 @@ pub(crate) fn burst(ground: &Ground, app: &App, first: usize, n: usize) -> Vec<C
 }
 
 /// Settles a burst as the settler does, in one transaction.
-pub(crate) async fn settle(app: &App, clicks: &[Click]) -> anyhow::Result<Duration> {
-    let settler = app.settler();
+pub(crate) async fn settle(settler: &Settler, clicks: &[Click]) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let n = settler.settle_clicks(clicks).await?;
     anyhow::ensure!(n == clicks.len() as u64, "{n} of {} clicks were new", clicks.len());
@@ -95,7 +95,7 @@ pub(crate) async fn bytes_a_click(db: &mut PgConnection) -> anyhow::Result<(f64,
     let (rows, all, n): (i64, i64, i64) = sqlx::query_as(
         "with parts as (select inhrelid as id from pg_inherits where inhparent = 'clicks'::regclass)
          select (select sum(pg_table_size(id) + pg_indexes_size(id)) from parts)::bigint,
-                pg_total_relation_size('seen_visitors') + pg_total_relation_size('click_hours'),
+                pg_total_relation_size('visitor_runs') + pg_total_relation_size('click_hours'),
                 (select count(*) from clicks)",
     )
     .fetch_one(db)

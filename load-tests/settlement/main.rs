@@ -89,12 +89,14 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     let mut n_clicks = 0;
+    // One for all bursts: it keeps in memory whom it has seen.
+    let settler = app.settler();
     for batch in BATCHES {
         let mut pairs = Vec::new();
         for _ in 0..BURSTS {
             let burst = clicks::burst(&ground, &app, n_clicks, batch);
             n_clicks += batch;
-            let took = clicks::settle(&app, &burst).await?;
+            let took = clicks::settle(&settler, &burst).await?;
             pairs.push((took, clicks::copy_bare(&app, &mut db, &burst).await?));
         }
         print("clicks", batch, &pairs);

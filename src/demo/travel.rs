@@ -108,7 +108,7 @@ impl Traveler<'_> {
         // The timers would have forgotten the visitors of days gone by, each in its time.
         let yesterday = self.end.date_naive() - Days::new(1);
         let mut db = self.settler.db.acquire().await?;
-        click::store::forget_visitors(&mut db, yesterday).await?;
+        click::visitor_store::forget_visitors(&mut db, yesterday).await?;
         Ok(n_clicks)
     }
 

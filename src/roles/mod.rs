@@ -477,7 +477,11 @@ async fn trim(app: &App) -> Result<(), TrimError> {
 async fn forget(app: &App, now: Timestamp) -> Result<(), sqlx::Error> {
     let mut db = app.background_db.acquire().await?;
     let two_days_ago = (now - chrono::Duration::days(2)).date_naive();
-    click::store::forget_visitors(&mut db, two_days_ago).await?;
+    click::visitor_store::forget_visitors(&mut db, two_days_ago).await?;
+    for days_ago in 0..2 {
+        let day = (now - chrono::Duration::days(days_ago)).date_naive();
+        click::visitor_store::join_runs(&mut db, day).await?;
+    }
     let a_third_of_a_year_ago = (now - chrono::Duration::days(120)).date_naive();
     click::store::forget_landings(&mut db, a_third_of_a_year_ago).await?;
     let three_days_ago = now - chrono::Duration::hours(72);

@@ -20,6 +20,7 @@ use crate::ids::{ProgramId, ReceiptId, SourceId};
 use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
+use crate::settlement::click::visitors::Visitors;
 use crate::settlement::click::{self, Click};
 use crate::settlement::facts::ProgramFacts;
 use crate::settlement::offset_store::{self, Counts, Position};
@@ -83,6 +84,8 @@ pub struct Settler {
     pub waiting_max: i64,
     /// Places for batches, over all shards of the process.
     pub places: Arc<Semaphore>,
+    /// Who was seen on a link that day.
+    pub visitors: Arc<Visitors>,
 }
 
 /// Why settlement cannot go on now. Nothing of the batch was written.
@@ -386,7 +389,7 @@ impl Settler {
         let parked: Vec<&ConversionRecord> = parked.iter().map(|record| &**record).collect();
         let clicks: Vec<&Click> = clicks.iter().map(|click| &**click).collect();
         let n_parked = parked_store::park(db, &parked).await?;
-        let n_clicks = click::store::insert_clicks(db, &clicks).await?;
+        let n_clicks = click::store::insert_clicks(db, &self.visitors, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         if messages.is_empty() {
             return Ok(Written { n_new: n_clicks + n_parked, tally: Tally::default() });
@@ -431,7 +434,7 @@ impl Settler {
     pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
         let mut db = self.db.begin().await?;
         let clicks: Vec<&Click> = clicks.iter().collect();
-        let n_new = click::store::insert_clicks(&mut db, &clicks).await?;
+        let n_new = click::store::insert_clicks(&mut db, &self.visitors, &clicks).await?;
         db.commit().await?;
         Ok(n_new)
     }

@@ -1,13 +1,13 @@
 //! Clicks go into PostgreSQL by copy or by merge: what stands there afterwards is the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use sqlx::Connection as _;
 use tributary::click::classify::{Class, Device};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
-use tributary::settlement::click::Click;
+use tributary::settlement::click::{Click, visitor_store};
 use tributary::stream::ClickRecord;
 
 use crate::harness::TestApp;
@@ -28,7 +28,8 @@ const LANDINGS: &str = "select concat_ws('|', l.day, l.landing, l.n_unique)
                         from click_landings l order by 1";
 
 /// Whom the service has seen.
-const SEEN: &str = "select seen::text from seen_visitors order by 1";
+const SEEN: &str = "select (('x' || encode(substr(names, 8 * n + 1, 8), 'hex'))::bit(64)::bigint)::text
+                    from visitor_runs, generate_series(0, octet_length(names) / 8 - 1) n order by 1";
 /// The same, by what the migration of older rows makes of them.
 const NAMED: &str = "select distinct (('x' || encode(substr(sha256(
                          int8send(g.number) || int8send(p.number) || int8send(c.link_number)
@@ -154,10 +155,11 @@ async fn copy_and_merge_leave_the_same_rows_and_sums() {
     copied.app.wait_for_count(500, "select sum(n_clicks)::bigint from click_hours").await;
 }
 
-/// Who waits for a row of another transaction.
+/// Who waits for the visitors of another settler.
 const WAITING: &str = "select count(*) from pg_locks l
     join pg_stat_activity a using (pid)
-    where a.datname = current_database() and l.locktype = 'transactionid' and not l.granted";
+    where a.datname = current_database() and l.locktype = 'advisory' and not l.granted";
+const UNIQUE: &str = "select count(*) from clicks where is_unique and sub2 is not null";
 
 #[actix_web::test]
 async fn a_visitor_whom_two_settlers_see_at_once_is_one() {
@@ -166,20 +168,69 @@ async fn a_visitor_whom_two_settlers_see_at_once_is_one() {
     // Another settler has seen one of them, and has not committed yet.
     let mut owner = side.app.owner().await;
     let mut other = owner.begin().await.unwrap();
-    let one_of_them = side.seen_of(&clicks[1]).await;
-    sqlx::query("insert into seen_visitors (seen, day) values ($1, $2)")
-        .bind(one_of_them)
-        .bind(clicks[1].day)
-        .execute(&mut *other)
-        .await
-        .unwrap();
+    let days = clicks.iter().map(|click| click.day).collect();
+    visitor_store::lock(&mut other, &days).await.unwrap();
+    let one_of_them = side.seen_of(&clicks[1]).await.to_be_bytes().to_vec();
+    let runs = BTreeMap::from([(clicks[1].day, one_of_them)]);
+    visitor_store::insert_runs(&mut other, runs).await.unwrap();
     let settler = side.app.app().settler();
     let settling = actix_web::rt::spawn(async move { settler.settle_clicks(&clicks).await });
     side.app.wait_for_count(1, WAITING).await;
     other.commit().await.unwrap();
     assert_eq!(settling.await.unwrap().unwrap(), u64::from(N_CLICKS));
-    // What was copied until then is undone, and written again with what is known now.
-    let unique = "select count(*) from clicks where is_unique and sub2 is not null";
-    let seen = "select count(*) from seen_visitors";
-    assert_eq!(side.app.count(unique).await + 1, side.app.count(seen).await);
+    // Its click was judged unique and written; that is taken back, also in the sums.
+    let seen = side.texts(SEEN).await;
+    assert_eq!(seen.len(), seen.iter().collect::<BTreeSet<_>>().len());
+    assert_eq!(side.app.count(UNIQUE).await + 1, i64::try_from(seen.len()).unwrap());
+    let unique = side.app.count("select count(*) from clicks where is_unique").await;
+    side.app.wait_for_count(unique, "select sum(n_unique)::bigint from click_hours").await;
+}
+
+#[actix_web::test]
+async fn each_settler_knows_whom_the_others_have_seen() {
+    let side = Side::start().await;
+    let clicks = side.clicks();
+    // Two processes, of which each keeps its own visitors, take turns; a third begins late.
+    let settlers = [side.app.app().settler(), side.app.app().settler()];
+    for (n, part) in clicks[..300].chunks(30).enumerate() {
+        settlers[n % 2].settle_clicks(part).await.unwrap();
+    }
+    side.app.app().settler().settle_clicks(&clicks[300..]).await.unwrap();
+    let seen = side.texts(SEEN).await;
+    assert_eq!(seen, side.texts(NAMED).await, "each once");
+    assert_eq!(side.app.count(UNIQUE).await, i64::try_from(seen.len()).unwrap());
+}
+
+#[actix_web::test]
+async fn small_runs_become_one_that_all_have_read() {
+    let side = Side::start().await;
+    let clicks = side.clicks();
+    let settler = side.app.app().settler();
+    let (first, rest) = clicks.split_at(200);
+    settler.settle_clicks(first).await.unwrap();
+    let runs = "select count(*) from visitor_runs";
+    let before = side.app.count(runs).await;
+    assert!(before < 100);
+    let mut owner = side.app.owner().await;
+    let day = first[0].day;
+    visitor_store::join_runs(&mut owner, day).await.unwrap();
+    assert_eq!(side.app.count(runs).await, before, "a few are left as they are");
+    // Visitors of whom no click is here: what matters is that they are many runs.
+    for n in 0_i64..150 {
+        let runs = BTreeMap::from([(day, n.to_be_bytes().to_vec())]);
+        visitor_store::insert_runs(&mut owner, runs).await.unwrap();
+    }
+    let names = side.texts(SEEN).await;
+    visitor_store::join_runs(&mut owner, day).await.unwrap();
+    assert_eq!(side.texts(SEEN).await, names);
+    let of_day =
+        "select count(*) from visitor_runs where day = (select min(day) from visitor_runs)";
+    assert_eq!(side.app.count(of_day).await, 1);
+    // Who had read some of them, and who begins now, both know all.
+    settler.settle_clicks(rest).await.unwrap();
+    assert_eq!(side.app.app().settler().settle_clicks(&clicks).await.unwrap(), 0);
+    assert_eq!(
+        side.app.count(UNIQUE).await + 150,
+        i64::try_from(side.texts(SEEN).await.len()).unwrap()
+    );
 }

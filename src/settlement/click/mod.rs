@@ -1,7 +1,10 @@
 //! A click as it comes out of the stream, ready to be written.
 
-mod copy_store;
+mod row_store;
 pub mod store;
+mod sum_store;
+pub mod visitor_store;
+pub mod visitors;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,74 +1,115 @@
 //! SQL of settling clicks: a set at a time, each click once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use futures_util::future::join;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::db::copy::COPY_MIN;
-use crate::settlement::click::copy_store::copy_clicks;
-use crate::settlement::click::{Click, Places};
+use crate::settlement::click::row_store::{self, Row};
+use crate::settlement::click::sum_store::Sums;
+use crate::settlement::click::visitors::Visitors;
+use crate::settlement::click::{Click, visitor_store};
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
 /// A click whose program and partner are unknown is left out: its token was signed by us, so the
 /// row was deleted by hand. What is there already changes nothing, sums included.
-pub async fn insert_clicks(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
+pub async fn insert_clicks(
+    db: &mut PgConnection,
+    visitors: &Visitors,
+    clicks: &[&Click],
+) -> Result<u64, sqlx::Error> {
     if clicks.is_empty() {
         return Ok(0);
     }
     for day in clicks.iter().map(|c| c.day).collect::<BTreeSet<NaiveDate>>() {
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
-    if clicks.len() >= COPY_MIN
-        && let Some(n_new) = copy_clicks(db, clicks).await?
-    {
-        return Ok(n_new);
+    let mut rows = row_store::name_rows(db, clicks).await?;
+    judge(db, visitors, &mut rows).await?;
+    // The sums are reckoned while the server reads the rows.
+    let (written, mut sums) = if rows.len() >= COPY_MIN {
+        join(row_store::copy(db, &rows), async { Some(Sums::of(&rows)) }).await
+    } else {
+        (Ok(false), None)
+    };
+    if !written? {
+        let written = row_store::merge(db, &rows).await?;
+        rows.retain(|row| written.contains(&(row.program_id, row.click.click_id)));
+        sums = None;
     }
-    merge(db, clicks).await
+    if remember(db, visitors, &mut rows).await? > 0 {
+        sums = None;
+    }
+    sums.unwrap_or_else(|| Sums::of(&rows)).add(db).await?;
+    Ok(rows.len() as u64)
 }
 
-/// Writes the clicks that are not there yet.
-async fn merge(db: &mut PgConnection, clicks: &[&Click]) -> Result<u64, sqlx::Error> {
-    let mut places = Places::default();
-    let long = |f: fn(&Click) -> i64| clicks.iter().copied().map(f).collect::<Vec<_>>();
-    let short = |f: fn(&Click) -> i16| clicks.iter().copied().map(f).collect::<Vec<_>>();
-    let text =
-        |f: fn(&Click) -> &Option<String>| clicks.iter().map(|c| f(c).clone()).collect::<Vec<_>>();
-    sqlx::query_file_scalar!(
-        "src/settlement/click/insert_clicks.sql",
-        &long(|c| i64::from(c.program.0)),
-        &long(|c| i64::from(c.partner.0)),
-        &long(|c| i64::from(c.link.0)),
-        &clicks.iter().map(|c| c.click_id).collect::<Vec<Uuid>>(),
-        &clicks.iter().map(|c| c.at).collect::<Vec<_>>(),
-        &clicks.iter().map(|c| c.day).collect::<Vec<_>>(),
-        &short(|c| c.class),
-        &short(|c| c.reason),
-        &short(|c| c.device),
-        &short(|c| c.browser),
-        &short(|c| c.flags),
-        &clicks.iter().map(|c| c.seen(&mut places)).collect::<Vec<_>>() as &[Option<i64>],
-        &text(|c| &c.country) as &[Option<String>],
-        &text(|c| &c.referrer_host) as &[Option<String>],
-        &text(|c| &c.subs[0]) as &[Option<String>],
-        &text(|c| &c.subs[1]) as &[Option<String>],
-        &text(|c| &c.subs[2]) as &[Option<String>],
-        &text(|c| &c.subs[3]) as &[Option<String>],
-        &text(|c| &c.subs[4]) as &[Option<String>],
-        &text(|c| &c.erid) as &[Option<String>],
-        &text(|c| &c.landing) as &[Option<String>],
-    )
-    .fetch_one(db)
-    .await
-    .map(|n| u64::try_from(n).unwrap_or(0))
+/// Decides which clicks are unique: the first of a visitor on a link that day, and each of a person
+/// that asked not to be recognized.
+async fn judge(
+    db: &mut PgConnection,
+    visitors: &Visitors,
+    rows: &mut [Row<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut firsts: Vec<((NaiveDate, i64), usize)> = Vec::with_capacity(rows.len());
+    for (i, row) in rows.iter_mut().enumerate() {
+        match row.seen {
+            Some(name) => firsts.push(((row.click.day, name), i)),
+            None => row.is_unique = row.click.is_human(),
+        }
+    }
+    let days: BTreeSet<NaiveDate> = firsts.iter().map(|((day, _), _)| *day).collect();
+    if days.is_empty() {
+        return Ok(());
+    }
+    visitor_store::learn(db, visitors, &days).await?;
+    firsts.sort_unstable_by_key(|&(name, i)| (name, rows[i].click.at, rows[i].click.click_id));
+    firsts.dedup_by_key(|(name, _)| *name);
+    let (names, places): (Vec<_>, Vec<_>) = firsts.into_iter().unzip();
+    for (is_seen, i) in visitors.have_seen(&names).into_iter().zip(places) {
+        rows[i].is_unique = !is_seen;
+    }
+    Ok(())
 }
 
-/// Forgets visitors of days before `day`: their salts are gone, so no click can match them.
-pub async fn forget_visitors(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!("delete from seen_visitors where day < $1", day).execute(db).await?;
-    Ok(done.rows_affected())
+/// Writes down the visitors of the clicks that were judged unique; returns how many of these are not,
+/// after all: another settler saw their visitors meanwhile.
+async fn remember(
+    db: &mut PgConnection,
+    visitors: &Visitors,
+    rows: &mut [Row<'_>],
+) -> Result<usize, sqlx::Error> {
+    let mut new: Vec<((NaiveDate, i64), usize)> = Vec::new();
+    for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.is_unique) {
+        new.extend(row.seen.map(|name| ((row.click.day, name), i)));
+    }
+    let days: BTreeSet<NaiveDate> = new.iter().map(|((day, _), _)| *day).collect();
+    if days.is_empty() {
+        return Ok(0);
+    }
+    visitor_store::lock(db, &days).await?;
+    visitor_store::learn(db, visitors, &days).await?;
+    let (names, places): (Vec<_>, Vec<_>) = new.into_iter().unzip();
+    let mut runs: BTreeMap<NaiveDate, Vec<u8>> = BTreeMap::new();
+    let mut known = Vec::new();
+    for ((is_seen, (day, name)), i) in visitors.have_seen(&names).into_iter().zip(names).zip(places)
+    {
+        if is_seen {
+            rows[i].is_unique = false;
+            known.push(i);
+        } else {
+            runs.entry(day).or_default().extend(name.to_be_bytes());
+        }
+    }
+    if !known.is_empty() {
+        let key = |i: &usize| (rows[*i].program_id, rows[*i].click.day, rows[*i].click.click_id);
+        row_store::set_known(db, &known.iter().map(key).collect::<Vec<_>>()).await?;
+    }
+    visitor_store::insert_runs(db, runs).await?;
+    Ok(known.len())
 }
 
 /// Forgets pages of days before `day`: incidents look back a quarter.
