@@ -208,25 +208,24 @@ impl Settler {
             Some(known) => known,
             None => self.look(log, shard).await?,
         };
-        let (read, is_all) = self.read(log, shard, &known).await?;
-        let entries = first_entries(&read, self.messages_max);
+        let (entries, is_all) = self.read(log, shard, &known).await?;
         let Some(last) = entries.last() else { return Ok((known, true)) };
-        let is_cut = entries.len() < read.len();
         let n_pages = entries.len().div_ceil(READ_MAX);
-        let n_read = if is_cut { entries.len().div_ceil(n_pages) } else { known.n_read };
+        let n_read = if is_all { known.n_read } else { entries.len().div_ceil(n_pages) };
         let place = self.places.acquire().await.expect("nobody closes the places");
         let started = Instant::now();
         let to = Position { offset: last.offset, ..known.position };
-        let stretch = Stretch { shard, lease, from: known.position.offset, entries, to };
+        let stretch = Stretch { shard, lease, from: known.position.offset, entries: &entries, to };
         let counts = self.settle_entries(&stretch).await?;
         drop(place);
         metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
         metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
         *n_settled += counts.n_settled;
-        Ok((Known { position: to, n_read, ..known }, is_all && !is_cut))
+        Ok((Known { position: to, n_read, ..known }, is_all))
     }
 
-    /// Reads page after page until a batch is full; tells whether it was all that is there.
+    /// Reads page after page until a batch is full; returns what fits it, and whether that is all
+    /// that is there.
     async fn read(
         &self,
         log: &impl EventLog,
@@ -240,8 +239,11 @@ impl Settler {
             let is_last = page.len() < n_page;
             after = page.last().map_or(after, |entry| entry.offset);
             read.extend(page);
-            if is_last || first_entries(&read, self.messages_max).len() < read.len() {
-                return Ok((read, is_last));
+            let n_fit = first_entries(&read, self.messages_max).len();
+            let is_cut = n_fit < read.len();
+            if is_last || is_cut {
+                read.truncate(n_fit);
+                return Ok((read, !is_cut));
             }
             n_page = (n_page * 2).min(READ_MAX);
         }

@@ -13,8 +13,6 @@ use crate::settlement::click::{Click, Places};
 const CLICKS: &str = "clicks (program_id, day, click_id, at, partner_id, link_number, class, reason, \
                       is_unique, device, browser, flags, country, referrer_host, sub1, sub2, sub3, \
                       sub4, sub5, erid, landing)";
-/// SQLSTATE of a key that is there already.
-const UNIQUE_VIOLATION: &str = "23505";
 
 /// A click with the keys of its program and partner.
 pub(super) struct Row<'a> {
@@ -79,17 +77,12 @@ pub(super) async fn copy(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<bool
             db.execute("release savepoint copied_clicks").await?;
             Ok(true)
         }
-        Err(error) if is_known_key(&error) => {
+        Err(error) if error.as_database_error().is_some_and(|told| told.is_unique_violation()) => {
             db.execute("rollback to savepoint copied_clicks").await?;
             Ok(false)
         }
         Err(error) => Err(error),
     }
-}
-
-fn is_known_key(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|told| told.code());
-    code.is_some_and(|code| code == UNIQUE_VIOLATION)
 }
 
 fn write(to: &mut RowFields<'_>, row: &Row<'_>) {

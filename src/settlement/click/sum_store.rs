@@ -30,8 +30,8 @@ impl<'a> Sums<'a> {
 
 type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
 
-/// Returns the clicks of each hour and those that are unique, in the order of the key, as the merge
-/// has them: two settlers that meet lock the sums one way only.
+/// Returns the clicks of each hour and those that are unique, in the order of the key: two settlers
+/// that meet lock the sums one way only.
 fn hours<'a>(rows: &[Row<'a>]) -> Vec<(Hour<'a>, (i64, i64))> {
     let mut sums: HashMap<Hour<'_>, (i64, i64)> = HashMap::new();
     for row in rows {
