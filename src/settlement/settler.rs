@@ -54,7 +54,7 @@ struct Known {
 }
 
 /// How many clicks take as long to settle as one message, about.
-pub const CLICKS_A_MESSAGE: usize = 5;
+pub const CLICKS_A_MESSAGE: usize = 20;
 
 /// Entries of a page before anything is known of them: each may hold 512 events.
 const READ_FIRST: usize = 16;

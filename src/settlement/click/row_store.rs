@@ -63,14 +63,19 @@ pub(super) async fn name_rows<'a>(
         Some(Row { program_id, partner_id, click, seen, is_unique: false })
     });
     let mut rows: Vec<Row<'a>> = named.collect();
-    // In the order of the key, which is also that of time: pages of the index fill one by one.
+    // In the order of the key, which is also that of time within a program: pages of the index fill one
+    // by one, and who comes first is met first.
     rows.sort_by_key(|r| (r.click.day, r.program_id, r.click.click_id));
     rows.dedup_by_key(|r| (r.program_id, r.click.click_id));
     Ok(rows)
 }
 
-/// Copies the rows, if none of them is there yet; otherwise writes nothing and returns `false`.
-pub(super) async fn copy(db: &mut PgConnection, rows: &[Row<'_>]) -> Result<bool, sqlx::Error> {
+/// Copies the rows, if none of them is there yet; otherwise writes nothing and returns `false`, maybe
+/// before it has taken all of them.
+pub(super) async fn copy<'r, 'a: 'r>(
+    db: &mut PgConnection,
+    rows: impl Iterator<Item = &'r Row<'a>>,
+) -> Result<bool, sqlx::Error> {
     db.execute("savepoint copied_clicks").await?;
     match copy_rows(db, CLICKS, rows, write).await {
         Ok(_) => {

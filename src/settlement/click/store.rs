@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use futures_util::future::join;
+use foldhash::HashSet;
 use sqlx::PgConnection;
 
 use crate::db::copy::COPY_MIN;
@@ -28,51 +28,71 @@ pub async fn insert_clicks(
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
     let mut rows = row_store::name_rows(db, clicks).await?;
-    judge(db, visitors, &mut rows).await?;
-    // The sums are reckoned while the server reads the rows.
-    let (written, mut sums) = if rows.len() >= COPY_MIN {
-        join(row_store::copy(db, &rows), async { Some(Sums::of(&rows)) }).await
-    } else {
-        (Ok(false), None)
-    };
-    if !written? {
+    let days: BTreeSet<_> =
+        rows.iter().filter(|row| row.seen.is_some()).map(|row| row.click.day).collect();
+    visitor_store::learn(db, visitors, &days).await?;
+    let mut sums = Sums::default();
+    let mut is_written = false;
+    if rows.len() >= COPY_MIN {
+        let judge = Judge::new(visitors);
+        is_written =
+            row_store::copy(db, Judged { rows: rows.iter_mut(), judge, sums: &mut sums }).await?;
+    }
+    if !is_written {
+        let mut judge = Judge::new(visitors);
+        rows.iter_mut().for_each(|row| judge.decide(row));
         let written = row_store::merge(db, &rows).await?;
         rows.retain(|row| written.contains(&(row.program_id, row.click.click_id)));
-        sums = None;
+        sums = Sums::of(&rows);
     }
     if remember(db, visitors, &mut rows).await? > 0 {
-        sums = None;
+        sums = Sums::of(&rows);
     }
-    sums.unwrap_or_else(|| Sums::of(&rows)).add(db).await?;
+    sums.write(db).await?;
     Ok(rows.len() as u64)
 }
 
 /// Decides which clicks are unique: the first of a visitor on a link that day, and each of a person
-/// that asked not to be recognized.
-async fn judge(
-    db: &mut PgConnection,
-    visitors: &Visitors,
-    rows: &mut [Row<'_>],
-) -> Result<(), sqlx::Error> {
-    let mut firsts: Vec<((NaiveDate, i64), usize)> = Vec::with_capacity(rows.len());
-    for (i, row) in rows.iter_mut().enumerate() {
-        match row.seen {
-            Some(name) => firsts.push(((row.click.day, name), i)),
-            None => row.is_unique = row.click.is_human(),
-        }
+/// that asked not to be recognized. It is asked in the order of time.
+struct Judge<'a> {
+    /// Whom batches before have seen.
+    visitors: &'a Visitors,
+    /// Whom this one has.
+    met: HashSet<(NaiveDate, i64)>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(visitors: &'a Visitors) -> Self {
+        Self { visitors, met: HashSet::default() }
     }
-    let days: BTreeSet<NaiveDate> = firsts.iter().map(|((day, _), _)| *day).collect();
-    if days.is_empty() {
-        return Ok(());
+
+    fn decide(&mut self, row: &mut Row<'_>) {
+        row.is_unique = match row.seen {
+            Some(name) => {
+                let day = row.click.day;
+                self.met.insert((day, name)) && !self.visitors.has_seen(day, name)
+            }
+            None => row.click.is_human(),
+        };
     }
-    visitor_store::learn(db, visitors, &days).await?;
-    firsts.sort_unstable_by_key(|&(name, i)| (name, rows[i].click.at, rows[i].click.click_id));
-    firsts.dedup_by_key(|(name, _)| *name);
-    let (names, places): (Vec<_>, Vec<_>) = firsts.into_iter().unzip();
-    for (is_seen, i) in visitors.have_seen(&names).into_iter().zip(places) {
-        rows[i].is_unique = !is_seen;
+}
+
+/// Rows that are judged and summed up one by one, while the server reads those before.
+struct Judged<'r, 'a> {
+    rows: std::slice::IterMut<'r, Row<'a>>,
+    judge: Judge<'r>,
+    sums: &'r mut Sums<'a>,
+}
+
+impl<'r, 'a> Iterator for Judged<'r, 'a> {
+    type Item = &'r Row<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next()?;
+        self.judge.decide(row);
+        self.sums.add(row);
+        Some(row)
     }
-    Ok(())
 }
 
 /// Writes down the visitors of the clicks that were judged unique; returns how many of these are not,
@@ -82,34 +102,34 @@ async fn remember(
     visitors: &Visitors,
     rows: &mut [Row<'_>],
 ) -> Result<usize, sqlx::Error> {
-    let mut new: Vec<((NaiveDate, i64), usize)> = Vec::new();
-    for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.is_unique) {
-        new.extend(row.seen.map(|name| ((row.click.day, name), i)));
-    }
-    let days: BTreeSet<NaiveDate> = new.iter().map(|((day, _), _)| *day).collect();
+    let days: BTreeSet<NaiveDate> = named(rows).map(|(day, _)| day).collect();
     if days.is_empty() {
         return Ok(0);
     }
     visitor_store::lock(db, &days).await?;
-    visitor_store::learn(db, visitors, &days).await?;
-    let (names, places): (Vec<_>, Vec<_>) = new.into_iter().unzip();
-    let mut runs: BTreeMap<NaiveDate, Vec<u8>> = BTreeMap::new();
     let mut known = Vec::new();
-    for ((is_seen, (day, name)), i) in visitors.have_seen(&names).into_iter().zip(names).zip(places)
-    {
-        if is_seen {
-            rows[i].is_unique = false;
-            known.push(i);
-        } else {
-            runs.entry(day).or_default().extend(name.to_be_bytes());
+    if visitor_store::learn(db, visitors, &days).await? > 0 {
+        for row in rows.iter_mut().filter(|row| row.is_unique) {
+            let day = row.click.day;
+            if row.seen.is_some_and(|name| visitors.has_seen(day, name)) {
+                row.is_unique = false;
+                known.push((row.program_id, day, row.click.click_id));
+            }
         }
     }
     if !known.is_empty() {
-        let key = |i: &usize| (rows[*i].program_id, rows[*i].click.day, rows[*i].click.click_id);
-        row_store::set_known(db, &known.iter().map(key).collect::<Vec<_>>()).await?;
+        row_store::set_known(db, &known).await?;
     }
+    let mut runs: BTreeMap<NaiveDate, Vec<u8>> = BTreeMap::new();
+    named(rows).for_each(|(day, name)| runs.entry(day).or_default().extend(name.to_be_bytes()));
     visitor_store::insert_runs(db, runs).await?;
     Ok(known.len())
+}
+
+/// Returns what names the visits that are unique and may be recognized.
+fn named(rows: &[Row<'_>]) -> impl Iterator<Item = (NaiveDate, i64)> {
+    let unique = rows.iter().filter(|row| row.is_unique);
+    unique.filter_map(|row| row.seen.map(|name| (row.click.day, name)))
 }
 
 /// Forgets pages of days before `day`: incidents look back a quarter.

@@ -1,8 +1,9 @@
 //! SQL of the sums of clicks: by hour, and by page.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate};
+use foldhash::HashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -10,50 +11,58 @@ use crate::clock::Timestamp;
 use crate::settlement::click::row_store::Row;
 
 /// What a batch adds.
+#[derive(Default)]
 pub(super) struct Sums<'a> {
-    hours: Vec<(Hour<'a>, (i64, i64))>,
+    hours: HashMap<Hour<'a>, (i64, i64)>,
     landings: Landings<'a>,
 }
+
+/// Program, partner, hour, link, class, country.
+type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
+
+/// Unique clicks by program, partner, day, page.
+type Landings<'a> = BTreeMap<(Uuid, Uuid, NaiveDate, &'a str), i64>;
 
 impl<'a> Sums<'a> {
     /// Reckons the sums of clicks.
     pub(super) fn of(rows: &[Row<'a>]) -> Self {
-        Self { hours: hours(rows), landings: landings(rows) }
+        let mut sums = Self::default();
+        rows.iter().for_each(|row| sums.add(row));
+        sums
     }
 
-    /// Adds them to those that are there.
-    pub(super) async fn add(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        add_hours(db, &self.hours).await?;
-        add_landings(db, &self.landings).await
-    }
-}
-
-type Hour<'a> = (Uuid, Uuid, Timestamp, i64, i16, &'a str);
-
-/// Returns the clicks of each hour and those that are unique, in the order of the key: two settlers
-/// that meet lock the sums one way only.
-fn hours<'a>(rows: &[Row<'a>]) -> Vec<(Hour<'a>, (i64, i64))> {
-    let mut sums: HashMap<Hour<'_>, (i64, i64)> = HashMap::new();
-    for row in rows {
+    /// Adds a click.
+    pub(super) fn add(&mut self, row: &Row<'a>) {
         let click = row.click;
         let seconds = click.at.timestamp();
         let hour = DateTime::from_timestamp(seconds - seconds.rem_euclid(3600), 0);
-        let country = click.country.as_deref().unwrap_or_default();
         let key = (
             row.program_id,
             row.partner_id,
             hour.unwrap_or(click.at),
             i64::from(click.link.0),
             click.class,
-            country,
+            click.country.as_deref().unwrap_or_default(),
         );
-        let sum = sums.entry(key).or_default();
+        let sum = self.hours.entry(key).or_default();
         sum.0 += 1;
         sum.1 += i64::from(row.is_unique);
+        if row.is_unique
+            && let Some(landing) = &click.landing
+        {
+            let key = (row.program_id, row.partner_id, click.day, landing.as_str());
+            *self.landings.entry(key).or_default() += 1;
+        }
     }
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_unstable();
-    sums
+
+    /// Adds them to those that are there.
+    pub(super) async fn write(self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // In the order of the key: two settlers that meet lock the sums one way only.
+        let mut hours: Vec<_> = self.hours.into_iter().collect();
+        hours.sort_unstable();
+        add_hours(db, &hours).await?;
+        add_landings(db, &self.landings).await
+    }
 }
 
 async fn add_hours(
@@ -83,20 +92,6 @@ async fn add_hours(
     .execute(db)
     .await
     .map(drop)
-}
-
-type Landings<'a> = BTreeMap<(Uuid, Uuid, NaiveDate, &'a str), i64>;
-
-/// Returns how many unique clicks went to each page.
-fn landings<'a>(rows: &[Row<'a>]) -> Landings<'a> {
-    let mut sums = Landings::new();
-    for row in rows.iter().filter(|row| row.is_unique) {
-        if let Some(landing) = &row.click.landing {
-            let key = (row.program_id, row.partner_id, row.click.day, landing.as_str());
-            *sums.entry(key).or_default() += 1;
-        }
-    }
-    sums
 }
 
 async fn add_landings(db: &mut PgConnection, sums: &Landings<'_>) -> Result<(), sqlx::Error> {

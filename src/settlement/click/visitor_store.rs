@@ -16,12 +16,12 @@ const SMALL_BYTES: i32 = 64 * 1024;
 /// So many small runs are worth it.
 const SMALL_RUNS_MIN: i64 = 100;
 
-/// Reads what was settled of these days since the last time.
+/// Reads what was settled of these days since the last time; returns how many runs that were.
 pub async fn learn(
     db: &mut PgConnection,
     visitors: &Visitors,
     days: &BTreeSet<NaiveDate>,
-) -> Result<(), sqlx::Error> {
+) -> Result<usize, sqlx::Error> {
     let (days, read_to): (Vec<_>, Vec<_>) = visitors.read_to(days).into_iter().unzip();
     let mut runs = sqlx::query!(
         r#"select r.day as "day!", r.run_no as "run_no!", r.names as "names!"
@@ -32,11 +32,13 @@ pub async fn learn(
         &read_to,
     )
     .fetch(db);
+    let mut n_read = 0;
     // One by one: those of a whole day may be a hundred megabytes.
     while let Some(run) = runs.try_next().await? {
         visitors.add(run.day, run.run_no, &run.names);
+        n_read += 1;
     }
-    Ok(())
+    Ok(n_read)
 }
 
 /// Waits until nobody else settles new visitors of these days; ends with the transaction. Runs get

@@ -49,13 +49,9 @@ impl Visitors {
         day.read_to = day.read_to.max(run);
     }
 
-    /// Tells of each name whether it was seen on its day.
-    pub(super) fn have_seen(&self, names: &[(NaiveDate, i64)]) -> Vec<bool> {
-        let known = self.lock();
-        let has = |(day, name): &(NaiveDate, i64)| {
-            known.get(day).is_some_and(|day| day.seen.has(name.to_be_bytes()))
-        };
-        names.iter().map(has).collect()
+    /// Tells whether a name was seen on its day.
+    pub(super) fn has_seen(&self, day: NaiveDate, name: i64) -> bool {
+        self.lock().get(&day).is_some_and(|day| day.seen.has(name.to_be_bytes()))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NaiveDate, Day>> {
@@ -108,12 +104,11 @@ mod tests {
         let bytes: Vec<u8> = names.iter().flat_map(|name| name.to_be_bytes()).collect();
         visitors.add(DAY, 7, &bytes);
         visitors.add(DAY, 7, &bytes);
-        let asked: Vec<_> = names.iter().map(|name| (DAY, *name)).collect();
-        assert_eq!(visitors.have_seen(&asked), [true; 6]);
-        let near: Vec<_> = names.iter().map(|name| (DAY, name ^ 2)).collect();
-        assert_eq!(visitors.have_seen(&near), [false; 6]);
-        let later: Vec<_> = names.iter().map(|name| (DAY.succ_opt().unwrap(), *name)).collect();
-        assert_eq!(visitors.have_seen(&later), [false; 6]);
+        for name in names {
+            assert!(visitors.has_seen(DAY, name), "{name}");
+            assert!(!visitors.has_seen(DAY, name ^ 2), "near {name}");
+            assert!(!visitors.has_seen(DAY.succ_opt().unwrap(), name), "{name} a day later");
+        }
         assert_eq!(visitors.read_to(&days(&[0, 1])), [(DAY, 7), (DAY.succ_opt().unwrap(), 0)]);
     }
 
@@ -127,10 +122,9 @@ mod tests {
                 (0..10_000).flat_map(|n| name(n * 10 + part).to_be_bytes()).collect();
             visitors.add(DAY, part, &bytes);
         }
-        let asked: Vec<_> = (0..200_000).map(|n| (DAY, name(n))).collect();
-        let seen = visitors.have_seen(&asked);
-        assert!(seen[..100_000].iter().all(|is_seen| *is_seen));
-        assert!(seen[100_000..].iter().all(|is_seen| !is_seen));
+        for n in 0..200_000 {
+            assert_eq!(visitors.has_seen(DAY, name(n)), n < 100_000, "{n}");
+        }
     }
 
     #[test]
