@@ -1,8 +1,12 @@
 -- GET of one path by many visitors: each request comes from another address and one of some
 -- agents, so that visitors are recognized and agents remembered as they are in life. The service
--- has to trust 127.0.0.1 as its proxy. With THINK_MS each connection waits so long between its
--- requests. Prints the line that `load.lua` of the redirect prints.
-local think = tonumber(os.getenv("THINK_MS") or "0")
+-- has to trust 127.0.0.1 as its proxy. With RATE so many requests are sent a second: each has its
+-- time, however long the answers before it took; what the server was too slow for by more than
+-- BEHIND_MAX is left out, not made up for. Prints the line that `load.lua` of the redirect prints.
+local ffi = require("ffi")
+ffi.cdef("typedef struct { long s; long ns; } moment; int clock_gettime(int, moment *);")
+local CLOCK_MONOTONIC, BEHIND_MAX = 1, 100 -- milliseconds
+local gap = 1000 / tonumber(os.getenv("RATE") or "0") -- milliseconds; without a rate there is none
 local head = "GET " .. os.getenv("LINK_PATH") .. " HTTP/1.1\r\nHost: localhost\r\nUser-Agent: "
     .. os.getenv("BROWSER") .. " v"
 local bad = 0
@@ -16,9 +20,16 @@ function request()
         math.random(0, 255), math.random(0, 255), math.random(0, 255))
 end
 
-if think > 0 then
-    -- In whole milliseconds, as wrk waits, and on the average as told.
-    function delay() return math.floor(think + math.random()) end
+if gap < math.huge then
+    local moment, due = ffi.new("moment"), 0
+
+    -- wrk waits whole milliseconds, here by chance a little more or less.
+    function delay()
+        ffi.C.clock_gettime(CLOCK_MONOTONIC, moment)
+        local now = tonumber(moment.s) * 1000 + tonumber(moment.ns) / 1e6
+        due = math.max(due + gap, now - BEHIND_MAX)
+        return math.max(0, math.floor(due - now + math.random()))
+    end
 
     function response(status)
         if status ~= 302 then bad = bad + 1 end

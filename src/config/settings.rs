@@ -107,7 +107,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("TRIBUTARY_MAIL_FROM", Optional, "", "mail address, as in `Tributary <tributary@shop.example>`", "Sender of the daily digest; required with TRIBUTARY_SMTP_URL."),
     plain("TRIBUTARY_GPC_MODE", Default("minimal"), "", "minimal, off", "minimal: a click with Sec-GPC: 1 carries no visitor tag; off: the header changes nothing."),
     plain("TRIBUTARY_SUBID_PII", Default("hash"), "", "hash, reject, keep", "What happens to sub-ids that look like an e-mail address."),
-    plain("TRIBUTARY_SETTLE_BATCH_MAX", Default("2000"), "messages", "1–10000", "Messages settled in one transaction, at most, unless a single entry of the stream holds more; five clicks count as one."),
+    plain("TRIBUTARY_SETTLE_BATCH_MAX", Default("2000"), "messages", "1–10000", "Messages settled in one transaction, at most, unless a single entry of the stream holds more; twenty clicks count as one."),
     plain("TRIBUTARY_WORKERS", Optional, "threads", "1–1024", "Threads that serve HTTP; one for each core by default."),
     plain("TRIBUTARY_SHUTDOWN_DELAY_S", Default("0"), "s", "0–300", "Wait between \"not ready\" and closing the listeners, for the load balancer to notice."),
     plain("TRIBUTARY_SHUTDOWN_TIMEOUT_S", Default("30"), "s", "1–600", "Time for requests under way to end."),

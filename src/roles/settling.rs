@@ -70,10 +70,11 @@ async fn settle_shard(
         let log = &**app.log.log();
         let settled = settler.settle_shard(log, Shard(shard), &lease, &mut cursor).await;
         let rest = match settled {
-            Ok(0) => {
+            // All that was there is settled. Also when it was much: what comes meanwhile is one batch
+            // then, where each of a few small ones would cost as much as hundreds of clicks.
+            Ok(_) => {
                 SETTLE_PAUSE * u32::try_from(held.len().div_ceil(SHARDS_PER_PAUSE)).unwrap_or(1)
             }
-            Ok(_) => Duration::ZERO,
             Err(SettleError::LeaseLost) => {
                 tracing::warn!("shard {shard} was taken over while this process did not answer");
                 return;
@@ -84,7 +85,7 @@ async fn settle_shard(
             metrics::counter!(metric::SETTLE_ERRORS, "kind" => "batch").increment(1);
         }
         trouble.note(&what, settled);
-        if !rest.is_zero() && pause(&mut stopping, rest).await {
+        if pause(&mut stopping, rest).await {
             return;
         }
     }

@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Keeps callers away from a log that failed: closed means "try the log".
+/// Keeps callers away from a log that failed: closed means "try the log". The first pause is short, since
+/// most that is late is so for a moment; each trial doubles the next one.
 pub(super) struct Breaker {
     pub(super) born: Instant,
-    pause_ms: u64,
+    /// The first pause and the longest, in milliseconds.
+    pauses: (u64, u64),
+    /// The pause after the next trial.
+    pause_ms: AtomicU64,
     /// When the next trial is due, in milliseconds since `born`; 0 while closed.
     pub(super) retry_at_ms: AtomicU64,
 }
 
 impl Breaker {
-    pub(super) fn new(pause: Duration) -> Self {
-        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1);
-        Self { born: Instant::now(), pause_ms, retry_at_ms: AtomicU64::new(0) }
+    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+        let pauses =
+            [first, longest].map(|p| u64::try_from(p.as_millis()).unwrap_or(u64::MAX).max(1));
+        let [pause_ms, retry_at_ms] = [AtomicU64::new(pauses[0]), AtomicU64::new(0)];
+        Self { born: Instant::now(), pauses: (pauses[0], pauses[1]), pause_ms, retry_at_ms }
     }
 
     /// Says whether this caller may try the log. While open, one caller per pause may.
@@ -26,16 +32,33 @@ impl Breaker {
             return true;
         }
         let now = self.now_ms();
-        let later = now.saturating_add(self.pause_ms);
-        now >= retry_at
-            && self
-                .retry_at_ms
-                .compare_exchange(retry_at, later, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
+        if now < retry_at {
+            return false;
+        }
+        let pause = self.pause_ms.load(Ordering::Relaxed).saturating_mul(2).min(self.pauses.1);
+        let is_ours = self
+            .retry_at_ms
+            .compare_exchange(
+                retry_at,
+                now.saturating_add(pause),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .is_ok();
+        if is_ours {
+            self.pause_ms.store(pause, Ordering::Relaxed);
+        }
+        is_ours
     }
 
+    /// Keeps callers away; while it does already, the next trial stays when it is due.
     pub(super) fn open(&self) {
-        self.retry_at_ms.store(self.now_ms().saturating_add(self.pause_ms), Ordering::Release);
+        let retry_at = self.now_ms().saturating_add(self.pauses.0);
+        let opened =
+            self.retry_at_ms.compare_exchange(0, retry_at, Ordering::AcqRel, Ordering::Acquire);
+        if opened.is_ok() {
+            self.pause_ms.store(self.pauses.0, Ordering::Relaxed);
+        }
     }
 
     /// Tells whether callers are kept away.
@@ -48,6 +71,7 @@ impl Breaker {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        // Not 0, which is "closed".
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
 }

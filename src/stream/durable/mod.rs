@@ -2,7 +2,8 @@
 //! spool.
 //!
 //! While the log is down, callers do not queue up to find that out: after a failure appends go to
-//! the spool directly, except one trial after each pause. Where several servers hold the log, each
+//! the spool directly, except one trial after each pause, of which each is longer than the one before:
+//! a log that was late once is tried again within a twentieth of a second. Where several servers hold the log, each
 //! fails for itself: what the shards of one would have got, those of the others take, since any
 //! shard is as good for an event.
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
@@ -49,8 +51,11 @@ pub struct NotDurable {
 pub struct DurableOptions {
     /// Shards of the log.
     pub shards: u16,
-    /// How long appends go to the spool directly after the log failed.
+    /// How long appends go to the spool directly after the log failed; twice as long after each trial
+    /// that fails, too.
     pub pause: Duration,
+    /// How long they do at most.
+    pub pause_max: Duration,
     /// How long an append may wait for the spool's disk.
     pub spool_timeout: Duration,
     /// How often the log and the spool are probed, and the spool drained.
@@ -66,7 +71,8 @@ impl Default for DurableOptions {
     fn default() -> Self {
         Self {
             shards: 1,
-            pause: Duration::from_millis(500),
+            pause: Duration::from_millis(50),
+            pause_max: Duration::from_millis(500),
             spool_timeout: Duration::from_secs(2),
             probe_every: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(1),
@@ -109,6 +115,8 @@ pub struct DurableLog<L = RedisLog> {
     options: DurableOptions,
     /// One for each shard.
     breakers: Vec<Breaker>,
+    /// A shard takes appends again: what was spooled meanwhile can follow.
+    healed: Notify,
     is_log_up: AtomicBool,
     stats: Arc<StreamStats>,
 }
@@ -121,9 +129,12 @@ impl<L: EventLog> DurableLog<L> {
         options: DurableOptions,
         stats: Arc<StreamStats>,
     ) -> Self {
-        let breakers = (0..options.shards.max(1)).map(|_| Breaker::new(options.pause)).collect();
+        let breakers = (0..options.shards.max(1))
+            .map(|_| Breaker::new(options.pause, options.pause_max))
+            .collect();
         let [is_log_up, is_holding] = [true, true].map(AtomicBool::new);
-        Self { log, spool, held: None, is_holding, options, breakers, is_log_up, stats }
+        let healed = Notify::new();
+        Self { log, spool, held: None, is_holding, options, breakers, healed, is_log_up, stats }
     }
 
     /// Also keeps every message of conversions in this spool, until somebody finds it settled and
@@ -253,6 +264,7 @@ impl<L: EventLog> DurableLog<L> {
     fn note_up(&self, shard: Shard) {
         if self.breakers.get(usize::from(shard.0)).is_some_and(Breaker::is_open) {
             self.of_one_fate(shard).for_each(Breaker::close);
+            self.healed.notify_one();
         }
         self.set_log_up(None);
     }
@@ -274,7 +286,7 @@ impl<L: EventLog> DurableLog<L> {
         u16::try_from(n).unwrap_or(u16::MAX)
     }
 
-    /// Probes log and spool and empties the spool, for ever. May be dropped at any point.
+    /// Probes log and spool and empties the spool, for ever; the spool also as soon as the log is back. May be dropped at any point.
     ///
     /// Run it on the runtime that lives longest: the connection to Redis is served by the runtime
     /// that opened it, and usually this task does.
@@ -282,14 +294,20 @@ impl<L: EventLog> DurableLog<L> {
         let mut ticks = tokio::time::interval(self.options.probe_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            self.tend().await;
+            tokio::select! {
+                _ = ticks.tick() => self.tend().await,
+                () = self.healed.notified() => self.empty().await,
+            }
         }
     }
 
     /// Probes both sides, and empties the spool where the log takes what it holds.
     pub(super) async fn tend(&self) {
         self.probe().await;
+        self.empty().await;
+    }
+
+    async fn empty(&self) {
         if self.state().is_log_up && self.spool.n_events() > 0 {
             match self.drain().await {
                 Ok(n_events) => info!("moved {n_events} events from the spool to the log"),

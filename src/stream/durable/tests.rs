@@ -17,7 +17,12 @@ fn durable(redis: &TestRedis, dir: &tempfile::TempDir, spool_bytes: u64) -> Dura
     let dir = dir.path().into();
     let options = SpoolOptions { dir, bytes_max: spool_bytes, segment_bytes: spool_bytes };
     let spool = Spool::open(options, stats.clone()).unwrap();
-    let options = DurableOptions { pause: FOREVER, brisk: FOREVER, ..DurableOptions::default() };
+    let options = DurableOptions {
+        pause: FOREVER,
+        pause_max: FOREVER,
+        brisk: FOREVER,
+        ..DurableOptions::default()
+    };
     DurableLog::new(Arc::new(redis.log()), spool, options, stats)
 }
 
@@ -77,6 +82,38 @@ async fn without_redis_events_wait_in_the_spool_and_the_drainer_brings_them() {
 }
 
 #[tokio::test]
+async fn what_was_spooled_follows_as_soon_as_the_log_takes_an_append() {
+    let redis = TestRedis::own();
+    let dir = tempfile::tempdir().unwrap();
+    let mut durable = durable(&redis, &dir, 1 << 20);
+    durable.options.probe_every = FOREVER;
+    let at_once = Duration::from_millis(1);
+    durable.breakers = vec![Breaker::new(at_once, at_once)];
+    let is_empty = async || {
+        while durable.state().spool_events > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let late_for_a_moment = async {
+        durable.spool.append(SHARD, &click(0)).await.unwrap();
+        is_empty().await; // the only probe is over
+        redis.signal(Signal::SIGSTOP);
+        assert_eq!(durable.append(SHARD, &click(1), DEADLINE).await, Ok(Where::Spool));
+        redis.signal(Signal::SIGCONT);
+        while durable.append(SHARD, &click(2), FOREVER).await != Ok(Where::Log) {}
+        is_empty().await;
+    };
+    tokio::select! {
+        () = durable.run_drainer() => unreachable!("it never ends"),
+        () = late_for_a_moment => {}
+    }
+    let mut numbers = numbers(&**durable.log(), SHARD).await;
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn nothing_is_acknowledged_that_neither_side_kept() {
     let redis = TestRedis::stopped();
     let dir = tempfile::tempdir().unwrap();
@@ -98,17 +135,27 @@ async fn nothing_is_acknowledged_that_neither_side_kept() {
 }
 
 #[test]
-fn an_open_breaker_lets_one_caller_try_per_pause() {
-    let mut breaker = Breaker::new(Duration::from_secs(60));
+fn an_open_breaker_lets_one_caller_try_per_pause_and_each_pause_is_longer() {
+    let [first, longest] = [1_000, 3_000].map(Duration::from_secs);
+    let mut breaker = Breaker::new(first, longest);
     breaker.born = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
     let admitted = |breaker: &Breaker| (0..100).filter(|_| breaker.admits()).count();
+    // The test itself takes less than a thousand seconds.
+    let pause = |breaker: &Breaker| breaker.retry_at_ms.load(Ordering::Acquire) / 1_000_000;
     assert_eq!(admitted(&breaker), 100);
-    breaker.open();
-    assert_eq!(admitted(&breaker), 0);
-    breaker.retry_at_ms.store(1, Ordering::Release);
-    assert_eq!(admitted(&breaker), 1, "the pause is over");
-    breaker.close();
-    assert_eq!(admitted(&breaker), 100);
+    for _ in 0..2 {
+        breaker.open();
+        assert_eq!((admitted(&breaker), pause(&breaker)), (0, 1));
+        for longer in [2, 3, 3] {
+            breaker.retry_at_ms.store(1, Ordering::Release);
+            assert_eq!(admitted(&breaker), 1, "the pause is over");
+            assert_eq!(pause(&breaker), longer);
+            breaker.open();
+            assert_eq!(pause(&breaker), longer, "another failure changes nothing");
+        }
+        breaker.close();
+        assert_eq!(admitted(&breaker), 100);
+    }
 }
 
 /// Prints appends per second; run with `cargo test --lib stream -- --ignored --nocapture`.
