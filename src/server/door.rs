@@ -165,7 +165,7 @@ enum Came {
     /// A visitor, whose answer is on its way.
     Visitor(Pending),
     /// A webhook, which has been read.
-    Webhook(Box<Webhook>),
+    Webhook(Webhook),
     /// Something else: what was read of it.
     Else(Bytes),
     /// The end, or nothing for too long.
@@ -214,7 +214,7 @@ impl Room {
                     let at = webhook.at;
                     let answer = webhook.answer().await;
                     let write = |date: &_, is_last, out: &mut _| {
-                        written::write(answer, date, is_last, out);
+                        written::reply(answer, date, is_last, out);
                     };
                     self.write(&mut stream, at, write).await
                 }
@@ -259,7 +259,7 @@ impl Room {
         let source_id = Webhooks::source_of(method, path).filter(|_| query.is_none())?;
         let webhooks = self.answering.webhooks.clone()?;
         let body = body.filter(|body| body.len() <= webhooks.bytes_max())?;
-        Some(Came::Webhook(Box::new(webhooks.read(source_id, &headers, body))))
+        Some(Came::Webhook(webhooks.read(source_id, &headers, body)))
     }
 
     /// Sends an answer; returns whether another request may come.

@@ -76,7 +76,7 @@ where
             async move { Ok(pending.settled().await.into_response()) }.boxed_local()
         } else if let Some(webhooks) = webhooks.as_ref().filter(|_| Webhooks::takes(&req)) {
             let reading = Rc::clone(webhooks).read_on(req);
-            async move { Ok(reading.await.answer().await) }.boxed_local()
+            async move { Ok(reading.await.answer().await.into()) }.boxed_local()
         } else {
             let behind = self.behind.call(req);
             async move { Ok(Response::from(behind.await?).map_into_boxed_body()) }.boxed_local()

@@ -95,24 +95,31 @@ impl Fronted {
         Asked { started: Instant::now(), _in_flight, tag: tag(headers) }
     }
 
-    /// Returns what a request is answered; a problem tells its path.
-    pub async fn end(
+    /// Answers a request within its span.
+    pub async fn within<T>(&self, asked: &Asked, answer: impl Future<Output = T>) -> T {
+        // To make a span costs as much as to parse the body, and nothing is told within it.
+        let id = &asked.tag.0;
+        let span = tracing::debug_span!("request", request_id = %id, method = self.method);
+        answer.instrument(span).await
+    }
+
+    /// Measures a request that is answered 202; returns its id, which the answer has to carry.
+    pub fn accept(&self, asked: Asked) -> RequestTag {
+        self.accepted.record(asked.started.elapsed());
+        asked.tag
+    }
+
+    /// Measures a request and completes its answer; a problem tells its path.
+    pub fn end(
         &self,
         asked: Asked,
-        answer: impl Future<Output = Result<HttpResponse, Problem>>,
+        answer: Result<HttpResponse, Problem>,
         path: impl FnOnce() -> String,
     ) -> Response<BoxBody> {
         let Asked { started, _in_flight, tag } = asked;
-        // To make a span costs as much as to parse the body, and nothing is told within it.
-        let span = tracing::debug_span!("request", request_id = %tag.0, method = self.method);
-        let mut res = match answer.instrument(span).await {
-            Ok(res) => res,
-            Err(problem) => problem.response(Some(&path()), Some(&tag.0)),
-        };
-        match res.status() {
-            StatusCode::ACCEPTED => self.accepted.record(started.elapsed()),
-            other => duration(self.route.into(), self.method, other).record(started.elapsed()),
-        }
+        let mut res =
+            answer.unwrap_or_else(|problem| problem.response(Some(&path()), Some(&tag.0)));
+        duration(self.route.into(), self.method, res.status()).record(started.elapsed());
         res.headers_mut().insert(X_REQUEST_ID, tag.header());
         res.into()
     }

@@ -158,7 +158,7 @@ async fn receive_webhook(
     let received = body.and_then(|body| receive(&app, req.headers(), &source_id, &how, &body));
     let answer = take_in(&app, &batcher, received).await;
     counter(outcome(&answer)).increment(1);
-    answer.map(|taken| taken.response)
+    answer.map(|taken| taken.said.into_response())
 }
 
 /// A message that is believed and understood, and not kept yet.
@@ -178,7 +178,7 @@ pub(super) fn receive(
     source_id: &str,
     how: &HowToAnswer,
     body: &[u8],
-) -> Result<Received, Problem> {
+) -> Result<Box<Received>, Problem> {
     let Believed { source, signed, now } = believe(app, headers, source_id, body)?;
     let wish = how.read()?;
     let message: WebhookMessage = parse_json(body)?;
@@ -189,13 +189,31 @@ pub(super) fn receive(
     })?;
     check_attributable(app, &report)?;
     let (body_hash, sending) = (Sha256::digest(body).into(), sending(&source, &signed, now));
-    Ok(Received { source, sending, message_id: signed.id, body_hash, report, wish })
+    // In one place from here on: it is large, and would be copied at every step on its way.
+    Ok(Box::new(Received { source, sending, message_id: signed.id, body_hash, report, wish }))
 }
 
 /// What was answered to a message that was not refused.
 pub(super) struct Taken {
     result: &'static str,
-    pub(super) response: HttpResponse,
+    pub(super) said: Said,
+}
+
+/// The answer itself.
+pub(super) enum Said {
+    /// 202, the usual one.
+    Accepted(Accepted),
+    /// Any other.
+    More(HttpResponse),
+}
+
+impl Said {
+    pub(super) fn into_response(self) -> HttpResponse {
+        match self {
+            Self::Accepted(accepted) => HttpResponse::Accepted().json(accepted),
+            Self::More(response) => response,
+        }
+    }
 }
 
 /// Returns what became of a message, for the metrics.
@@ -247,22 +265,23 @@ pub(super) fn believe(
 pub(super) async fn take_in(
     app: &Data<App>,
     batcher: &Batcher,
-    received: Result<Received, Problem>,
+    received: Result<Box<Received>, Problem>,
 ) -> Result<Taken, Problem> {
-    let Received { source, sending, message_id, body_hash, report, wish } = received?;
-    let done = |result, response| Ok(Taken { result, response });
+    let received = received?;
+    let Received { source, sending, message_id, body_hash, report, wish } = &*received;
+    let done = |result, response| Ok(Taken { result, said: Said::More(response) });
     if wish.is_dry_run {
-        let record = sending.record(message_id, body_hash, &report);
+        let record = sending.record(message_id.clone(), *body_hash, report);
         let mut told = Box::pin(foresee_all(app, vec![record])).await?;
         let settlement = told.pop().ok_or_else(|| Problem::new(Code::Internal))?;
         let told = DryRun { status: "dry_run", settlement };
         return done("dry_run", HttpResponse::Ok().json(told));
     }
-    let question = question(&source, &message_id, body_hash, &report);
+    let question = question(source, message_id, *body_hash, report);
     if let Some(known) = look_up(app, question).await? {
         return done("duplicate", HttpResponse::Ok().json(known));
     }
-    let record = sending.to_write(message_id, body_hash, &report);
+    let record = sending.to_write(message_id.clone(), *body_hash, report);
     append(batcher, &record).await?;
     let receipt = ReceiptId(record.receipt);
     if let Some(limit) = wish.wait
@@ -270,8 +289,8 @@ pub(super) async fn take_in(
     {
         return done(ACCEPTED, HttpResponse::Ok().json(ReceiptBody::new(receipt, row)?));
     }
-    let answer = Accepted { status: ACCEPTED, receipt, conversion_id: None };
-    done(ACCEPTED, HttpResponse::Accepted().json(answer))
+    let accepted = Accepted { status: ACCEPTED, receipt, conversion_id: None };
+    Ok(Taken { result: ACCEPTED, said: Said::Accepted(accepted) })
 }
 
 /// Returns how the messages of a signed body are sent.

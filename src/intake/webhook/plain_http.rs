@@ -6,21 +6,22 @@
 use std::rc::Rc;
 
 use actix_http::{Method, Request, Response};
-use actix_web::HttpMessage as _;
 use actix_web::body::BoxBody;
+use actix_web::http::header::ContentType;
 use actix_web::web::Data;
+use actix_web::{HttpMessage as _, HttpResponse};
 use metrics::Counter;
 
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::intake::webhook::http::{
-    ACCEPTED, HowToAnswer, Received, counter, outcome, receive, take_in,
+    ACCEPTED, HowToAnswer, Received, Said, counter, outcome, receive, take_in,
 };
 use crate::stream::batcher::Batcher;
 use crate::web::Problem;
 use crate::web::body::read_stream;
 use crate::web::headers::Headers;
-use crate::web::request_id::{Asked, Fronted};
+use crate::web::request_id::{Asked, Fronted, RequestTag, X_REQUEST_ID};
 
 /// What the path of a webhook begins with.
 const PREFIX: &str = "/v1/webhooks/";
@@ -42,7 +43,7 @@ pub struct Webhook {
     webhooks: Rc<Webhooks>,
     asked: Asked,
     source_id: String,
-    received: Result<Received, Problem>,
+    received: Result<Box<Received>, Problem>,
 }
 
 impl Webhooks {
@@ -91,18 +92,50 @@ impl Webhooks {
     }
 }
 
+/// What a webhook is answered.
+pub enum Reply {
+    /// 202, the usual one, of which whoever writes it needs to know no more.
+    Accepted {
+        /// For the header [`X_REQUEST_ID`].
+        request: RequestTag,
+        /// JSON.
+        body: String,
+    },
+    /// Any other.
+    More(Response<BoxBody>),
+}
+
 impl Webhook {
     /// Returns the answer, once the message is durable.
-    pub async fn answer(self) -> Response<BoxBody> {
+    pub async fn answer(self) -> Reply {
         let Self { at: _, webhooks, asked, source_id, received } = self;
-        let answer = async {
-            let answer = take_in(&webhooks.app, &webhooks.batcher, received).await;
-            match outcome(&answer) {
-                ACCEPTED => webhooks.accepted.increment(1),
-                other => counter(other).increment(1),
-            }
-            answer.map(|taken| taken.response)
+        let Webhooks { app, batcher, route, accepted } = &*webhooks;
+        let answer = route.within(&asked, take_in(app, batcher, received)).await;
+        match outcome(&answer) {
+            ACCEPTED => accepted.increment(1),
+            other => counter(other).increment(1),
+        }
+        let answer = match answer.map(|taken| taken.said) {
+            Ok(Said::Accepted(said)) => match serde_json::to_string(&said) {
+                Ok(body) => return Reply::Accepted { request: route.accept(asked), body },
+                Err(error) => Err(Problem::internal(error)),
+            },
+            Ok(Said::More(response)) => Ok(response),
+            Err(problem) => Err(problem),
         };
-        webhooks.route.end(asked, answer, || format!("{PREFIX}{source_id}")).await
+        Reply::More(route.end(asked, answer, || format!("{PREFIX}{source_id}")))
+    }
+}
+
+impl From<Reply> for Response<BoxBody> {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Accepted { request, body } => HttpResponse::Accepted()
+                .content_type(ContentType::json())
+                .insert_header((X_REQUEST_ID, &*request.0))
+                .body(body)
+                .into(),
+            Reply::More(response) => response,
+        }
     }
 }
