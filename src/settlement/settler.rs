@@ -605,7 +605,8 @@ mod tests {
             (0..n_clicks).for_each(|_| batch.push_click(&ClickRecord::default()));
             Entry { offset: Offset { ms: n, seq: 0 }, bytes: batch.into_bytes() }
         };
-        let entries = [entry(1, 2, 0), entry(2, 3, 0), entry(3, 0, 5), entry(4, 2, 10)];
+        let one = CLICKS_A_MESSAGE;
+        let entries = [entry(1, 2, 0), entry(2, 3, 0), entry(3, 0, one), entry(4, 2, 2 * one)];
         for (messages_max, expected) in
             [(1, 1), (2, 1), (4, 1), (5, 2), (6, 3), (9, 3), (10, 4), (100, 4)]
         {
