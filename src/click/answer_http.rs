@@ -13,6 +13,16 @@ const SAID: [(HeaderName, &str); 3] = [
     (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
 ];
 
+/// The same as bytes, from the end of the line before to the date.
+const SAID_AS_BYTES: &[u8] = b"\r\ncache-control: no-store\
+    \r\nreferrer-policy: strict-origin-when-cross-origin\
+    \r\nx-robots-tag: noindex, nofollow\
+    \r\ncontent-length: 0\
+    \r\ndate: ";
+
+/// The methods of a link.
+const ALLOWED: &str = "GET, HEAD";
+
 /// What the visitor of a link is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -37,10 +47,10 @@ impl Answer {
     /// Returns the header that only this answer has.
     fn own(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            // URLs are ASCII without control characters once they are serialized.
-            Self::Found(url) => Some((LOCATION, HeaderValue::from_str(url).ok()?)),
+            Self::Found(url) if is_value(url) => Some((LOCATION, HeaderValue::from_str(url).ok()?)),
+            Self::Found(_) => None,
             Self::NotYet => None,
-            Self::OnlyGet => Some((ALLOW, HeaderValue::from_static("GET, HEAD"))),
+            Self::OnlyGet => Some((ALLOW, HeaderValue::from_static(ALLOWED))),
         }
     }
 
@@ -57,25 +67,24 @@ impl Answer {
     /// Appends the same as the bytes of HTTP/1.1 (RFC 9112), with the date and, where no request may
     /// follow, the end of the connection.
     pub fn write(&self, date: &HttpDate, is_last: bool, out: &mut Vec<u8>) {
-        let status = self.status();
-        let mut line = |parts: [&[u8]; 4]| {
-            parts.into_iter().for_each(|part| out.extend_from_slice(part));
-            out.extend_from_slice(b"\r\n");
+        let [status, own]: [&[u8]; 2] = match self {
+            Self::Found(url) if is_value(url) => {
+                [b"HTTP/1.1 302 Found\r\nlocation: ", url.as_bytes()]
+            }
+            Self::Found(_) => [b"HTTP/1.1 302 Found", b""],
+            Self::NotYet => [b"HTTP/1.1 503 Service Unavailable", b""],
+            Self::OnlyGet => [b"HTTP/1.1 405 Method Not Allowed\r\nallow: ", ALLOWED.as_bytes()],
         };
-        let reason = status.canonical_reason().unwrap_or_default();
-        line([b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes()]);
-        if let Some((name, value)) = self.own() {
-            line([name.as_str().as_bytes(), b": ", value.as_bytes(), b""]);
+        let end: &[u8] = if is_last { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" };
+        for part in [status, own, SAID_AS_BYTES, date.as_bytes(), end] {
+            out.extend_from_slice(part);
         }
-        for (name, value) in &SAID {
-            line([name.as_str().as_bytes(), b": ", value.as_bytes(), b""]);
-        }
-        line([b"content-length: 0\r\ndate: ", date.as_bytes(), b"", b""]);
-        if is_last {
-            line([b"connection: close", b"", b"", b""]);
-        }
-        out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Tells whether a text can stand behind the name of a header, as everything serialized as a URL can.
+fn is_value(text: &str) -> bool {
+    text.bytes().all(|c| matches!(c, b' '..=b'~'))
 }
 
 /// The value of a `Date` header (RFC 9110, 5.6.7), written once a second.

@@ -22,7 +22,7 @@ use crate::config::{GpcMode, SubIdPii as PiiMode};
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
 use crate::link::parameters::SubIdPii;
-use crate::link::token::{LinkKeys, LinkToken, TokenError, claimed};
+use crate::link::token::{LinkToken, ProvenLinks, TokenError, claimed};
 use crate::metrics as metric;
 use crate::signing::{Key, tag};
 use crate::snapshot::{ProgramTerms, Snapshot};
@@ -69,6 +69,7 @@ pub struct Redirect {
     app: Data<App>,
     batcher: Batcher,
     classifier: RefCell<Classifier>,
+    proven: RefCell<ProvenLinks>,
     /// How many visits there were, by the code of their class.
     visits: Vec<Counter>,
     subid_key: Key,
@@ -93,8 +94,10 @@ impl Redirect {
             Batcher::new(app.log.clone(), config.redirect_append_timeout, config.stream_shards);
         let class = |class: &Class| metrics::counter!(metric::CLICKS, "class" => class.as_str());
         let visits = Class::ALL.iter().map(class).collect();
-        let (classifier, subid_key) = (RefCell::default(), subid_key(&app));
-        Self { batcher, classifier, visits, subid_key, help_url, app }
+        let classifier = RefCell::default();
+        let proven = RefCell::new(ProvenLinks::new(app.link_keys.clone()));
+        let subid_key = subid_key(&app);
+        Self { batcher, classifier, proven, visits, subid_key, help_url, app }
     }
 
     /// Decides where a visitor goes and has his click written down.
@@ -130,7 +133,9 @@ impl Redirect {
         now: Timestamp,
     ) -> Result<(String, Durable), DeadLink> {
         let snapshot = self.app.snapshot.load();
-        let (token, program) = check_link(&self.app.link_keys, visited.token, &snapshot, now)?;
+        let epochs = |program, partner| snapshot.mint_epochs(program, partner, now);
+        let verified = self.proven.borrow_mut().verify(visited.token, now.date_naive(), epochs);
+        let (token, program) = check_link(visited.token, verified, &snapshot)?;
         let partner = snapshot.partner(token.partner).ok_or_else(|| dead("partner", program))?;
         let click_id = ClickId::new(now, token.program, token.partner, token.link, rand::random());
         let signed = verdict.class.is_click().then(|| click_id.sign(&self.app.config.click_keys));
@@ -190,7 +195,7 @@ impl Pending {
     /// Returns the answer once the click is kept; if it cannot be, the visitor goes on nevertheless.
     pub async fn settled(self) -> Answer {
         if let Some(durable) = self.durable
-            && durable.await != Ok(true)
+            && !durable.await
         {
             metrics::counter!(metric::EVENTS_DROPPED, "reason" => "not_durable").increment(1);
         }
@@ -198,23 +203,20 @@ impl Pending {
     }
 }
 
-/// Verifies the token and the state of program, partner and link.
+/// Checks what the text of a link was verified to say, and the state of program, partner and link.
 pub(super) fn check_link<'s>(
-    keys: &LinkKeys,
     text: &str,
+    verified: Result<LinkToken, TokenError>,
     snapshot: &'s Snapshot,
-    now: Timestamp,
 ) -> Result<(LinkToken, &'s ProgramTerms), DeadLink> {
-    let epochs = |program, partner| Some(snapshot.enrollment(program, partner)?.mint_epochs(now));
-    let token =
-        LinkToken::verify(keys, text, now.date_naive(), epochs).map_err(|error| DeadLink {
-            reason: reason_of(error),
-            // An unverified number chooses only between pages of our own programs.
-            fallback: claimed(text)
-                .program
-                .and_then(|n| snapshot.program(n))
-                .and_then(|p| p.fallback_url.clone()),
-        })?;
+    let token = verified.map_err(|error| DeadLink {
+        reason: reason_of(error),
+        // An unverified number chooses only between pages of our own programs.
+        fallback: claimed(text)
+            .program
+            .and_then(|n| snapshot.program(n))
+            .and_then(|p| p.fallback_url.clone()),
+    })?;
     let program =
         snapshot.program(token.program).ok_or(DeadLink { reason: "program", fallback: None })?;
     let is_live = program.is_active

@@ -24,6 +24,7 @@ use crate::clock::Timestamp;
 use crate::config::GpcMode;
 use crate::link::destination::{Visit, destination};
 use crate::link::paid::AdNetwork;
+use crate::link::token::LinkToken;
 use crate::metrics as metric;
 use crate::snapshot::Snapshot;
 use crate::stream::{ClickRecord, PackedBatch};
@@ -206,7 +207,10 @@ impl<'a> Teller<'a> {
     fn read(&self, told: &ToldClick) -> Result<(ClickRecord, NamedClick), Vec<FieldError>> {
         let mut errors = self.check_fields(told);
         let (text, query) = split_link(&told.link);
-        let link = check_link(&self.app.link_keys, text, &self.snapshot, self.now);
+        let today = self.now.date_naive();
+        let epochs = |program, partner| self.snapshot.mint_epochs(program, partner, self.now);
+        let verified = LinkToken::verify(&self.app.link_keys, text, today, epochs);
+        let link = check_link(text, verified, &self.snapshot);
         let reached = link.as_ref().is_ok_and(|(_, p)| self.caller.reaches(p.program_id));
         let wrong = match &link {
             Err(dead) => Some(format!("is not a live link of ours ({})", dead.reason)),

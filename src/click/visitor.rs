@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{Days, NaiveDate};
@@ -45,20 +46,20 @@ impl std::fmt::Debug for Salt {
 /// The salts of the days around now, the same for all threads of a process and, once they are
 /// agreed on, for all processes.
 #[derive(Debug, Default)]
-pub struct Salts(ArcSwap<BTreeMap<NaiveDate, Salt>>);
+pub struct Salts(ArcSwap<BTreeMap<NaiveDate, Arc<Salt>>>);
 
 impl Salts {
     /// Returns the salt of a day. Where none was agreed on it is this process's own: a visitor that
     /// another process saw counts as new, and nobody waits.
-    pub fn of(&self, day: NaiveDate) -> Salt {
+    pub fn of(&self, day: NaiveDate) -> Arc<Salt> {
         if let Some(salt) = self.0.load().get(&day) {
-            return salt.clone();
+            return Arc::clone(salt);
         }
-        let fresh = Salt::new(random_bytes());
+        let fresh = Arc::new(Salt::new(random_bytes()));
         // Of two threads that meet here the first one's stays.
         self.0.rcu(|known| {
             let mut known = BTreeMap::clone(known);
-            known.entry(day).or_insert_with(|| fresh.clone());
+            known.entry(day).or_insert_with(|| Arc::clone(&fresh));
             known
         });
         self.0.load().get(&day).cloned().unwrap_or(fresh)
@@ -66,11 +67,12 @@ impl Salts {
 
     /// Keeps the salt that was agreed on for a day, and forgets those of days before the last:
     /// what they hid can never be found again.
-    pub fn keep(&self, day: NaiveDate, salt: &Salt) {
+    pub fn keep(&self, day: NaiveDate, salt: Salt) {
+        let salt = Arc::new(salt);
         let last = day.checked_sub_days(Days::new(1)).unwrap_or(day);
         self.0.rcu(|known| {
             let mut known = BTreeMap::clone(known);
-            known.insert(day, salt.clone());
+            known.insert(day, Arc::clone(&salt));
             known.retain(|kept, _| *kept >= last);
             known
         });
@@ -145,10 +147,10 @@ mod tests {
         assert!(own == salts.of(day("2026-11-27")));
         assert!(own != salts.of(day("2026-11-28")));
         let agreed = Salt::new([7; 32]);
-        salts.keep(day("2026-11-27"), &agreed);
-        assert!(salts.of(day("2026-11-27")) == agreed);
-        salts.keep(day("2026-11-29"), &agreed);
-        assert!(salts.of(day("2026-11-27")) != agreed, "a salt of two days ago is gone");
+        salts.keep(day("2026-11-27"), agreed.clone());
+        assert!(*salts.of(day("2026-11-27")) == agreed);
+        salts.keep(day("2026-11-29"), agreed.clone());
+        assert!(*salts.of(day("2026-11-27")) != agreed, "a salt of two days ago is gone");
     }
 
     #[test]

@@ -383,7 +383,7 @@ async fn take_in(
             if is_parked { batch.push_parked(record) } else { batch.push_conversion(record) }
         }
     });
-    if durable.await == Ok(true) {
+    if durable.await {
         return Ok(records.iter().map(|record| ReceiptId(record.receipt)).collect());
     }
     let line = "the message could not be stored; send it again";

@@ -263,8 +263,7 @@ fn to_landing(values: &ClickValues<'_>) -> String {
     for pair in &template.query.0 {
         pair.render(&mut query, values);
     }
-    let names: Vec<&str> = template.query.0.iter().map(|pair| pair.name.as_str()).collect();
-    let has = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+    let has = |name: &str| template.query.0.iter().any(|p| p.name.eq_ignore_ascii_case(name));
     if !template.has(Macro::ClickId) {
         push_click_id(&mut query, values);
     }

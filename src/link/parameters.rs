@@ -76,6 +76,9 @@ impl<'a> Parameters<'a> {
     /// `deep_link_aliases` are further names of `url`, by the program's choice.
     pub fn parse(query: &'a str, deep_link_aliases: &[String], pii: SubIdPii<'_>) -> Self {
         let mut found = Self::default();
+        if query.is_empty() {
+            return found;
+        }
         let mut canonical: [Option<Cow<'a, str>>; SUBS] = Default::default();
         let mut aliased: [Option<Cow<'a, str>>; SUBS] = Default::default();
         let mut deep_link_alias = None;

@@ -308,11 +308,22 @@ impl<'a> Query<'a> {
     }
 }
 
+/// The unreserved characters of RFC 3986, 2.3.
+const UNRESERVED: [bool; 256] = {
+    let mut unreserved = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let is_mark = matches!(byte, b'-' | b'.' | b'_' | b'~');
+        unreserved[byte as usize] = byte.is_ascii_alphanumeric() || is_mark;
+        byte += 1;
+    }
+    unreserved
+};
+
 /// Appends `value` with everything but the unreserved characters of RFC 3986 percent-encoded.
 pub(super) fn push_encoded(out: &mut String, value: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let is_unreserved =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let is_unreserved = |byte: u8| UNRESERVED[usize::from(byte)];
     if value.bytes().all(is_unreserved) {
         out.push_str(value);
         return;

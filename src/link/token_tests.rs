@@ -39,8 +39,16 @@ fn token() -> LinkToken {
     }
 }
 
+/// Says what a text is, which is the same for who remembers one link and for who remembers this one.
 fn check(text: impl AsRef<[u8]>) -> Result<LinkToken, TokenError> {
-    LinkToken::verify(&keys(), text, today(), |_, _| epochs(1, None))
+    let text = text.as_ref();
+    let said = LinkToken::verify(&keys(), text, today(), |_, _| epochs(1, None));
+    let mut links = ProvenLinks::new(keys());
+    for text in [VECTOR.as_bytes(), text] {
+        drop(links.verify(text, today(), |_, _| epochs(1, None)));
+    }
+    assert_eq!(links.verify(text, today(), |_, _| epochs(1, None)), said);
+    said
 }
 
 #[test]
@@ -113,6 +121,20 @@ fn a_link_works_through_its_last_day_and_the_signature_is_checked_first() {
     assert_eq!(on(next, &text), Err(TokenError::Expired(last)));
     let forged = format!("{}A", &text[..39]);
     assert_eq!(on(next, &forged), Err(TokenError::BadMac));
+}
+
+#[test]
+fn what_was_proven_still_expires_and_can_be_revoked() {
+    let mut links = ProvenLinks::new(keys());
+    let dated = LinkToken { expires_on: Some(today()), ..token() };
+    let text = dated.sign(&keys().issued).unwrap();
+    let never = |_, _| panic!("a link of ours has no epoch");
+    assert_eq!(links.verify(&text, today(), never), Ok(dated));
+    let tomorrow = today() + Days::new(1);
+    assert_eq!(links.verify(&text, tomorrow, never), Err(TokenError::Expired(today())));
+    assert!(links.verify(MINTED_VECTOR, today(), |_, _| epochs(1, None)).is_ok());
+    let revoked = links.verify(MINTED_VECTOR, today(), |_, _| epochs(2, None));
+    assert_eq!(revoked, Err(TokenError::BadMac));
 }
 
 #[test]

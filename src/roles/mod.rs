@@ -286,7 +286,7 @@ async fn keep_salts(app: Data<App>, mut stopping: watch::Receiver<bool>) {
             let ours = app.salts.of(day);
             // Whether Redis is down others tell; meanwhile this process recognizes its own.
             if let Ok(agreed) = app.log.log().agree_on_salt(day, *ours.bytes()).await {
-                app.salts.keep(day, &Salt::new(agreed));
+                app.salts.keep(day, Salt::new(agreed));
             }
         }
         if pause(&mut stopping, SALT_PAUSE).await {

@@ -9,10 +9,10 @@ pub mod keeper;
 pub mod store;
 pub mod wire;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use foldhash::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerId, PartnerNo, ProgramId, ProgramNo, SourceId};
@@ -129,6 +129,16 @@ impl Snapshot {
     /// Finds what a partner is in a program.
     pub fn enrollment(&self, program: ProgramNo, partner: PartnerNo) -> Option<EnrollmentTerms> {
         self.enrollments.get(&(program, partner)).copied()
+    }
+
+    /// Returns the epochs of a partner's key that are good `now`, where he is in the program.
+    pub fn mint_epochs(
+        &self,
+        program: ProgramNo,
+        partner: PartnerNo,
+        now: Timestamp,
+    ) -> Option<MintEpochs> {
+        Some(self.enrollment(program, partner)?.mint_epochs(now))
     }
 
     /// Tells whether a link was paused by hand. A link without a row is live: its token says so.

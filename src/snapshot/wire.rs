@@ -1,10 +1,11 @@
 //! The form of a snapshot on its way out of the database and onto the disk, versioned.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;

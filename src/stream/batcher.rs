@@ -4,16 +4,19 @@
 //! loop has served everything that is ready, so under load a batch holds all events of that turn
 //! and on an idle service it holds one. While an append is under way the next batch stays open: the
 //! server writes to its disk one append after the other, so it would wait there instead, and each
-//! append costs both sides as much as several clicks. Each worker has batchers of its own: no locks.
+//! append costs both sides as much as several clicks. Where a large append has just been answered,
+//! most of those whom it carried ask again within the turn: the next one leaves when many of them
+//! have, and the rest is served while the disk writes. Each worker has batchers of its own: no locks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::Shared;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Notify;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
@@ -26,75 +29,177 @@ const EVENTS_MAX: usize = 512;
 /// How long a batch stays open for the append before it, at most: one that hangs holds up nobody.
 const HELD_MAX: Duration = Duration::from_millis(5);
 
-/// Whether an event is durable, once that is known; all events of a batch wait for one answer.
-pub type Durable = Shared<oneshot::Receiver<bool>>;
+/// Events of an append, at least, for the next one to leave before the turn ends: serving so many takes
+/// about as long as a disk.
+const LARGE: usize = 64;
 
-/// Collects the events of one worker.
+/// Collects the events of one worker. Cloning is cheap; all clones are one.
 #[derive(Clone)]
-pub struct Batcher {
+pub struct Batcher(Rc<Collecting>);
+
+struct Collecting {
     log: Arc<DurableLog>,
     deadline: Duration,
     shards: u16,
-    open: Rc<RefCell<Option<Open>>>,
-    /// One place, which the append under way has.
-    way: Arc<Semaphore>,
+    open: RefCell<Option<Open>>,
+    /// Appends under way.
+    n_under_way: Cell<usize>,
+    /// None is under way any more.
+    answered: Notify,
+    /// With how many events the open batch leaves before the turn ends.
+    goal: Cell<usize>,
 }
 
 struct Open {
     batch: PackedBatch,
-    done: Durable,
-    close: oneshot::Sender<bool>,
+    fate: Rc<Fate>,
 }
 
 impl Batcher {
     /// Returns a batcher whose writes wait for the log until `deadline`, then go to the spool.
     pub fn new(log: Arc<DurableLog>, deadline: Duration, shards: u16) -> Self {
-        Self { log, deadline, shards, open: Rc::default(), way: Arc::new(Semaphore::new(1)) }
+        let (open, answered) = (RefCell::default(), Notify::new());
+        let (n_under_way, goal) = (Cell::new(0), Cell::new(usize::MAX));
+        Self(Rc::new(Collecting { log, deadline, shards, open, n_under_way, answered, goal }))
     }
 
     /// Lets `add` put one event into the open batch and returns what tells when it is durable.
     pub fn push(&self, add: impl FnOnce(&mut PackedBatch)) -> Durable {
-        let mut slot = self.open.borrow_mut();
+        let this = &self.0;
+        let mut slot = this.open.borrow_mut();
         let is_new = slot.is_none();
-        let open = slot.get_or_insert_with(|| {
-            let (close, done) = oneshot::channel();
-            Open { batch: PackedBatch::new(), done: done.shared(), close }
-        });
-        add(&mut open.batch);
-        let done = open.done.clone();
-        if open.batch.len() >= EVENTS_MAX {
-            let full = slot.take();
-            drop(slot);
-            self.send(full, None);
+        let Open { batch, fate } =
+            slot.get_or_insert_with(|| Open { batch: PackedBatch::new(), fate: Rc::default() });
+        add(batch);
+        let (n_events, fate) = (batch.len(), Rc::clone(fate));
+        drop(slot);
+        let is_enough = n_events >= this.goal.get() && this.n_under_way.get() == 0;
+        if n_events >= EVENTS_MAX || is_enough {
+            self.send(Turn::GoesOn);
         } else if is_new {
-            drop(slot);
-            let this = self.clone();
-            spawn_local(async move {
-                let way = Arc::clone(&this.way).acquire_owned();
-                let place = timeout(HELD_MAX, way).await.ok().and_then(Result::ok);
-                yield_now().await;
-                let batch = this.open.borrow_mut().take();
-                this.send(batch, place);
-            });
+            spawn_local(self.clone().send_at_the_end_of_the_turn(Rc::clone(&fate)));
         }
-        done
+        Durable { fate, place: None }
     }
 
-    /// Sends a batch in a task of its own: the caller who opened it may go away, the others stay.
-    fn send(&self, open: Option<Open>, place: Option<OwnedSemaphorePermit>) {
-        let Some(Open { batch, close, .. }) = open else { return };
-        let (log, deadline) = (Arc::clone(&self.log), self.deadline);
-        let shard = Shard(rand::random::<u16>() % self.shards);
-        spawn_local(async move {
-            let kept = log.append(shard, &batch, deadline).await;
-            if let Err(error) = &kept {
-                let causes = telemetry::with_causes(error);
-                tracing::error!("{} events could not be kept: {causes}", batch.len());
+    async fn send_at_the_end_of_the_turn(self, fate: Rc<Fate>) {
+        let this = &self.0;
+        if this.n_under_way.get() > 0 {
+            let _ = timeout(HELD_MAX, this.answered.notified()).await;
+        }
+        yield_now().await;
+        let is_open = this.open.borrow().as_ref().is_some_and(|open| Rc::ptr_eq(&open.fate, &fate));
+        if is_open {
+            self.send(Turn::Ends);
+        }
+    }
+
+    /// Sends the open batch in a task of its own: the caller who opened it may go away, the others
+    /// stay.
+    fn send(&self, turn: Turn) {
+        let Some(Open { batch, fate }) = self.0.open.borrow_mut().take() else { return };
+        self.0.goal.set(usize::MAX);
+        let mut keeping = Box::pin(UnderWay::new(Rc::clone(&self.0), fate).keep(batch));
+        if turn == Turn::GoesOn {
+            // So that the append is on its way before the turn goes on; its task asks again.
+            let now = keeping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if now.is_ready() {
+                return;
             }
-            // Nobody may be waiting any more.
-            let _ = close.send(kept.is_ok());
-            // Only now: who is answered asks again, and may be in the next batch.
-            drop(place);
-        });
+            // Runs behind the connection's own task, which writes. A server on this core would
+            // get it when we have nothing to do; its part is short, and then the disk works beside us.
+            tokio::spawn(async { thread::yield_now() });
+        }
+        spawn_local(keeping);
+    }
+}
+
+/// What becomes of the turn of the loop in which a batch is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    GoesOn,
+    Ends,
+}
+
+/// An append under way; those who wait for one that is dropped hear that it was in vain.
+struct UnderWay {
+    of: Rc<Collecting>,
+    fate: Rc<Fate>,
+}
+
+impl UnderWay {
+    fn new(of: Rc<Collecting>, fate: Rc<Fate>) -> Self {
+        of.n_under_way.update(|n| n + 1);
+        Self { of, fate }
+    }
+
+    async fn keep(self, batch: PackedBatch) {
+        let Collecting { log, deadline, shards, open, goal, .. } = &*self.of;
+        let shard = Shard(rand::random::<u16>() % shards);
+        let kept = log.append(shard, &batch, *deadline).await;
+        if let Err(error) = &kept {
+            let causes = telemetry::with_causes(error);
+            tracing::error!("{} events could not be kept: {causes}", batch.len());
+        }
+        self.fate.decide(kept.is_ok());
+        let n_open = open.borrow().as_ref().map_or(0, |open| open.batch.len());
+        let is_large = batch.len() >= LARGE;
+        goal.set(if is_large { n_open + batch.len() * 3 / 5 } else { usize::MAX });
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.fate.decide(false);
+        self.of.n_under_way.update(|n| n - 1);
+        if self.of.n_under_way.get() == 0 {
+            // Only now: who was answered asks again, and may be in the next batch.
+            self.of.answered.notify_waiters();
+        }
+    }
+}
+
+/// What becomes of the events of a batch, and who waits to hear it.
+#[derive(Default)]
+struct Fate {
+    is_durable: Cell<Option<bool>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Fate {
+    /// The first word counts.
+    fn decide(&self, is_durable: bool) {
+        if self.is_durable.get().is_none() {
+            self.is_durable.set(Some(is_durable));
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Tells whether an event is durable, once that is known.
+#[must_use]
+pub struct Durable {
+    fate: Rc<Fate>,
+    /// Where it waits among those of its batch.
+    place: Option<usize>,
+}
+
+impl Future for Durable {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(is_durable) = self.fate.is_durable.get() {
+            return Poll::Ready(is_durable);
+        }
+        let this = &mut *self;
+        let mut waiting = this.fate.waiting.borrow_mut();
+        match this.place.and_then(|n| waiting.get_mut(n)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                this.place = Some(waiting.len());
+                waiting.push(cx.waker().clone());
+            }
+        }
+        Poll::Pending
     }
 }

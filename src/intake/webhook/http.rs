@@ -477,7 +477,7 @@ async fn append<R: Serialize>(
     record: &ConversionRecord<R>,
 ) -> Result<(), Problem> {
     let kept = batcher.push(|batch| batch.push_conversion(record)).await;
-    if kept == Ok(true) {
+    if kept {
         return Ok(());
     }
     Err(come_again("The message could not be stored; send it again with the same webhook-id."))

@@ -2,10 +2,10 @@
 //! spool.
 //!
 //! While the log is down, callers do not queue up to find that out: after a failure appends go to
-//! the spool directly, except one trial after each pause, of which each is longer than the one before:
-//! a log that was late once is tried again within a twentieth of a second. Where several servers hold the log, each
-//! fails for itself: what the shards of one would have got, those of the others take, since any
-//! shard is as good for an event.
+//! the spool directly, except one trial after each pause, of which each is longer than the one
+//! before: a log that was late once is tried again within a twentieth of a second. Where several
+//! servers hold the log, each fails for itself: what the shards of one would have got, those of the
+//! others take, since any shard is as good for an event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -286,10 +286,8 @@ impl<L: EventLog> DurableLog<L> {
         u16::try_from(n).unwrap_or(u16::MAX)
     }
 
-    /// Probes log and spool and empties the spool, for ever; the spool also as soon as the log is back. May be dropped at any point.
-    ///
-    /// Run it on the runtime that lives longest: the connection to Redis is served by the runtime
-    /// that opened it, and usually this task does.
+    /// Probes log and spool and empties the spool, for ever; the spool also as soon as the log is
+    /// back. May be dropped at any point.
     pub async fn run_drainer(&self) {
         let mut ticks = tokio::time::interval(self.options.probe_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -17,6 +17,7 @@ use self::slot::slot_of;
 use super::{Entry, EventLog, LogState, Offset, PackedBatch, Shard, StreamError, StreamStats};
 
 mod cluster;
+mod line;
 mod live;
 mod node;
 mod slot;

@@ -1,6 +1,6 @@
-//! One Redis server and the connection to it.
+//! One Redis server and the connections to it.
 //!
-//! We hold the connection ourselves instead of using the client's own reconnecting one: each
+//! We hold the connections ourselves instead of using the client's own reconnecting one: each
 //! connection is checked for safe settings *before* the first append may use it, and a connection
 //! that gave any doubtful answer is dropped, so that the next one is checked anew. Commands are
 //! sent one by one, never as a pipeline: an error in one cannot shift the reply of another.
@@ -13,11 +13,10 @@ use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value, cmd,
     pipe,
 };
-use arc_swap::ArcSwapOption;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::line::{Asked, Line, Lines};
 use super::live::Live;
 use super::slot::Address;
 use super::{Failure, OnUnsafe, REFUSALS, RedisOptions, Safety, Until, down};
@@ -44,17 +43,13 @@ pub(super) enum Kind {
     OfACluster,
 }
 
-/// A server that is connected to when first used.
+/// A server that is connected to when first used, by each runtime for itself.
 pub(super) struct Node {
     client: Client,
     kind: Kind,
     options: RedisOptions,
     stats: Arc<StreamStats>,
-    /// The connection in use; it has passed the safety check.
-    live: ArcSwapOption<Live>,
-    /// Held while connecting, so that one caller dials and the others wait; remembers when the
-    /// last attempt failed.
-    dialing: Mutex<Option<Instant>>,
+    lines: Lines,
 }
 
 impl Node {
@@ -67,8 +62,7 @@ impl Node {
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let client = Client::open(info.set_tcp_settings(tcp))
             .map_err(|error| StreamError::Settings(error.to_string()))?;
-        let (live, dialing) = (ArcSwapOption::empty(), Mutex::new(None));
-        Ok(Self { client, kind, options, stats, live, dialing })
+        Ok(Self { client, kind, options, stats, lines: Lines::default() })
     }
 
     /// Returns where it is; a socket has no address, and no cluster either.
@@ -103,11 +97,14 @@ impl Node {
 
     /// Sends one command and reads its answer.
     pub(super) async fn ask(&self, command: &Cmd, until: Until) -> Result<Value, Failure> {
-        let live = self.live().await.map_err(Failure::Away)?;
+        let (line, live) = self.live().await.map_err(Failure::Away)?;
         let mut connection = live.connection.clone();
-        match command.query_async(&mut connection).await {
-            Ok(answer) => self.await_replicas(live, until).await.map(|()| answer),
-            Err(error) => Err(self.note(live, error)),
+        let asked = Asked::over(Arc::clone(&line), Arc::clone(&live));
+        let answer = command.query_async(&mut connection).await;
+        asked.answered();
+        match answer {
+            Ok(answer) => self.await_replicas(&line, live, until).await.map(|()| answer),
+            Err(error) => Err(note(&line, &live, error)),
         }
     }
 
@@ -118,18 +115,23 @@ impl Node {
         command: &Cmd,
         until: Until,
     ) -> Result<Value, Failure> {
-        let live = self.live().await.map_err(Failure::Away)?;
+        let (line, live) = self.live().await.map_err(Failure::Away)?;
         let mut connection = live.connection.clone();
         let mut both = pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
         match both.query_async(&mut connection).await {
-            Ok((answer,)) => self.await_replicas(live, until).await.map(|()| answer),
-            Err(error) => Err(self.note(live, error)),
+            Ok((answer,)) => self.await_replicas(&line, live, until).await.map(|()| answer),
+            Err(error) => Err(note(&line, &live, error)),
         }
     }
 
     /// Waits, where that is wanted, until replicas have what was just written over a connection.
-    async fn await_replicas(&self, live: Arc<Live>, until: Until) -> Result<(), Failure> {
+    async fn await_replicas(
+        &self,
+        line: &Line,
+        live: Arc<Live>,
+        until: Until,
+    ) -> Result<(), Failure> {
         let wanted = self.options.replicas;
         if until == Until::Answered || wanted == 0 {
             return Ok(());
@@ -141,7 +143,7 @@ impl Node {
             }
             // The master has just become a replica, or worse.
             Err(error) => {
-                self.live.compare_and_swap(&Some(live), None);
+                line.give_up(&live);
                 Err(Failure::Away(down("WAIT", error)))
             }
         }
@@ -149,32 +151,22 @@ impl Node {
 
     /// Asks something that appends nothing, for which an unsafe server will do.
     pub(super) async fn ask_unchecked(&self, command: &Cmd) -> Result<Value, StreamError> {
-        let mut connection = match self.live.load_full() {
+        let mut connection = match self.lines.own().live() {
             Some(live) => live.connection.clone(),
             None => self.dial().await?,
         };
         command.query_async(&mut connection).await.map_err(|error| down("asking", error))
     }
 
-    /// Drops a connection whose answer leaves doubts: the next one starts with a new safety
-    /// check. Calls already under way keep their own handle of this one.
-    fn note(&self, live: Arc<Live>, error: RedisError) -> Failure {
-        let is_clear = error
-            .code()
-            .is_some_and(|code| REFUSALS.contains(&code) || REDIRECTIONS.contains(&code));
-        if !is_clear {
-            self.live.compare_and_swap(&Some(live), None);
+    async fn live(&self) -> Result<(Arc<Line>, Arc<Live>), StreamError> {
+        let line = self.lines.own();
+        if let Some(live) = line.live() {
+            return Ok((line, live));
         }
-        Failure::Said(error)
-    }
-
-    async fn live(&self) -> Result<Arc<Live>, StreamError> {
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
-        }
-        let mut failed_at = self.dialing.lock().await;
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
+        let mut failed_at = line.dialing.lock().await;
+        if let Some(live) = line.live() {
+            drop(failed_at);
+            return Ok((line, live));
         }
         if failed_at.is_some_and(|at| at.elapsed() < self.options.reconnect_pause) {
             let reason = "the last attempt to connect failed just now".into();
@@ -185,8 +177,9 @@ impl Node {
         let live = Arc::new(Live::new(self.connect_safely().await?));
         *failed_at = None;
         self.stats.connections.add(1);
-        self.live.store(Some(live.clone()));
-        Ok(live)
+        line.use_from_now(Arc::clone(&live));
+        drop(failed_at);
+        Ok((line, live))
     }
 
     async fn connect_safely(&self) -> Result<MultiplexedConnection, StreamError> {
@@ -225,6 +218,11 @@ impl Node {
     }
 
     #[cfg(test)]
+    pub(super) fn is_connected(&self) -> bool {
+        self.lines.own().live().is_some()
+    }
+
+    #[cfg(test)]
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
@@ -233,6 +231,16 @@ impl Node {
     pub(super) fn stats(&self) -> &StreamStats {
         &self.stats
     }
+}
+
+/// Gives up a connection whose answer leaves doubts: the next one starts with a new safety check.
+fn note(line: &Line, live: &Arc<Live>, error: RedisError) -> Failure {
+    let is_clear =
+        error.code().is_some_and(|code| REFUSALS.contains(&code) || REDIRECTIONS.contains(&code));
+    if !is_clear {
+        line.give_up(live);
+    }
+    Failure::Said(error)
 }
 
 /// Asks a connection for the settings that matter. What cannot be read counts as unsafe.

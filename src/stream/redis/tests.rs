@@ -149,9 +149,13 @@ impl Drop for TestRedis {
     }
 }
 
-fn stats(log: &RedisLog) -> &StreamStats {
+fn node(log: &RedisLog) -> &Node {
     let Servers::One(node) = &log.servers else { panic!("it is one server") };
-    node.stats()
+    node
+}
+
+fn stats(log: &RedisLog) -> &StreamStats {
+    node(log).stats()
 }
 
 fn is_down<T>(result: Result<T, StreamError>) -> bool {
@@ -293,6 +297,42 @@ async fn a_silent_redis_is_down_after_the_response_timeout_and_heals() {
 }
 
 #[tokio::test]
+async fn a_connection_that_hangs_is_given_up_although_nobody_waits_any_more() {
+    let server = TestRedis::own();
+    let log = server.log();
+    log.append(SHARD, &click(1)).await.unwrap();
+    server.signal(Signal::SIGSTOP);
+    let batch = click(2);
+    let mut appending = Box::pin(log.append(SHARD, &batch));
+    assert!(futures_util::poll!(appending.as_mut()).is_pending());
+    drop(appending);
+    assert!(node(&log).is_connected());
+    let given_up = async {
+        while node(&log).is_connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), given_up).await.expect("it is still in use");
+    server.signal(Signal::SIGCONT);
+    log.append(SHARD, &click(3)).await.unwrap();
+    assert_eq!(stats(&log).connections.get(), 2);
+}
+
+#[test]
+fn each_runtime_has_a_connection_of_its_own_which_ends_with_it() {
+    let server = TestRedis::own();
+    let log = server.log();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let [one, other] = [runtime(), runtime()];
+    one.block_on(log.append(SHARD, &click(1))).unwrap();
+    other.block_on(log.append(SHARD, &click(2))).unwrap();
+    drop(one);
+    other.block_on(log.append(SHARD, &click(3))).unwrap();
+    assert_eq!(stats(&log).connections.get(), 2);
+    assert_eq!(other.block_on(numbers(&log, SHARD)), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn an_error_on_one_shard_never_shifts_the_answers_of_another() {
     let server = TestRedis::own();
     server.command("SET test:{0}:events poison").await;
@@ -344,8 +384,7 @@ async fn a_failed_attempt_is_not_repeated_at_once() {
 #[test]
 fn small_appends_do_not_wait_for_one_another_on_tcp() {
     let log = RedisLog::new("redis://10.0.0.1", RedisOptions::default(), Arc::default()).unwrap();
-    let Servers::One(node) = &log.servers else { panic!("it is one server") };
-    assert!(node.client().get_connection_info().tcp_settings().nodelay());
+    assert!(node(&log).client().get_connection_info().tcp_settings().nodelay());
 }
 
 #[test]
