@@ -3,8 +3,8 @@
 //! A retry has to hear "duplicate", so every message is looked up before it is taken in. One
 //! round trip to PostgreSQL for each would cost more than all the rest of a webhook. So requests
 //! put their questions in a queue; the first who finds nobody asking asks for all that are there,
-//! again and again until the queue is empty. Under load one query answers many, on an idle
-//! service it answers one without waiting.
+//! again and again until no more come. Under load one query answers many, on an idle service it
+//! answers one without waiting.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use crate::db::Db;
 use crate::ids::{ConversionId, ProgramId, ReceiptId, SourceId};
@@ -21,8 +22,12 @@ use crate::intake::store::{self, Settled};
 
 /// How long an answer waits for PostgreSQL; settlement finds a duplicate in any case.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
-/// Questions in one query, at most.
-const AT_ONCE_MAX: usize = 500;
+/// Questions in one query, at most. While those of one are made durable the next are asked for; were
+/// all of a turn asked at once, PostgreSQL, we and the disk of Redis would wait for one another.
+const AT_ONCE_MAX: usize = 64;
+/// How long who asks waits for more questions. A connection that is handed back is tried out, and
+/// again when it is taken: three round trips more for each query.
+const LINGERING: Duration = Duration::from_millis(20);
 /// Questions that wait, at most; above that a message is taken in and settlement finds out.
 const WAITING_MAX: usize = 4_096;
 
@@ -80,6 +85,8 @@ pub enum Known {
 pub struct LookUp {
     db: Db,
     queue: Mutex<Queue>,
+    /// A question has come, and somebody asks already.
+    come: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +98,7 @@ struct Queue {
 impl LookUp {
     /// Returns a look-up that asks over connections of the pool.
     pub fn new(db: Db) -> Self {
-        Self { db, queue: Mutex::default() }
+        Self { db, queue: Mutex::default(), come: Notify::new() }
     }
 
     /// Returns what is known of a message, or [`Known::No`] when PostgreSQL cannot tell in time.
@@ -109,6 +116,8 @@ impl LookUp {
             // A task of its own: the caller may go away in the middle, the others wait on.
             let asking = Asking { look_up: Arc::clone(self), is_done: false };
             spawn_local(asking.ask_all());
+        } else {
+            self.come.notify_one();
         }
         told.await.unwrap_or(Known::No)
     }
@@ -139,7 +148,7 @@ impl Drop for Asking {
 
 impl Asking {
     async fn ask_all(mut self) {
-        // Kept until nobody asks: to hand it back and take it again costs a round trip each time.
+        let look_up = Arc::clone(&self.look_up);
         let mut connection = None;
         loop {
             let batch: Vec<_> = {
@@ -150,7 +159,7 @@ impl Asking {
                 queue.waiting.drain(..n).collect()
             };
             if batch.is_empty() {
-                if self.end() {
+                if timeout(LINGERING, look_up.come.notified()).await.is_err() && self.end() {
                     return;
                 }
                 continue;
@@ -178,7 +187,7 @@ impl Asking {
     ) -> T {
         let mut finding = pin!(finding);
         loop {
-            match tokio::time::timeout(LOOKUP_TIMEOUT, finding.as_mut()).await {
+            match timeout(LOOKUP_TIMEOUT, finding.as_mut()).await {
                 Ok(found) => return found,
                 Err(_) => {
                     tells.clear();

@@ -99,8 +99,9 @@ impl Batcher {
     fn send(&self, turn: Turn) {
         let Some(Open { batch, fate }) = self.0.open.borrow_mut().take() else { return };
         self.0.goal.set(usize::MAX);
+        let is_large = batch.len() >= LARGE;
         let mut keeping = Box::pin(UnderWay::new(Rc::clone(&self.0), fate).keep(batch));
-        if turn == Turn::GoesOn {
+        if turn == Turn::GoesOn || is_large {
             // So that the append is on its way before the turn goes on; its task asks again.
             let now = keeping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             if now.is_ready() {
