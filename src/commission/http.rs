@@ -2,8 +2,6 @@
 
 #![expect(unused_qualifications, reason = "utoipa repeats the types of two queries")]
 
-use std::sync::Arc;
-
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use serde::{Deserialize, Serialize};
@@ -189,7 +187,7 @@ impl CommissionBody {
             base: base.transpose()?,
             amount: c.amount.to_decimal_string(),
             currency: c.amount.currency.code().to_owned(),
-            calculation: Arc::unwrap_or_clone(c.calculation),
+            calculation: c.calculation.into_tree(),
             occurred_at: c.occurred_at,
             hold_until: c.hold_until,
             approval: c.approval.code().to_owned(),

@@ -4,9 +4,8 @@
 //! its history, and what the ledger posts. It is made here, without a database, and written by
 //! the store, many at a time.
 
-use std::sync::Arc;
-
 use crate::clock::Timestamp;
+use crate::commission::arithmetic::Arithmetic;
 use crate::commission::plan::{Approval, wire};
 use crate::commission::pricing::{Arrival, Counted};
 use crate::commission::state::{
@@ -45,7 +44,7 @@ pub struct Commission {
     /// The edition of the plan that priced it.
     pub plan_version_id: Option<PlanVersionId>,
     /// Inputs and every step of the arithmetic, for people and for the audit.
-    pub calculation: Arc<serde_json::Value>,
+    pub calculation: Arithmetic,
     /// When the conversion happened.
     pub occurred_at: Timestamp,
     /// When its hold is over.
@@ -95,7 +94,7 @@ impl Step {
     /// what was counted of it is no longer so.
     pub fn is_unsettling(&self) -> bool {
         let after = &self.after;
-        if self.by.rule == REVALUED || !wire::is_counted(&after.calculation) {
+        if self.by.rule == REVALUED || !after.calculation.is_counted() {
             return false;
         }
         let is_over = matches!(after.state, CommissionState::Rejected | CommissionState::Reversed);
@@ -290,7 +289,7 @@ impl Commission {
             calculation: serde_json::json!({
                 "corrects": self.commission_id,
                 "cause": cause,
-                "is_counted": wire::is_counted(&self.calculation),
+                "is_counted": self.calculation.is_counted(),
             })
             .into(),
             cause,

@@ -128,6 +128,15 @@ field!(Timestamp, at =>
 #[derive(Debug)]
 pub struct Jsonb<T>(pub T);
 
+impl Jsonb<()> {
+    /// Appends the bytes of a text that is JSON.
+    pub fn encode_text(text: &str, out: &mut Vec<u8>) -> bool {
+        out.push(JSONB_VERSION);
+        out.extend_from_slice(text.as_bytes());
+        true
+    }
+}
+
 impl<T: Serialize> Field for Jsonb<T> {
     fn encode(self, out: &mut Vec<u8>) -> bool {
         out.push(JSONB_VERSION);

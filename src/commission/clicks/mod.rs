@@ -215,7 +215,7 @@ impl Payer<'_> {
             cause: format!("{}{}:{rule}:{sequence}", cause_of(day), version.id),
             amount: calculation.total,
             plan_version_id: Some(version.id),
-            calculation: wire::to_wire(calculation, version.id, &version.terms).into(),
+            calculation: wire::arithmetic(calculation, version.id, &version.terms),
             occurred_at,
             hold_until: hold::hold_until(occurred_at, &version.terms),
             approval: version.terms.approval,

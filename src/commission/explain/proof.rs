@@ -268,7 +268,7 @@ mod tests {
         changed.followers.remove(0);
         changed.followers.pop();
         assert_eq!(changed.proof(changed.root.commission_id, &versions), Proof::Holds);
-        std::sync::Arc::make_mut(&mut changed.root.calculation)["base"] = "99.00".into();
+        changed.root.calculation.set("base", "99.00".into());
         assert_eq!(changed.proof(changed.root.commission_id, &versions).holds(), Some(false));
         changed.root.calculation = serde_json::json!({"total": "20.00"}).into();
         assert_eq!(changed.proof(changed.root.commission_id, &versions).holds(), None);

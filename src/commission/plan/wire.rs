@@ -7,15 +7,17 @@
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::calculation::{Calculation, FxRate, Inputs, Limit, Split};
+use super::cap::CapStep;
 use super::condition::{Circumstances, CustomerKind};
 use super::counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
 use super::rule::rivals;
 use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price, price_by};
 use crate::clock::Timestamp;
+use crate::commission::arithmetic::Arithmetic;
 use crate::commission::kind::ClickCount;
 use crate::ids::{CommissionId, PartnerId, PlanVersionId};
 use crate::money::{Currency, Money};
@@ -117,55 +119,150 @@ struct StoredWire {
     counts: Vec<CounterWire>,
 }
 
-/// Writes a calculation by this edition, for the store and for the API.
-pub fn to_wire(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Value {
-    let decimal = |money: Money| money.to_decimal_string();
-    let facts = &of.inputs.facts;
-    let over: Vec<Value> = rivals(terms, facts, &of.inputs.around, of.rule_index)
-        .into_iter()
-        .map(|(rule, lost)| {
+/// A calculation with all its steps, as it is written.
+#[derive(Serialize)]
+struct CalculationWire {
+    v: u64,
+    plan_version_id: PlanVersionId,
+    rule: usize,
+    over: Vec<RivalWire>,
+    inputs: InputsWire,
+    base: Option<Decimal>,
+    slices: Vec<SliceWire>,
+    percent_bps: Option<u32>,
+    percent_amount: Option<Decimal>,
+    flat: Option<Decimal>,
+    rounding: &'static str,
+    limit: Option<LimitWire>,
+    whole: Decimal,
+    split: Option<Split>,
+    caps: Vec<CapWire>,
+    is_converted: bool,
+    recruiter: Option<RecruiterWire>,
+    sums: Vec<CounterWire>,
+    counts: Vec<CounterWire>,
+    total: Decimal,
+    currency: &'static str,
+    sentence: String,
+}
+
+#[derive(Serialize)]
+struct RivalWire {
+    rule: usize,
+    because: &'static str,
+    what: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SliceWire {
+    step: usize,
+    base: Decimal,
+    percent_bps: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum LimitWire {
+    RaisedTo(Decimal),
+    CutTo(Decimal),
+}
+
+#[derive(Serialize)]
+struct CapWire {
+    period: &'static str,
+    per: &'static str,
+    amount: Decimal,
+    before: Decimal,
+    found: Decimal,
+    within: Decimal,
+    beyond: Decimal,
+}
+
+#[derive(Serialize)]
+struct RecruiterWire {
+    partner_id: PartnerId,
+    percent_bps: u32,
+    mode: &'static str,
+    amount: Decimal,
+}
+
+/// An amount without its currency, as a text.
+struct Decimal(Money);
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0.to_decimal_string())
+    }
+}
+
+impl CalculationWire {
+    fn of(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Self {
+        let (inputs, common) = (&of.inputs, &of.common);
+        let rivals = rivals(terms, &inputs.facts, &inputs.around, of.rule_index).into_iter();
+        let cap = |step: &CapStep| CapWire {
+            period: step.cap.period.code(),
+            per: step.cap.per.code(),
+            amount: Decimal(step.cap.amount),
+            before: Decimal(Money::new(step.before_minor, step.cap.amount.currency)),
+            found: Decimal(step.found),
+            within: Decimal(step.within),
+            beyond: Decimal(step.beyond),
+        };
+        let over = rivals.map(|(rule, lost)| {
             let (because, what) = lost.code();
-            json!({"rule": rule, "because": because, "what": what})
-        })
-        .collect();
-    json!({
-        "v": VERSION,
-        "plan_version_id": version_id,
-        "rule": of.rule_index,
-        "over": over,
-        "inputs": InputsWire::of(&of.inputs),
-        "base": of.base.map(decimal),
-        "slices": of.slices.iter().map(|slice| json!({
-            "step": slice.step, "base": decimal(slice.base), "percent_bps": slice.rate.0,
-        })).collect::<Vec<_>>(),
-        "percent_bps": of.percent.map(|(rate, _)| rate.0),
-        "percent_amount": of.percent.map(|(_, part)| decimal(part)),
-        "flat": of.flat.map(decimal),
-        "rounding": of.common.rounding.code(),
-        "limit": of.limit.map(|limit| match limit {
-            Limit::RaisedToMin(to) => json!({"raised_to": decimal(to)}),
-            Limit::CutToMax(to) => json!({"cut_to": decimal(to)}),
-        }),
-        "whole": decimal(of.whole),
-        "split": of.inputs.split,
-        "caps": of.caps.iter().map(|step| json!({
-            "period": step.cap.period.code(), "per": step.cap.per.code(),
-            "amount": decimal(step.cap.amount),
-            "before": decimal(Money::new(step.before_minor, step.cap.amount.currency)),
-            "found": decimal(step.found), "within": decimal(step.within),
-            "beyond": decimal(step.beyond),
-        })).collect::<Vec<_>>(),
-        "is_converted": of.is_converted,
-        "recruiter": of.recruiter.map(|part| json!({
-            "partner_id": part.partner_id, "percent_bps": part.rate.0,
-            "mode": part.mode.code(), "amount": decimal(part.amount),
-        })),
-        "sums": of.sums.iter().map(|(c, sum)| CounterWire::of_sum(*c, *sum)).collect::<Vec<_>>(),
-        "counts": of.counts.iter().map(CounterWire::of_count).collect::<Vec<_>>(),
-        "total": decimal(of.total),
-        "currency": of.total.currency.code(),
-        "sentence": of.sentence(),
-    })
+            RivalWire { rule, because, what }
+        });
+        let slices = of.slices.iter().map(|slice| SliceWire {
+            step: slice.step,
+            base: Decimal(slice.base),
+            percent_bps: slice.rate.0,
+        });
+        Self {
+            v: VERSION,
+            plan_version_id: version_id,
+            rule: of.rule_index,
+            over: over.collect(),
+            inputs: InputsWire::of(inputs),
+            base: of.base.map(Decimal),
+            slices: slices.collect(),
+            percent_bps: of.percent.map(|(rate, _)| rate.0),
+            percent_amount: of.percent.map(|(_, part)| Decimal(part)),
+            flat: of.flat.map(Decimal),
+            rounding: common.rounding.code(),
+            limit: of.limit.map(|limit| match limit {
+                Limit::RaisedToMin(to) => LimitWire::RaisedTo(Decimal(to)),
+                Limit::CutToMax(to) => LimitWire::CutTo(Decimal(to)),
+            }),
+            whole: Decimal(of.whole),
+            split: inputs.split.clone(),
+            caps: of.caps.iter().map(cap).collect(),
+            is_converted: of.is_converted,
+            recruiter: of.recruiter.map(|part| RecruiterWire {
+                partner_id: part.partner_id,
+                percent_bps: part.rate.0,
+                mode: part.mode.code(),
+                amount: Decimal(part.amount),
+            }),
+            sums: of.sums.iter().map(|(c, sum)| CounterWire::of_sum(*c, *sum)).collect(),
+            counts: of.counts.iter().map(CounterWire::of_count).collect(),
+            total: Decimal(of.total),
+            currency: of.total.currency.code(),
+            sentence: of.sentence(),
+        }
+    }
+}
+
+const PLAIN: &str = "texts and numbers always serialize";
+
+/// Writes a calculation by this edition, for the store.
+pub fn arithmetic(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Arithmetic {
+    let text = serde_json::to_string(&CalculationWire::of(of, version_id, terms)).expect(PLAIN);
+    Arithmetic::written(text, !of.sums.is_empty())
+}
+
+/// Writes a calculation by this edition, as a tree that more can be put into.
+pub fn to_wire(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Value {
+    serde_json::to_value(CalculationWire::of(of, version_id, terms)).expect(PLAIN)
 }
 
 /// Reads what was stored; none for a form without inputs, and for one that this release does not
@@ -192,12 +289,6 @@ fn read(wire: StoredWire) -> Option<Stored> {
 /// Reads the split alone, which every form has had.
 pub fn split(stored: &Value) -> Option<Split> {
     Split::deserialize(stored.get("split")?).ok()
-}
-
-/// Tells whether the figure depends on what else its period held.
-pub fn is_counted(stored: &Value) -> bool {
-    let has_sums = stored.get("sums").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
-    has_sums || stored.get("is_counted").and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// Writes why a recruiter earns from the commission of a recruited partner.

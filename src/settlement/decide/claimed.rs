@@ -1,8 +1,6 @@
 //! What is earned late: by a claim that was accepted, because a customer turned out to be somebody's,
 //! or to have bought before.
 
-use std::sync::Arc;
-
 use crate::click::click_id::ClickId;
 use crate::commission::plan::{Calculation, wire};
 use crate::commission::refund::left;
@@ -96,8 +94,7 @@ pub fn claimed(facts: &Facts, message: &Message, grant: &Grant) -> Result<Vec<De
         let note = Some(note).filter(|note| !note.is_empty());
         opened.step.by = Hand { note, ..grant.by.clone() };
         if let Some(ground) = &grant.ground {
-            let calculation = Arc::make_mut(&mut opened.step.after.calculation);
-            calculation[ground.name()] = ground.sentence().into();
+            opened.step.after.calculation.set(ground.name(), ground.sentence().into());
         }
         let (refunded, rest) =
             refunded(program, conversion, &opened.step.after, left.as_ref(), grant)?;
@@ -146,8 +143,7 @@ fn refunded(
     if let (Some(rest), Some(version)) = (&rest, version) {
         step.after.calculation = wire::to_wire(rest, version.id, &version.terms).into();
         if let Some(ground) = &grant.ground {
-            let calculation = Arc::make_mut(&mut step.after.calculation);
-            calculation[ground.name()] = ground.sentence().into();
+            step.after.calculation.set(ground.name(), ground.sentence().into());
         }
     }
     Ok((Some(step), rest))

@@ -136,7 +136,7 @@ fn row(
         cause: String::new(),
         amount: calculation.total,
         plan_version_id: Some(version.id),
-        calculation: wire::to_wire(calculation, version.id, &version.terms).into(),
+        calculation: wire::arithmetic(calculation, version.id, &version.terms),
         occurred_at,
         hold_until: hold::until(
             occurred_at,
