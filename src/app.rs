@@ -91,7 +91,7 @@ impl App {
         let url = config.database_url.expose_secret();
         let waits = Arc::new(Semaphore::new(config.wait_max));
         let db = db::connect_lazily(url, config.db_pool)?;
-        let background_db = db::connect_lazily(url, BACKGROUND_CONNECTIONS)?;
+        let background_db = db::connect_for_batches(url, BACKGROUND_CONNECTIONS)?;
         let snapshot = SnapshotCell::default();
         let keeper = Keeper::new(
             background_db.clone(),

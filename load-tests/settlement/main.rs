@@ -40,6 +40,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Conversions in a burst: one batch of them is one transaction of either side.
 const BATCHES: [usize; 2] = [1_000, 10_000];
+/// Clicks in a burst; of a backlog the service settles the largest of these at once.
+const CLICK_BATCHES: [usize; 3] = [1_000, 10_000, 40_000];
 /// Bursts of each side and size; the first of them warms caches and is not counted.
 const BURSTS: usize = 8;
 /// Shards that are settled at once: the service settles two, each by a transaction of its own.
@@ -91,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
     let mut n_clicks = 0;
     // One for all bursts: it keeps in memory whom it has seen.
     let settler = app.settler();
-    for batch in BATCHES {
+    for batch in CLICK_BATCHES {
         let mut pairs = Vec::new();
         for _ in 0..BURSTS {
             let burst = clicks::burst(&ground, &app, n_clicks, batch);

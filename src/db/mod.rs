@@ -28,17 +28,33 @@ pub const SERVICE_ROLE: &str = "tributary_service";
 /// How long a request may wait for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a statement behind the scenes may hold in memory: the rows that a trigger sees of ten thousand
+/// commissions are 13 MB, and with less they go to a file and back.
+const BATCH_MEMORY: &str = "32MB";
+
 /// Returns a pool that connects when first used, so that the service starts with PostgreSQL down.
 pub fn connect_lazily(url: &str, connections_max: u32) -> Result<Db, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?
+    Ok(pool_of(connect_options(url)?, connections_max))
+}
+
+/// Returns the same for work behind the scenes, whose statements write thousands of rows.
+pub fn connect_for_batches(url: &str, connections_max: u32) -> Result<Db, sqlx::Error> {
+    Ok(pool_of(connect_options(url)?.options([("work_mem", BATCH_MEMORY)]), connections_max))
+}
+
+fn connect_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(url)?
         .application_name("tributary")
         .disable_statement_logging()
-        .options([("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "10s")]);
-    Ok(PgPoolOptions::new()
+        .options([("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "10s")]))
+}
+
+fn pool_of(options: PgConnectOptions, connections_max: u32) -> Db {
+    PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_release(|connection, _| Box::pin(async move { is_idle(connection).await }))
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// Tells whether a connection that comes back to the pool is outside any transaction.

@@ -14,7 +14,7 @@ use crate::settlement::{Decided, Message, decide};
 const WAITING_MAX: usize = 5;
 /// Messages of the first piece: below, its round trips take longer than what they save. Nothing is written
 /// before it is decided; each of the next has twice as many, since each has two copies of its own.
-const FIRST_PIECE: usize = 400;
+const FIRST_PIECE: usize = 200;
 
 /// What is decided of a batch, and what comes.
 pub(super) struct Deciding {
