@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::commission::Commission;
 use crate::commission::row::Step;
 use crate::commission::state::CommissionState;
-use crate::db::copy::{COPY_MIN, RowFields, copy_rows};
+use crate::db::copy::{COPY_MIN, JsonText, Jsonb, RowFields, copy_rows};
 use crate::ids::LedgerTransactionId;
 use crate::ledger::LedgerTransaction;
 
@@ -27,7 +27,11 @@ fn write_row(to: &mut RowFields<'_>, c: &Commission) {
     to.put(c.program_id.0).put(c.commission_id.0).put(c.kind.code()).put(c.state.code());
     to.put(c.partner_id.0).put(c.conversion_id.map(|id| id.0)).put(c.corrects_id.map(|id| id.0));
     to.put(&c.cause).put(c.amount.minor).put(c.amount.currency.code());
-    to.put(c.plan_version_id.map(|id| id.0)).put(&c.calculation);
+    to.put(c.plan_version_id.map(|id| id.0));
+    match c.calculation.text() {
+        Some(text) => to.put(JsonText(text)),
+        None => to.put(Jsonb(&*c.calculation)),
+    };
     to.put(c.occurred_at).put(c.hold_until).put(c.approval.code()).put(c.created_at);
     to.put(c.approved_at).put(c.reason.as_ref()).put(c.payout_id.map(|id| id.0)).put(c.revision);
 }

@@ -6,7 +6,6 @@
 //! differences. Once approved, an amount is frozen: what happens later is a row of its own, a
 //! clawback or an adjustment. What [`clicks`] earn is paid by the day.
 
-pub mod arithmetic;
 pub mod clicks;
 pub mod closing;
 mod copy_store;

@@ -5,7 +5,7 @@
 //! the store, many at a time.
 
 use crate::clock::Timestamp;
-use crate::commission::arithmetic::Arithmetic;
+use crate::commission::plan::arithmetic::Arithmetic;
 use crate::commission::plan::{Approval, wire};
 use crate::commission::pricing::{Arrival, Counted};
 use crate::commission::state::{

@@ -128,11 +128,14 @@ field!(Timestamp, at =>
 #[derive(Debug)]
 pub struct Jsonb<T>(pub T);
 
-impl Jsonb<()> {
-    /// Appends the bytes of a text that is JSON.
-    pub fn encode_text(text: &str, out: &mut Vec<u8>) -> bool {
+/// A text that is JSON, for a column of type `jsonb`.
+#[derive(Debug)]
+pub struct JsonText<'t>(pub &'t str);
+
+impl Field for JsonText<'_> {
+    fn encode(self, out: &mut Vec<u8>) -> bool {
         out.push(JSONB_VERSION);
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(self.0.as_bytes());
         true
     }
 }

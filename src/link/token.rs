@@ -127,8 +127,11 @@ const PROVEN_MAX: usize = 1024;
 /// epoch.
 pub struct ProvenLinks {
     keys: LinkKeys,
-    proven: Box<[Option<([u8; TOKEN_LEN], LinkToken)>]>,
+    proven: Box<[Option<Proven>]>,
 }
+
+/// A text and what it says.
+type Proven = ([u8; TOKEN_LEN], LinkToken);
 
 impl ProvenLinks {
     /// Returns a memory of nothing yet, of links that are checked with these keys.

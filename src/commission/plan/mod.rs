@@ -12,6 +12,7 @@ use crate::ids::PlanVersionId;
 pub use crate::language::Language;
 use crate::money::{Bps, Currency, Money, MoneyError, Rounding};
 
+pub mod arithmetic;
 pub mod calculation;
 pub mod cap;
 pub mod condition;

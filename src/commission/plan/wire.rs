@@ -17,8 +17,8 @@ use super::counter::{Count, Counter, Owner, Period, Scope, Sum, Volume};
 use super::rule::rivals;
 use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price, price_by};
 use crate::clock::Timestamp;
-use crate::commission::arithmetic::Arithmetic;
 use crate::commission::kind::ClickCount;
+use crate::commission::plan::arithmetic::Arithmetic;
 use crate::ids::{CommissionId, PartnerId, PlanVersionId};
 use crate::money::{Currency, Money};
 
