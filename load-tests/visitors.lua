@@ -2,7 +2,8 @@
 -- agents, so that visitors are recognized and agents remembered as they are in life. The service
 -- has to trust 127.0.0.1 as its proxy. With RATE so many requests are sent a second: each has its
 -- time, however long the answers before it took; what the server was too slow for by more than
--- BEHIND_MAX is left out, not made up for. Prints the line that `load.lua` of the redirect prints.
+-- BEHIND_MAX is left out, not made up for. With VISITORS there are so many; without, nearly each
+-- request is of a new one. Prints the line that `load.lua` of the redirect prints.
 local ffi = require("ffi")
 ffi.cdef("typedef struct { long s; long ns; } moment; int clock_gettime(int, moment *);")
 local CLOCK_MONOTONIC, BEHIND_MAX = 1, 100 -- milliseconds
@@ -15,9 +16,15 @@ local random = io.open("/dev/urandom", "rb")
 local a, b, c = random:read(3):byte(1, 3)
 math.randomseed(a * 65536 + b * 256 + c)
 
+-- A number of a visitor tells his agent and his address.
+local n_visitors = tonumber(os.getenv("VISITORS") or "0")
+if n_visitors == 0 then n_visitors = 200 * 2 ^ 24 end
+
 function request()
-    return string.format("%s%d\r\nX-Forwarded-For: 10.%d.%d.%d\r\n\r\n", head, math.random(200),
-        math.random(0, 255), math.random(0, 255), math.random(0, 255))
+    local n = math.random(0, n_visitors - 1)
+    local address = math.floor(n / 200)
+    return string.format("%s%d\r\nX-Forwarded-For: 10.%d.%d.%d\r\n\r\n", head, n % 200,
+        math.floor(address / 65536), math.floor(address / 256) % 256, address % 256)
 end
 
 if gap < math.huge then
