@@ -159,7 +159,8 @@ impl Asking {
                 queue.waiting.drain(..n).collect()
             };
             if batch.is_empty() {
-                if timeout(LINGERING, look_up.come.notified()).await.is_err() && self.end() {
+                let patience = if has_spare(&look_up.db) { LINGERING } else { Duration::ZERO };
+                if timeout(patience, look_up.come.notified()).await.is_err() && self.end() {
                     return;
                 }
                 continue;
@@ -204,6 +205,11 @@ impl Asking {
         queue.is_asking = !self.is_done;
         self.is_done
     }
+}
+
+/// Tells whether others find a connection while one is kept.
+fn has_spare(db: &Db) -> bool {
+    db.num_idle() > 0 || db.size() < db.options().get_max_connections()
 }
 
 /// Asks over a connection, or over one of the pool; one that failed is not kept.
