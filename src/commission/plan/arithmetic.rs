@@ -44,9 +44,13 @@ impl Arithmetic {
         *self = tree.into();
     }
 
-    /// Returns the tree.
+    /// Returns the tree, a copy of it where others have it, too.
     pub fn into_tree(self) -> Value {
-        Value::clone(&self)
+        match Arc::try_unwrap(self.0).map(|kept| (kept.text, kept.tree.into_inner())) {
+            Ok((_, Some(tree))) => tree,
+            Ok((text, None)) => read(text.as_deref()),
+            Err(shared) => Value::clone(&Self(shared)),
+        }
     }
 }
 
@@ -54,11 +58,12 @@ impl Deref for Arithmetic {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        self.0.tree.get_or_init(|| {
-            let text = self.0.text.as_deref().unwrap_or("null");
-            serde_json::from_str(text).expect("it was written as JSON")
-        })
+        self.0.tree.get_or_init(|| read(self.0.text.as_deref()))
     }
+}
+
+fn read(text: Option<&str>) -> Value {
+    serde_json::from_str(text.unwrap_or("null")).expect("it was written as JSON")
 }
 
 impl From<Value> for Arithmetic {
@@ -91,6 +96,9 @@ mod tests {
         assert_eq!(written, built);
         assert_eq!((written.text(), built.text()), (Some(r#"{"total":"1.50","v":2}"#), None));
         assert_eq!(written.get("total"), Some(&"1.50".into()));
+        assert_eq!(written.clone().into_tree(), *built);
+        let fresh = Arithmetic::written(built.to_string(), false);
+        assert_eq!(fresh.into_tree(), built.into_tree());
     }
 
     #[test]

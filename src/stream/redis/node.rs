@@ -97,15 +97,8 @@ impl Node {
 
     /// Sends one command and reads its answer.
     pub(super) async fn ask(&self, command: &Cmd, until: Until) -> Result<Value, Failure> {
-        let (line, live) = self.live().await.map_err(Failure::Away)?;
-        let mut connection = live.connection.clone();
-        let asked = Asked::over(Arc::clone(&line), Arc::clone(&live));
-        let answer = command.query_async(&mut connection).await;
-        asked.answered();
-        match answer {
-            Ok(answer) => self.await_replicas(&line, live, until).await.map(|()| answer),
-            Err(error) => Err(note(&line, &live, error)),
-        }
+        let ask = |mut connection| async move { command.query_async(&mut connection).await };
+        self.ask_by(ask, until).await
     }
 
     /// Sends one command about a slot that is on its way to this node. The only pipeline: the
@@ -115,12 +108,25 @@ impl Node {
         command: &Cmd,
         until: Until,
     ) -> Result<Value, Failure> {
-        let (line, live) = self.live().await.map_err(Failure::Away)?;
-        let mut connection = live.connection.clone();
         let mut both = pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
-        match both.query_async(&mut connection).await {
-            Ok((answer,)) => self.await_replicas(&line, live, until).await.map(|()| answer),
+        let ask = |mut connection| async move {
+            both.query_async(&mut connection).await.map(|(answer,)| answer)
+        };
+        self.ask_by(ask, until).await
+    }
+
+    async fn ask_by<F: Future<Output = Result<Value, RedisError>>>(
+        &self,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+        until: Until,
+    ) -> Result<Value, Failure> {
+        let (line, live) = self.live().await.map_err(Failure::Away)?;
+        let asked = Asked::over(Arc::clone(&line), Arc::clone(&live));
+        let answer = ask(live.connection.clone()).await;
+        asked.answered();
+        match answer {
+            Ok(answer) => self.await_replicas(&line, live, until).await.map(|()| answer),
             Err(error) => Err(note(&line, &live, error)),
         }
     }
