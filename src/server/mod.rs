@@ -166,6 +166,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Returns what one worker answers at its door.
 fn answering(app: &Data<App>) -> Answering {
     let has = |role| app.config.roles.has(role);
+    let log = app.log.clone();
+    actix_web::rt::spawn(async move { log.connect().await });
     Answering {
         redirect: has(Role::Redirect).then(|| Rc::new(Redirect::new(app.clone()))),
         webhooks: has(Role::Ingest).then(|| Rc::new(Webhooks::new(app.clone()))),

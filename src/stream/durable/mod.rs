@@ -314,6 +314,13 @@ impl<L: EventLog> DurableLog<L> {
         }
     }
 
+    /// Connects the runtime that calls this to each server, so that its first events do not wait for
+    /// that. Whether it worked is told by them.
+    pub async fn connect(&self) {
+        let shards = self.one_of_each_fate();
+        join_all(shards.into_iter().map(|shard| self.log.state(shard))).await;
+    }
+
     /// Asks both sides whether an append would work now.
     pub async fn probe(&self) {
         join_all(self.one_of_each_fate().into_iter().map(|shard| self.probe_shard(shard))).await;

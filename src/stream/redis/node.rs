@@ -45,11 +45,16 @@ pub(super) enum Kind {
 
 /// A server that is connected to when first used, by each runtime for itself.
 pub(super) struct Node {
+    server: Arc<Server>,
+    lines: Lines,
+}
+
+/// Where a server is and how to speak with it.
+struct Server {
     client: Client,
     kind: Kind,
     options: RedisOptions,
     stats: Arc<StreamStats>,
-    lines: Lines,
 }
 
 impl Node {
@@ -62,32 +67,27 @@ impl Node {
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let client = Client::open(info.set_tcp_settings(tcp))
             .map_err(|error| StreamError::Settings(error.to_string()))?;
-        Ok(Self { client, kind, options, stats, lines: Lines::default() })
+        let server = Arc::new(Server { client, kind, options, stats });
+        Ok(Self { server, lines: Lines::default() })
     }
 
     /// Returns where it is; a socket has no address, and no cluster either.
     pub(super) fn address(&self) -> Address {
-        match self.client.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-                (host.clone(), *port)
-            }
-            ConnectionAddr::Unix(path) => (path.display().to_string(), 0),
-            // The client may learn of more kinds.
-            _ => (String::new(), 0),
-        }
+        self.server.address()
     }
 
     /// Reads whether the server is safe now, over a connection of its own.
     pub(super) async fn check(&self) -> Result<Safety, StreamError> {
-        let mut connection = self.dial().await?;
+        let Server { options, .. } = &*self.server;
+        let mut connection = self.server.dial().await?;
         let safety = safety_of(&mut connection).await.map_err(|e| down("safety check", e))?;
-        let wanted = self.options.replicas;
+        let wanted = options.replicas;
         if wanted == 0 || safety != Safety::Safe {
             return Ok(safety);
         }
         // Of all that was written before, by whomever.
         let waiting = Arc::new(Live::new(connection));
-        let patience = self.options.replicas_patience();
+        let patience = options.replicas_patience();
         let acknowledged = waiting.acknowledged(wanted, patience).await;
         match acknowledged.map_err(|error| down("WAIT", error))? {
             n if n >= u64::from(wanted) => Ok(Safety::Safe),
@@ -138,11 +138,12 @@ impl Node {
         live: Arc<Live>,
         until: Until,
     ) -> Result<(), Failure> {
-        let wanted = self.options.replicas;
+        let Server { options, .. } = &*self.server;
+        let wanted = options.replicas;
         if until == Until::Answered || wanted == 0 {
             return Ok(());
         }
-        match live.acknowledged(wanted, self.options.replicas_patience()).await {
+        match live.acknowledged(wanted, options.replicas_patience()).await {
             Ok(acknowledged) if acknowledged >= u64::from(wanted) => Ok(()),
             Ok(acknowledged) => {
                 Err(Failure::Away(StreamError::Unreplicated { acknowledged, wanted }))
@@ -159,7 +160,7 @@ impl Node {
     pub(super) async fn ask_unchecked(&self, command: &Cmd) -> Result<Value, StreamError> {
         let mut connection = match self.lines.own().live() {
             Some(live) => live.connection.clone(),
-            None => self.dial().await?,
+            None => self.server.dial().await?,
         };
         command.query_async(&mut connection).await.map_err(|error| down("asking", error))
     }
@@ -169,23 +170,59 @@ impl Node {
         if let Some(live) = line.live() {
             return Ok((line, live));
         }
+        // Beside the caller, who may give up sooner than a connection can be had: one that was
+        // begun is ended, for the next.
+        let dialing = Arc::clone(&self.server).connect(Arc::clone(&line));
+        let live = tokio::spawn(dialing)
+            .await
+            .map_err(|_| StreamError::Down { reason: "the runtime ends".into(), source: None })??;
+        Ok((line, live))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_connected(&self) -> bool {
+        self.lines.own().live().is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn client(&self) -> &Client {
+        &self.server.client
+    }
+
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> &StreamStats {
+        &self.server.stats
+    }
+}
+
+impl Server {
+    fn address(&self) -> Address {
+        match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                (host.clone(), *port)
+            }
+            ConnectionAddr::Unix(path) => (path.display().to_string(), 0),
+            // The client may learn of more kinds.
+            _ => (String::new(), 0),
+        }
+    }
+
+    /// Returns the connection in use of a line, or one that it uses from now on.
+    async fn connect(self: Arc<Self>, line: Arc<Line>) -> Result<Arc<Live>, StreamError> {
         let mut failed_at = line.dialing.lock().await;
         if let Some(live) = line.live() {
-            drop(failed_at);
-            return Ok((line, live));
+            return Ok(live);
         }
         if failed_at.is_some_and(|at| at.elapsed() < self.options.reconnect_pause) {
             let reason = "the last attempt to connect failed just now".into();
             return Err(StreamError::Down { reason, source: None });
         }
-        // Noted before the attempt: a caller with a short deadline may drop us half-way.
         *failed_at = Some(Instant::now());
         let live = Arc::new(Live::new(self.connect_safely().await?));
         *failed_at = None;
         self.stats.connections.add(1);
         line.use_from_now(Arc::clone(&live));
-        drop(failed_at);
-        Ok((line, live))
+        Ok(live)
     }
 
     async fn connect_safely(&self) -> Result<MultiplexedConnection, StreamError> {
@@ -221,21 +258,6 @@ impl Node {
             .set_pipeline_buffer_size(PIPELINE_COMMANDS_MAX);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         connecting.await.map_err(|error| down("connect", error))
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_connected(&self) -> bool {
-        self.lines.own().live().is_some()
-    }
-
-    #[cfg(test)]
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    #[cfg(test)]
-    pub(super) fn stats(&self) -> &StreamStats {
-        &self.stats
     }
 }
 

@@ -318,6 +318,25 @@ async fn a_connection_that_hangs_is_given_up_although_nobody_waits_any_more() {
     assert_eq!(stats(&log).connections.get(), 2);
 }
 
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_anybody_waits_is_used_by_the_next() {
+    let server = TestRedis::own();
+    // Whoever had to begin anew would be refused.
+    let pause = Duration::from_secs(3600);
+    let response_timeout = Duration::from_secs(30);
+    let options = RedisOptions { reconnect_pause: pause, response_timeout, ..server.options() };
+    let log = RedisLog::new(&server.url, options, Arc::default()).unwrap();
+    server.signal(Signal::SIGSTOP);
+    let batch = click(1);
+    let mut appending = Box::pin(log.append(SHARD, &batch));
+    assert!(futures_util::poll!(appending.as_mut()).is_pending());
+    drop(appending);
+    server.signal(Signal::SIGCONT);
+    log.append(SHARD, &click(2)).await.unwrap();
+    assert_eq!(stats(&log).connections.get(), 1);
+    assert_eq!(numbers(&log, SHARD).await, [2]);
+}
+
 #[test]
 fn each_runtime_has_a_connection_of_its_own_which_ends_with_it() {
     let server = TestRedis::own();
