@@ -24,6 +24,7 @@ use crate::outbound::mail::{Mailer, Post};
 use crate::outbound::sender::Sender;
 use crate::report::decline::wishes::Wishes;
 use crate::sealing::Sealer;
+use crate::settlement::click::visitors::Visitors;
 use crate::settlement::settler::Settler;
 use crate::settlement::waiting::Bounds;
 use crate::signing::{Key, tag};
@@ -153,7 +154,7 @@ impl App {
             messages_max: self.config.settle_batch_max,
             waiting_max: self.config.waiting_room_max,
             places: Arc::new(Semaphore::new(BATCHES_MAX)),
-            visitors: Arc::default(),
+            visitors: Arc::new(Visitors::new(self.config.spool_dir.clone())),
         }
     }
 

@@ -38,8 +38,9 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Conversions in a burst: one batch of them is one transaction of either side.
-const BATCHES: [usize; 2] = [1_000, 10_000];
+/// Conversions in a burst: one batch of them is one transaction of either side. The second is what the
+/// service settles at once where it is not told otherwise.
+const BATCHES: [usize; 3] = [1_000, 2_000, 10_000];
 /// Clicks in a burst; of a backlog the service settles the largest of these at once.
 const CLICK_BATCHES: [usize; 3] = [1_000, 10_000, 40_000];
 /// Bursts of each side and size; the first of them warms caches and is not counted.

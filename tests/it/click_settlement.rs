@@ -1,12 +1,14 @@
 //! Clicks go into PostgreSQL by copy or by merge: what stands there afterwards is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use sqlx::Connection as _;
 use tributary::click::classify::{Class, Device};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
+use tributary::settlement::click::visitors::Visitors;
 use tributary::settlement::click::{Click, visitor_store};
 use tributary::stream::ClickRecord;
 
@@ -190,12 +192,17 @@ async fn a_visitor_whom_two_settlers_see_at_once_is_one() {
 async fn each_settler_knows_whom_the_others_have_seen() {
     let side = Side::start().await;
     let clicks = side.clicks();
-    // Two processes, of which each keeps its own visitors, take turns; a third begins late.
-    let settlers = [side.app.app().settler(), side.app.app().settler()];
+    // Two processes, of which each keeps its own visitors, take turns; a third begins late. Two of them
+    // have memory for five.
+    let folder = tempfile::tempdir().unwrap();
+    let mut settlers: [_; 3] = std::array::from_fn(|_| side.app.app().settler());
+    for settler in &mut settlers[1..] {
+        settler.visitors = Arc::new(Visitors::new(folder.path().into()).holding(5));
+    }
     for (n, part) in clicks[..300].chunks(30).enumerate() {
         settlers[n % 2].settle_clicks(part).await.unwrap();
     }
-    side.app.app().settler().settle_clicks(&clicks[300..]).await.unwrap();
+    settlers[2].settle_clicks(&clicks[300..]).await.unwrap();
     let seen = side.texts(SEEN).await;
     assert_eq!(seen, side.texts(NAMED).await, "each once");
     assert_eq!(side.app.count(UNIQUE).await, i64::try_from(seen.len()).unwrap());

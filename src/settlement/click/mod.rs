@@ -3,6 +3,7 @@
 mod row_store;
 pub mod store;
 mod sum_store;
+mod visitor_file;
 pub mod visitor_store;
 pub mod visitors;
 

@@ -1,6 +1,8 @@
 //! SQL of settling clicks: a set at a time, each click once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use foldhash::HashSet;
@@ -18,7 +20,7 @@ use crate::settlement::click::{Click, visitor_store};
 /// row was deleted by hand. What is there already changes nothing, sums included.
 pub async fn insert_clicks(
     db: &mut PgConnection,
-    visitors: &Visitors,
+    visitors: &Arc<Visitors>,
     clicks: &[&Click],
 ) -> Result<u64, sqlx::Error> {
     if clicks.is_empty() {
@@ -34,13 +36,16 @@ pub async fn insert_clicks(
     let mut sums = Sums::default();
     let mut is_written = false;
     if rows.len() >= COPY_MIN {
-        let judge = Judge::new(visitors);
-        is_written =
-            row_store::copy(db, Judged { rows: rows.iter_mut(), judge, sums: &mut sums }).await?;
+        let (judge, mut failed) = (Judge::new(visitors), None);
+        let (rows, sums) = (rows.iter_mut(), &mut sums);
+        is_written = row_store::copy(db, Judged { rows, judge, sums, failed: &mut failed }).await?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
     }
     if !is_written {
         let mut judge = Judge::new(visitors);
-        rows.iter_mut().for_each(|row| judge.decide(row));
+        rows.iter_mut().try_for_each(|row| judge.decide(row))?;
         let written = row_store::merge(db, &rows).await?;
         rows.retain(|row| written.contains(&(row.program_id, row.click.click_id)));
         sums = Sums::of(&rows);
@@ -66,22 +71,25 @@ impl<'a> Judge<'a> {
         Self { visitors, met: HashSet::default() }
     }
 
-    fn decide(&mut self, row: &mut Row<'_>) {
+    fn decide(&mut self, row: &mut Row<'_>) -> io::Result<()> {
         row.is_unique = match row.seen {
             Some(name) => {
                 let day = row.click.day;
-                self.met.insert((day, name)) && !self.visitors.has_seen(day, name)
+                self.met.insert((day, name)) && !self.visitors.has_seen(day, name)?
             }
             None => row.click.is_human(),
         };
+        Ok(())
     }
 }
 
-/// Rows that are judged and summed up one by one, while the server reads those before.
+/// Rows that are judged and summed up one by one, while the server reads those before; they end at the
+/// first that cannot be judged.
 struct Judged<'r, 'a> {
     rows: std::slice::IterMut<'r, Row<'a>>,
     judge: Judge<'r>,
     sums: &'r mut Sums<'a>,
+    failed: &'r mut Option<io::Error>,
 }
 
 impl<'r, 'a> Iterator for Judged<'r, 'a> {
@@ -89,7 +97,10 @@ impl<'r, 'a> Iterator for Judged<'r, 'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.rows.next()?;
-        self.judge.decide(row);
+        if let Err(error) = self.judge.decide(row) {
+            *self.failed = Some(error);
+            return None;
+        }
         self.sums.add(row);
         Some(row)
     }
@@ -99,7 +110,7 @@ impl<'r, 'a> Iterator for Judged<'r, 'a> {
 /// after all: another settler saw their visitors meanwhile.
 async fn remember(
     db: &mut PgConnection,
-    visitors: &Visitors,
+    visitors: &Arc<Visitors>,
     rows: &mut [Row<'_>],
 ) -> Result<usize, sqlx::Error> {
     let days: BTreeSet<NaiveDate> = named(rows).map(|(day, _)| day).collect();
@@ -111,7 +122,9 @@ async fn remember(
     if visitor_store::learn(db, visitors, &days).await? > 0 {
         for row in rows.iter_mut().filter(|row| row.is_unique) {
             let day = row.click.day;
-            if row.seen.is_some_and(|name| visitors.has_seen(day, name)) {
+            if let Some(name) = row.seen
+                && visitors.has_seen(day, name)?
+            {
                 row.is_unique = false;
                 known.push((row.program_id, day, row.click.click_id));
             }

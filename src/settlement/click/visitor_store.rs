@@ -1,6 +1,7 @@
 //! SQL of who was seen on a link that day: runs of names, as they were settled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use futures_util::TryStreamExt as _;
@@ -19,7 +20,7 @@ const SMALL_RUNS_MIN: i64 = 100;
 /// Reads what was settled of these days since the last time; returns how many runs that were.
 pub async fn learn(
     db: &mut PgConnection,
-    visitors: &Visitors,
+    visitors: &Arc<Visitors>,
     days: &BTreeSet<NaiveDate>,
 ) -> Result<usize, sqlx::Error> {
     let (days, read_to): (Vec<_>, Vec<_>) = visitors.read_to(days).into_iter().unzip();
@@ -35,7 +36,11 @@ pub async fn learn(
     let mut n_read = 0;
     // One by one: those of a whole day may be a hundred megabytes.
     while let Some(run) = runs.try_next().await? {
-        visitors.add(run.day, run.run_no, &run.names);
+        if visitors.add(run.day, run.run_no, &run.names) {
+            let visitors = Arc::clone(visitors);
+            let putting = tokio::task::spawn_blocking(move || visitors.put_away(run.day));
+            putting.await.map_err(std::io::Error::other)?;
+        }
         n_read += 1;
     }
     Ok(n_read)

@@ -3,29 +3,57 @@
 //! The table is the truth and only grows; a process reads on from where it was, and keeps eight bytes a
 //! visitor, less what the place in memory says already. A database index of them took longer to keep than
 //! the clicks themselves: a visitor's name is a hash, so that each new one changed another page.
+//!
+//! Memory holds so many of a day and no more, whatever comes; the others are in files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
 
-/// Days that are kept in memory: today, yesterday, and one that comes late.
+use super::visitor_file::NameFile;
+
+/// Days that are kept: today, yesterday, and one that comes late.
 const DAYS_MAX: usize = 3;
+/// Visitors of a day that are kept in memory, 14 bytes each.
+const IN_MEMORY_MAX: usize = 2_000_000;
 /// By the first two bytes of a name.
 const BUCKETS: usize = 1 << 16;
 
 /// Visitors of some days.
-#[derive(Debug, Default)]
-pub struct Visitors(Mutex<BTreeMap<NaiveDate, Day>>);
+#[derive(Debug)]
+pub struct Visitors {
+    folder: PathBuf,
+    in_memory_max: usize,
+    days: Mutex<BTreeMap<NaiveDate, Day>>,
+}
 
 #[derive(Debug, Default)]
 struct Day {
     /// The number of the last run that was read.
     read_to: i64,
     seen: Seen,
+    /// Those that were too many, the largest file first. A name goes from memory to a file and from
+    /// there to a larger one, never back.
+    files: Vec<Arc<NameFile>>,
+    /// With how many in memory a disk did not take them.
+    refused_at: usize,
 }
 
 impl Visitors {
+    /// Returns visitors of no day yet; what is too much for memory goes into files of this folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, in_memory_max: IN_MEMORY_MAX, days: Mutex::default() }
+    }
+
+    /// Keeps so many of a day in memory.
+    #[must_use]
+    pub fn holding(self, in_memory_max: usize) -> Self {
+        Self { in_memory_max, ..self }
+    }
+
     /// Returns the number of the last run of each day that was read, 0 before the first; days beyond
     /// those that are kept are forgotten, and read anew when they are wanted.
     pub(super) fn read_to(&self, days: &BTreeSet<NaiveDate>) -> Vec<(NaiveDate, i64)> {
@@ -41,49 +69,142 @@ impl Visitors {
         days.iter().map(|day| (*day, known.get(day).map_or(0, |day| day.read_to))).collect()
     }
 
-    /// Adds a run: names of eight bytes each. Reading one twice changes nothing.
-    pub(super) fn add(&self, day: NaiveDate, run: i64, names: &[u8]) {
+    /// Adds a run: names of eight bytes each. Reading one twice changes nothing. Returns whether
+    /// memory is full of the day: [`Self::put_away`] is due.
+    pub(super) fn add(&self, day: NaiveDate, run: i64, names: &[u8]) -> bool {
         let mut known = self.lock();
         let day = known.entry(day).or_default();
         names.as_chunks().0.iter().for_each(|name| day.seen.add(*name));
         day.read_to = day.read_to.max(run);
+        day.seen.n_names >= day.refused_at + self.in_memory_max
     }
 
     /// Tells whether a name was seen on its day.
-    pub(super) fn has_seen(&self, day: NaiveDate, name: i64) -> bool {
-        self.lock().get(&day).is_some_and(|day| day.seen.has(name.to_be_bytes()))
+    ///
+    /// # Errors
+    /// A file cannot be read. The day is forgotten, to be read from the table again.
+    pub(super) fn has_seen(&self, day: NaiveDate, name: i64) -> io::Result<bool> {
+        let mut known = self.lock();
+        let Some(of_day) = known.get(&day) else { return Ok(false) };
+        let bytes = name.to_be_bytes();
+        if of_day.seen.has(bytes) {
+            return Ok(true);
+        }
+        for file in &of_day.files {
+            match file.has(u64::from_be_bytes(bytes)) {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(error) => {
+                    known.remove(&day);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts what memory holds of a day into a file, and makes one of two files while the last two are
+    /// about as large: there are few of them, and each name is written a few times. Takes a moment for
+    /// each million, and leaves everything as it is where the disk does not take it.
+    pub(super) fn put_away(&self, day: NaiveDate) {
+        let done = self.put_into_file(day).and_then(|()| {
+            while let Some((one, other)) = self.alike(day) {
+                let both = Arc::new(NameFile::merge(&self.folder, &one, &other)?);
+                self.replace(day, [one, other], both);
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            let folder = self.folder.display();
+            tracing::error!(
+                "visitors of {day} stay in memory, {folder} does not take them: {error}"
+            );
+        }
+    }
+
+    fn put_into_file(&self, day: NaiveDate) -> io::Result<()> {
+        let mut known = self.lock();
+        let Some(day) = known.get_mut(&day) else { return Ok(()) };
+        match NameFile::write(&self.folder, day.seen.names().map(Ok)) {
+            Ok(file) => {
+                (day.seen, day.refused_at) = (Seen::default(), 0);
+                day.files.push(Arc::new(file));
+                Ok(())
+            }
+            Err(error) => {
+                day.refused_at = day.seen.n_names;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the last two files of a day, if they are about as large.
+    fn alike(&self, day: NaiveDate) -> Option<(Arc<NameFile>, Arc<NameFile>)> {
+        match self.lock().get(&day)?.files.as_slice() {
+            [.., one, other] if one.len() < 2 * other.len() => {
+                Some((Arc::clone(one), Arc::clone(other)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts a file in the place of two, which were read while everybody else went on.
+    fn replace(&self, day: NaiveDate, two: [Arc<NameFile>; 2], one: Arc<NameFile>) {
+        if let Some(day) = self.lock().get_mut(&day) {
+            let is_of_two = |file: &Arc<NameFile>| two.iter().any(|of| Arc::ptr_eq(of, file));
+            let n_before = day.files.len();
+            day.files.retain(|file| !is_of_two(file));
+            // With neither of them there, somebody else has made one of both.
+            if day.files.len() < n_before {
+                day.files.push(one);
+                day.files.sort_by_key(|file| std::cmp::Reverse(file.len()));
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NaiveDate, Day>> {
         // Nothing in there is left half done by a panic that would matter: a name is in or not.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.days.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A set of names of eight bytes. The first two of each say in which bucket the other six are, in order.
 #[derive(Debug)]
-struct Seen(Box<[Vec<[u8; 6]>]>);
+struct Seen {
+    buckets: Box<[Vec<[u8; 6]>]>,
+    n_names: usize,
+}
 
 impl Default for Seen {
     fn default() -> Self {
-        Self(vec![Vec::new(); BUCKETS].into())
+        Self { buckets: vec![Vec::new(); BUCKETS].into(), n_names: 0 }
     }
 }
 
 impl Seen {
     fn has(&self, [a, b, rest @ ..]: [u8; 8]) -> bool {
-        self.0[usize::from(u16::from_be_bytes([a, b]))].binary_search(&rest).is_ok()
+        self.buckets[usize::from(u16::from_be_bytes([a, b]))].binary_search(&rest).is_ok()
     }
 
     fn add(&mut self, [a, b, rest @ ..]: [u8; 8]) {
-        let bucket = &mut self.0[usize::from(u16::from_be_bytes([a, b]))];
+        let bucket = &mut self.buckets[usize::from(u16::from_be_bytes([a, b]))];
         if let Err(place) = bucket.binary_search(&rest) {
             if bucket.len() == bucket.capacity() {
                 // By an eighth: doubled, a bucket would be half empty, and all of them fill alike.
                 bucket.reserve_exact(bucket.len() / 8 + 2);
             }
             bucket.insert(place, rest);
+            self.n_names += 1;
         }
+    }
+
+    /// Returns all names in order.
+    fn names(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().zip(0_u64..).flat_map(|(bucket, first)| {
+            bucket.iter().map(move |[c, d, e, f, g, h]| {
+                first << 48 | u64::from_be_bytes([0, 0, *c, *d, *e, *f, *g, *h])
+            })
+        })
     }
 }
 
@@ -97,39 +218,76 @@ mod tests {
         after.iter().map(|n| DAY + chrono::Days::new(*n)).collect()
     }
 
+    fn visitors() -> Visitors {
+        Visitors::new(std::env::temp_dir())
+    }
+
+    /// An odd factor gives each number another name.
+    fn name(n: i64) -> i64 {
+        n.wrapping_mul(0x5851_f42d_4c95_7f2d)
+    }
+
+    fn bytes(names: impl Iterator<Item = i64>) -> Vec<u8> {
+        names.flat_map(i64::to_be_bytes).collect()
+    }
+
     #[test]
     fn a_name_is_known_on_its_day_and_no_other() {
-        let visitors = Visitors::default();
+        let visitors = visitors();
         let names: Vec<i64> = vec![0, -1, 1, i64::MIN, i64::MAX, 0x0001_0000_0000_0000];
-        let bytes: Vec<u8> = names.iter().flat_map(|name| name.to_be_bytes()).collect();
+        let bytes = bytes(names.iter().copied());
         visitors.add(DAY, 7, &bytes);
         visitors.add(DAY, 7, &bytes);
-        for name in names {
-            assert!(visitors.has_seen(DAY, name), "{name}");
-            assert!(!visitors.has_seen(DAY, name ^ 2), "near {name}");
-            assert!(!visitors.has_seen(DAY.succ_opt().unwrap(), name), "{name} a day later");
+        for _ in ["in memory", "in a file"] {
+            for &name in &names {
+                assert!(visitors.has_seen(DAY, name).unwrap(), "{name}");
+                assert!(!visitors.has_seen(DAY, name ^ 2).unwrap(), "near {name}");
+                let later = DAY.succ_opt().unwrap();
+                assert!(!visitors.has_seen(later, name).unwrap(), "{name} a day later");
+            }
+            visitors.put_away(DAY);
         }
         assert_eq!(visitors.read_to(&days(&[0, 1])), [(DAY, 7), (DAY.succ_opt().unwrap(), 0)]);
     }
 
     #[test]
-    fn thousands_of_names_are_all_found() {
-        let visitors = Visitors::default();
-        // An odd factor gives each number another name.
-        let name = |n: i64| n.wrapping_mul(0x5851_f42d_4c95_7f2d);
-        for part in 0..10 {
-            let bytes: Vec<u8> =
-                (0..10_000).flat_map(|n| name(n * 10 + part).to_be_bytes()).collect();
-            visitors.add(DAY, part, &bytes);
+    fn thousands_of_names_are_all_found_with_a_few_of_them_in_memory() {
+        let visitors = visitors().holding(3000);
+        for part in 0..100 {
+            // One of eleven came with the part before.
+            let names = (0..1100).map(|n| name((n + part * 1000) % 100_000));
+            if visitors.add(DAY, part, &bytes(names)) {
+                visitors.put_away(DAY);
+            }
+            let known = visitors.lock();
+            assert!(known[&DAY].seen.n_names < 3000);
+            assert!(known[&DAY].files.len() <= 6, "each is at least twice as large as the next");
         }
         for n in 0..200_000 {
-            assert_eq!(visitors.has_seen(DAY, name(n)), n < 100_000, "{n}");
+            assert_eq!(visitors.has_seen(DAY, name(n)).unwrap(), n < 100_000, "{n}");
         }
+        let n_in_files: usize = visitors.lock()[&DAY].files.iter().map(|file| file.len()).sum();
+        assert!((97_000..110_000).contains(&n_in_files), "{n_in_files}");
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_stays_in_memory_and_is_tried_again_later() {
+        let visitors =
+            Visitors { in_memory_max: 1000, ..Visitors::new("/proc/no-such-folder".into()) };
+        let mut n_tries = 0;
+        for part in 0..50 {
+            if visitors.add(DAY, part, &bytes((part * 100..part * 100 + 100).map(name))) {
+                visitors.put_away(DAY);
+                n_tries += 1;
+            }
+        }
+        assert_eq!(n_tries, 5, "once for each thousand");
+        assert!((0..5000).all(|n| visitors.has_seen(DAY, name(n)).unwrap()));
     }
 
     #[test]
     fn days_beyond_the_last_are_read_anew() {
-        let visitors = Visitors::default();
+        let visitors = visitors();
         for n in 0..3 {
             visitors.read_to(&days(&[n]));
             visitors.add(DAY + chrono::Days::new(n), 5, &[1; 8]);
