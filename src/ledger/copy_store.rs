@@ -32,12 +32,12 @@ const TRANSACTIONS: &str = "ledger_transactions (program_id, ledger_transaction_
      effective_at, recorded_at, sequence, previous_hash, hash)";
 
 /// Writes transactions.
-pub(super) async fn copy_transactions(
+pub(super) async fn copy_transactions<'t>(
     db: &mut PgConnection,
     program_id: ProgramId,
-    rows: &[Linked<'_>],
+    rows: impl Iterator<Item = Linked<'t>>,
 ) -> Result<(), sqlx::Error> {
-    let write = |to: &mut RowFields<'_>, row: &Linked<'_>| {
+    let write = |to: &mut RowFields<'_>, row: Linked<'_>| {
         let posting = &row.transaction.posting;
         to.put(program_id.0).put(row.transaction.id.0).put(posting.code().text());
         to.put(posting.reference()).put(posting.currency().code());

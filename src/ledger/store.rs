@@ -176,6 +176,27 @@ async fn move_head(
     .map(drop)
 }
 
+/// Transactions at the end of a chain, each of which is hashed when it is asked for: of many, while the
+/// server reads those before.
+struct Chaining<'r, 'a> {
+    drafts: std::slice::Iter<'r, Draft<'a>>,
+    /// Of the last one.
+    sequence: i64,
+    head: &'r mut ChainHash,
+}
+
+impl<'a> Iterator for Chaining<'_, 'a> {
+    type Item = Linked<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (transaction, canonical) = *self.drafts.next()?;
+        self.sequence += 1;
+        let hash = proof::chain_on(self.head, canonical);
+        let previous_hash = std::mem::replace(self.head, hash);
+        Some(Linked { transaction, sequence: self.sequence, previous_hash, hash })
+    }
+}
+
 async fn insert_transactions(
     db: &mut PgConnection,
     program_id: ProgramId,
@@ -183,16 +204,12 @@ async fn insert_transactions(
     mut head: ChainHash,
     drafts: &[Draft<'_>],
 ) -> Result<ChainHash, sqlx::Error> {
-    let mut rows: Vec<Linked<'_>> = Vec::with_capacity(drafts.len());
-    for (sequence, &(transaction, canonical)) in (sequence + 1..).zip(drafts) {
-        let previous_hash = head;
-        head = proof::chain_on(&previous_hash, canonical);
-        rows.push(Linked { transaction, sequence, previous_hash, hash: head });
-    }
-    if rows.len() >= COPY_MIN {
-        copy_store::copy_transactions(db, program_id, &rows).await?;
+    let rows = Chaining { drafts: drafts.iter(), sequence, head: &mut head };
+    if drafts.len() >= COPY_MIN {
+        copy_store::copy_transactions(db, program_id, rows).await?;
         return Ok(head);
     }
+    let rows: Vec<Linked<'_>> = rows.collect();
     let transactions = || drafts.iter().map(|draft| draft.0);
     let postings = || transactions().map(|t| &t.posting);
     sqlx::query!(

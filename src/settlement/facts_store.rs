@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use futures_util::future::join;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -23,10 +24,11 @@ use crate::money::Money;
 use crate::program;
 use crate::program::attribution::{Policies, PolicyVersion};
 use crate::settlement::attribution;
-use crate::settlement::attribution::known::{CustomerKey, Known};
+use crate::settlement::attribution::known::Known;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::grant::Moved;
+use crate::settlement::order_store::{Columns, lock_orders};
 use crate::settlement::settler::{self, Undecodable};
 use crate::settlement::waiting::{self, Room};
 use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
@@ -58,33 +60,37 @@ pub async fn load_facts(
         known: Known::default(),
     };
     load_sources(db, messages, &mut facts).await?;
-    load_known_messages(db, messages, &mut facts).await?;
-    let keys = keys_of(&facts, messages);
+    // Keys are sorted and signatures checked while the server looks for the messages.
+    let reading = async {
+        let keys = keys_of(&facts, messages);
+        let columns = Columns::of(&keys);
+        (keys, columns, clicks_of(messages, click_keys))
+    };
+    let (known, (keys, columns, mut clicks)) = join(find_known(db, messages), reading).await;
+    let (known, of_later) = known?;
+    facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
+    facts.messages = known.into_iter().map(|(id, (_, hash))| (id, hash)).collect();
     let customers = attribution::store::owned_customers(messages, &facts.programs);
     lock_orders(db, &keys, &customers).await?;
     facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
     let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
     // What may become somebody's is locked, priced and suspected like what comes.
-    let all: Cow<'_, [Message]> = if nobodys.is_empty() {
-        Cow::Borrowed(messages)
+    let (all, all_columns) = if nobodys.is_empty() {
+        (Cow::Borrowed(messages), Cow::Borrowed(&columns))
     } else {
-        Cow::Owned(messages.iter().chain(&nobodys).cloned().collect())
-    };
-    if !nobodys.is_empty() {
-        load_sources(db, &all, &mut facts).await?;
+        load_sources(db, &nobodys, &mut facts).await?;
         lock_orders(db, &keys_of(&facts, &nobodys), &[]).await?;
-    }
-    let all_keys = match &all {
-        Cow::Borrowed(_) => Cow::Borrowed(&keys),
-        Cow::Owned(all) => Cow::Owned(keys_of(&facts, all)),
+        clicks.extend(clicks_of(&nobodys, click_keys));
+        let all: Vec<Message> = messages.iter().chain(&nobodys).cloned().collect();
+        let all_columns = Columns::of(&keys_of(&facts, &all));
+        (Cow::Owned(all), Cow::Owned(all_columns))
     };
     for message in nobodys {
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }
-    let clicks = clicks_of(&all, click_keys);
     facts.fraud = fraud::store::load_facts(db, &named_in(&all, &clicks), customer_key).await?;
-    facts.waiting = load_waiting(db, &keys).await?;
-    facts.conversions = load_conversions(db, &all_keys).await?;
+    facts.waiting = load_waiting(db, &columns).await?;
+    facts.conversions = load_conversions(db, &all_columns).await?;
     let clicked = clicks.iter().map(|(program_id, click)| (*program_id, click.partner));
     let named: BTreeSet<_> = clicked.chain(facts.known.partners()).collect();
     load_earners(db, &mut facts, &named).await?;
@@ -277,11 +283,12 @@ pub(super) async fn load_earners(
     Ok(())
 }
 
-async fn load_known_messages(
+/// Finds what is kept of the messages under their ids; and, of those whose id is taken by another one,
+/// under their receipts.
+async fn find_known(
     db: &mut PgConnection,
     messages: &[Message],
-    facts: &mut Facts,
-) -> Result<(), sqlx::Error> {
+) -> Result<(KnownMessages, KnownMessages), sqlx::Error> {
     let all: Vec<&Message> = messages.iter().collect();
     let ids = all.iter().map(|m| m.message_id.clone()).collect();
     let known = find_messages(db, &all, ids).await?;
@@ -289,13 +296,11 @@ async fn load_known_messages(
         let of = known.get(&(m.source_id, m.message_id.clone()));
         of.is_some_and(|(receipt_id, _)| *receipt_id != m.receipt_id)
     };
-    // A message whose id is taken is kept under its receipt.
-    let later: Vec<&Message> = messages.iter().filter(is_taken).collect();
+    let later: Vec<&Message> =
+        if known.is_empty() { Vec::new() } else { messages.iter().filter(is_taken).collect() };
     let ids = later.iter().map(|m| m.id_by_receipt()).collect();
     let of_later = find_messages(db, &later, ids).await?;
-    facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
-    facts.messages.extend(known.into_iter().map(|(id, (_, hash))| (id, hash)));
-    Ok(())
+    Ok((known, of_later))
 }
 
 type KnownMessages = HashMap<(SourceId, String), (ReceiptId, [u8; 32])>;
@@ -329,86 +334,20 @@ async fn find_messages(
     Ok(known.collect())
 }
 
-/// Orders and customers that one batch locks one by one, at most: PostgreSQL has room for some
-/// thousand locks (`max_locks_per_transaction`), and a batch that finds none would fail for ever.
-const LOCKS_MAX: usize = 2_000;
-
-/// Puts settlers of different shards in line where they meet on an order or on a customer who may be
-/// bound: a refund that looked for its conversion while that was being written would wait for it for
-/// ever, and a sale beside its lead would stay nobody's. Always in one order, so two batches cannot
-/// lock each other out.
-pub(super) async fn lock_orders(
-    db: &mut PgConnection,
-    keys: &[OrderKey],
-    customers: &[CustomerKey],
-) -> Result<(), sqlx::Error> {
-    let programs = keys.iter().map(|k| k.program_id).chain(customers.iter().map(|c| c.0));
-    let programs: BTreeSet<String> = programs.map(|id| id.to_string()).collect();
-    let programs: Vec<String> = programs.into_iter().collect();
-    if keys.len() + customers.len() > LOCKS_MAX {
-        return lock(db, &programs).await;
-    }
-    lock_shared(db, &programs).await?;
-    let orders = keys
-        .iter()
-        .map(|k| serde_json::json!([k.program_id, k.order_namespace, k.event, k.dedup_ref]));
-    let customers = customers.iter().map(|(program, hash)| serde_json::json!([program, hash]));
-    let names: Vec<String> = orders.chain(customers).map(|name| name.to_string()).collect();
-    lock(db, &names).await
-}
-
-async fn lock(db: &mut PgConnection, names: &[String]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        r#"select pg_advisory_xact_lock(o.lock) as "locked: ()"
-           from (select distinct hashtextextended(n.name, 0) as lock
-                 from unnest($1::text[]) as n (name)
-                 order by 1) o"#,
-        names,
-    )
-    .fetch_all(db)
-    .await
-    .map(drop)
-}
-
-/// Keeps those away who want all orders of a program, and nobody else.
-async fn lock_shared(db: &mut PgConnection, programs: &[String]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        r#"select pg_advisory_xact_lock_shared(o.lock) as "locked: ()"
-           from (select distinct hashtextextended(n.name, 0) as lock
-                 from unnest($1::text[]) as n (name)
-                 order by 1) o"#,
-        programs,
-    )
-    .fetch_all(db)
-    .await
-    .map(drop)
-}
-
-/// Splits keys into columns, for `unnest`.
-pub(super) fn columns(keys: &[OrderKey]) -> (Vec<Uuid>, Vec<String>, Vec<String>, Vec<String>) {
-    (
-        keys.iter().map(|k| k.program_id.0).collect(),
-        keys.iter().map(|k| k.order_namespace.clone()).collect(),
-        keys.iter().map(|k| k.event.clone()).collect(),
-        keys.iter().map(|k| k.dedup_ref.clone()).collect(),
-    )
-}
-
 async fn load_waiting(
     db: &mut PgConnection,
-    keys: &[OrderKey],
+    keys: &Columns,
 ) -> Result<HashMap<OrderKey, Vec<Arc<Message>>>, sqlx::Error> {
-    let (programs, namespaces, events, refs) = columns(keys);
     let rows = sqlx::query!(
         r#"select w.program_id as "program_id: ProgramId", w.order_namespace, w.event, w.dedup_ref,
                   w.record
            from waiting_messages w
            where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
                select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))"#,
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
+        &keys.programs,
+        &keys.namespaces,
+        &keys.events,
+        &keys.refs,
     )
     .fetch_all(db)
     .await?;
@@ -455,9 +394,8 @@ pub async fn load_rooms(
 /// Loads the conversions with these keys, each of which is given once.
 async fn load_conversions(
     db: &mut PgConnection,
-    keys: &[OrderKey],
+    keys: &Columns,
 ) -> Result<HashMap<OrderKey, ConversionFacts>, sqlx::Error> {
-    let (programs, namespaces, events, refs) = columns(keys);
     let rows = sqlx::query!(
         r#"select c.program_id as "program_id: ProgramId",
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,
@@ -469,10 +407,10 @@ async fn load_conversions(
              on c.program_id = k.program_id and c.order_namespace = k.order_namespace
             and c.event = k.event and c.dedup_ref = k.dedup_ref
            for update of c"#,
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
+        &keys.programs,
+        &keys.namespaces,
+        &keys.events,
+        &keys.refs,
     )
     .fetch_all(&mut *db)
     .await?;

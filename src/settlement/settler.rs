@@ -408,7 +408,7 @@ impl Settler {
             facts_store::load_sums(db, &mut facts, &trial).await?;
         }
         let mut tally = Tally::of(receipts);
-        let mut rest = store::Rest::default();
+        let mut rest = store::Rest::knowing(&facts.earners);
         let mut deciding = ahead::decide(facts, messages);
         while let Some(decided) = deciding.next().await {
             tally.add(&decided);

@@ -17,8 +17,8 @@ use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
 use crate::settlement::attribution;
-use crate::settlement::attribution::store::Changes;
-use crate::settlement::{Decided, Decision, Message, NewConversion, settler, waiting};
+use crate::settlement::attribution::store::{Changes, PartnerIds};
+use crate::settlement::{Decided, Decision, Earner, Message, NewConversion, settler, waiting};
 use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
@@ -31,12 +31,20 @@ pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Resu
 /// What of the decisions of a batch is written in the end, when all of them have been made.
 #[derive(Default)]
 pub(super) struct Rest {
+    /// The ids of partners, as far as they are known.
+    partners: PartnerIds,
     steps: Vec<commission::Step>,
     flags: Vec<fraud::RaisedFlag>,
     changes: Changes,
 }
 
 impl Rest {
+    /// Nothing yet; those who may earn are known.
+    pub(super) fn knowing(earners: &HashMap<(ProgramId, PartnerNo), Earner>) -> Self {
+        let partners = earners.iter().map(|(named, earner)| (*named, earner.partner_id)).collect();
+        Self { partners, ..Self::default() }
+    }
+
     /// Writes what need not wait of the next decisions, in their order, and keeps the rest.
     pub(super) async fn write_before(
         &mut self,
@@ -80,7 +88,8 @@ impl Rest {
         }
         // While the server reads one table, the rows of the next are put in order.
         let (inserted, verdicts) =
-            join(insert_conversions(db, &new, now), async { by_id(verdicts) }).await;
+            join(insert_conversions(db, &new, &mut self.partners, now), async { by_id(verdicts) })
+                .await;
         inserted?;
         insert_refunds(db, &refunds, now).await?;
         for (conversion_id, (message, base)) in restated {
@@ -112,14 +121,16 @@ type Recorded = (Arc<Message>, NewConversion);
 async fn insert_conversions(
     db: &mut PgConnection,
     new: &[Recorded],
+    partners: &mut PartnerIds,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     if new.is_empty() {
         return Ok(());
     }
-    let partners = load_partners(&mut *db, new).await?;
+    load_partners(&mut *db, new, partners).await?;
+    let partners = &*partners;
     if new.len() >= COPY_MIN {
-        let write = |to: &mut RowFields<'_>, r: &Recorded| write_conversion(to, r, &partners, now);
+        let write = |to: &mut RowFields<'_>, r: &Recorded| write_conversion(to, r, partners, now);
         return copy_rows(db, CONVERSIONS, new, write).await.map(drop);
     }
     let text = |f: fn(&Recorded) -> String| new.iter().map(f).collect::<Vec<_>>();
@@ -160,7 +171,7 @@ async fn insert_conversions(
         &new.iter().map(|r| shown_click(r).map(str::to_owned)).collect::<Vec<_>>()
             as &[Option<String>],
         &new.iter()
-            .map(|r| id_of(&partners, r, r.1.attribution.shown_partner()?).map(|p| p.0))
+            .map(|r| id_of(partners, r, r.1.attribution.shown_partner()?).map(|p| p.0))
             .collect::<Vec<_>>() as &[Option<Uuid>],
         &new.iter().map(|r| click(r).map(|c| i64::from(c.1.0))).collect::<Vec<_>>()
             as &[Option<i64>],
@@ -182,9 +193,9 @@ async fn insert_conversions(
         &uuid(|r| r.0.receipt_id.0),
         &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
-        &new.iter().map(|r| candidates(&partners, r)).collect::<Vec<_>>()
+        &new.iter().map(|r| candidates(partners, r)).collect::<Vec<_>>()
             as &[Option<serde_json::Value>],
-        &new.iter().map(|r| path(&partners, r)).collect::<Vec<_>>()
+        &new.iter().map(|r| path(partners, r)).collect::<Vec<_>>()
             as &[Option<serde_json::Value>],
     )
     .execute(db)
@@ -202,7 +213,7 @@ const CONVERSIONS: &str = "conversions (program_id, conversion_id, order_namespa
 fn write_conversion(
     to: &mut RowFields<'_>,
     r: &Recorded,
-    partners: &Partners,
+    partners: &PartnerIds,
     settled_at: Timestamp,
 ) {
     let (message, new) = r;
@@ -224,19 +235,23 @@ fn write_conversion(
     to.put(candidates(partners, r).map(Jsonb)).put(path(partners, r).map(Jsonb));
 }
 
-type Partners = HashMap<(ProgramId, PartnerNo), PartnerId>;
-
-/// Finds the partners of conversions, also those of what did not count: finance asks about them.
-async fn load_partners(db: &mut PgConnection, new: &[Recorded]) -> Result<Partners, sqlx::Error> {
-    let of = |r: &Recorded| {
-        let program_id = r.1.key.program_id;
-        r.1.attribution.partners().map(move |partner| (program_id, partner)).collect::<Vec<_>>()
-    };
-    let named: BTreeSet<(ProgramId, PartnerNo)> = new.iter().flat_map(of).collect();
-    attribution::store::load_partner_ids(db, &named).await
+/// Finds the partners of conversions that are not known yet: finance asks also about those of what did
+/// not count.
+async fn load_partners(
+    db: &mut PgConnection,
+    new: &[Recorded],
+    known: &mut PartnerIds,
+) -> Result<(), sqlx::Error> {
+    let mut missing = BTreeSet::new();
+    for (_, conversion) in new {
+        let named = conversion.attribution.partners().map(|no| (conversion.key.program_id, no));
+        missing.extend(named.filter(|named| !known.contains_key(named)));
+    }
+    known.extend(attribution::store::load_partner_ids(db, &missing).await?);
+    Ok(())
 }
 
-fn id_of(partners: &Partners, r: &Recorded, partner: PartnerNo) -> Option<PartnerId> {
+fn id_of(partners: &PartnerIds, r: &Recorded, partner: PartnerNo) -> Option<PartnerId> {
     partners.get(&(r.1.key.program_id, partner)).copied()
 }
 
@@ -246,13 +261,13 @@ fn shown_click(r: &Recorded) -> Option<&str> {
     leading.map(|touch| touch.text.as_str()).or(r.0.report.click_id.as_deref())
 }
 
-fn candidates(partners: &Partners, r: &Recorded) -> Option<serde_json::Value> {
+fn candidates(partners: &PartnerIds, r: &Recorded) -> Option<serde_json::Value> {
     let attribution = &r.1.attribution;
     let kept = || candidate::to_wire(attribution.to_wire(|partner| id_of(partners, r, partner)));
     (!attribution.is_plain()).then(kept)
 }
 
-fn path(partners: &Partners, r: &Recorded) -> Option<serde_json::Value> {
+fn path(partners: &PartnerIds, r: &Recorded) -> Option<serde_json::Value> {
     let path = r.1.attribution.path.as_ref()?;
     Some(path.to_wire(|partner| id_of(partners, r, partner)).to_wire())
 }

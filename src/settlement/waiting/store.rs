@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::ids::{DeadLetterId, ProgramId, ReceiptId};
-use crate::settlement::facts_store::columns;
+use crate::settlement::order_store::Columns;
 use crate::settlement::{Message, OrderKey, settler};
 use crate::stream::{ConversionRecord, PackedBatch};
 
@@ -63,7 +63,7 @@ pub async fn insert_waiting(
         return Ok(());
     }
     let keys: Vec<OrderKey> = waiting.iter().map(|(_, key)| key.clone()).collect();
-    let (programs, namespaces, events, refs) = columns(&keys);
+    let keys = Columns::of(&keys);
     let records = waiting
         .iter()
         .map(|(message, _)| serde_json::to_value(settler::record(message)))
@@ -80,10 +80,10 @@ pub async fn insert_waiting(
              as n (program_id, order_namespace, event, dedup_ref, source_id, webhook_id, record,
                    received_at)
          on conflict on constraint waiting_messages_pkey do nothing",
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
+        &keys.programs,
+        &keys.namespaces,
+        &keys.events,
+        &keys.refs,
         &waiting.iter().map(|(m, _)| m.source_id.0).collect::<Vec<_>>(),
         &waiting.iter().map(|(m, _)| m.message_id.clone()).collect::<Vec<_>>(),
         &records,
@@ -100,15 +100,15 @@ pub async fn delete_admitted(db: &mut PgConnection, keys: &[OrderKey]) -> Result
     if keys.is_empty() {
         return Ok(());
     }
-    let (programs, namespaces, events, refs) = columns(keys);
+    let keys = Columns::of(keys);
     sqlx::query!(
         "delete from waiting_messages w
          where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
              select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))",
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
+        &keys.programs,
+        &keys.namespaces,
+        &keys.events,
+        &keys.refs,
     )
     .execute(db)
     .await
@@ -149,17 +149,17 @@ pub async fn take_due(
     keys: &[OrderKey],
     before: Timestamp,
 ) -> Result<Vec<ConversionRecord>, sqlx::Error> {
-    let (programs, namespaces, events, refs) = columns(keys);
+    let keys = Columns::of(keys);
     let rows = sqlx::query_scalar!(
         "delete from waiting_messages w
          where (w.program_id, w.order_namespace, w.event, w.dedup_ref) in (
              select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]))
            and w.waiting_since <= $5
          returning w.record",
-        &programs,
-        &namespaces,
-        &events,
-        &refs,
+        &keys.programs,
+        &keys.namespaces,
+        &keys.events,
+        &keys.refs,
         before,
     )
     .fetch_all(db)
