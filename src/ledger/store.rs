@@ -142,6 +142,9 @@ async fn lock_head(
     db: &mut PgConnection,
     program_id: ProgramId,
 ) -> Result<(i64, ChainHash), sqlx::Error> {
+    if let Some(head) = find_head(db, program_id).await? {
+        return Ok(head);
+    }
     sqlx::query!(
         "insert into ledger_heads (program_id, sequence, hash) values ($1, 0, $2)
          on conflict on constraint ledger_heads_pkey do nothing",
@@ -150,13 +153,20 @@ async fn lock_head(
     )
     .execute(&mut *db)
     .await?;
+    Ok(find_head(db, program_id).await?.unwrap_or((0, GENESIS)))
+}
+
+async fn find_head(
+    db: &mut PgConnection,
+    program_id: ProgramId,
+) -> Result<Option<(i64, ChainHash)>, sqlx::Error> {
     let row = sqlx::query!(
         "select sequence, hash from ledger_heads where program_id = $1 for update",
         program_id.0,
     )
-    .fetch_one(db)
+    .fetch_optional(db)
     .await?;
-    Ok((row.sequence, row.hash.try_into().unwrap_or(GENESIS)))
+    Ok(row.map(|row| (row.sequence, row.hash.try_into().unwrap_or(GENESIS))))
 }
 
 async fn move_head(

@@ -414,6 +414,9 @@ async fn load_conversions(
     )
     .fetch_all(&mut *db)
     .await?;
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
     let ids: Vec<ConversionId> = rows.iter().map(|r| r.conversion_id).collect();
     let mut refunds = load_refunds(db, &ids).await?;
     let mut commissions: HashMap<ConversionId, Vec<Commission>> = HashMap::new();
