@@ -154,6 +154,7 @@ impl App {
             messages_max: self.config.settle_batch_max,
             waiting_max: self.config.waiting_room_max,
             places: Arc::new(Semaphore::new(BATCHES_MAX)),
+            n_shards: self.config.stream_shards,
             visitors: Arc::new(Visitors::new(self.config.spool_dir.clone())),
         }
     }

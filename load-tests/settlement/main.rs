@@ -32,6 +32,7 @@ use tributary::conversion::webhook::{WebhookMessage, read_report};
 use tributary::dev::example_setting;
 use tributary::ids::{LinkNo, PartnerNo, ProgramId, ProgramNo, ReceiptId, SourceId};
 use tributary::settlement::Message;
+use tributary::settlement::settler::Settler;
 use uuid::Uuid;
 
 /// As the service has it.
@@ -135,7 +136,8 @@ fn median(values: &mut [f64]) -> f64 {
 /// Settles batches at once as the settler does: facts, decisions, one transaction for each.
 async fn settle(app: &App, batches: Vec<Vec<Message>>) -> anyhow::Result<Duration> {
     app.clock.set(app.clock.now() + chrono::Duration::seconds(1));
-    let settler = app.settler();
+    let n_shards = u16::try_from(batches.len())?;
+    let settler = Settler { n_shards, ..app.settler() };
     let started = Instant::now();
     let settling = batches.into_iter().map(|messages| {
         let settler = settler.clone();

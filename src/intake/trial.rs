@@ -12,6 +12,7 @@ use crate::ids::{PlanVersionId, ReceiptId};
 use crate::settlement::decide::decide_all;
 use crate::settlement::facts::Facts;
 use crate::settlement::facts_store::{load_facts, load_rooms};
+use crate::settlement::order_store::Locks;
 use crate::settlement::{Decided, Decision, Message, Verdict};
 
 /// What settlement would say of one message.
@@ -69,7 +70,7 @@ pub async fn foresee(
     let now = app.clock.now();
     let receipts: Vec<ReceiptId> = messages.iter().map(|m| m.receipt_id).collect();
     let keys = (&app.config.click_keys, &app.customer_key);
-    let mut facts = load_facts(db, &messages, keys, now).await?;
+    let mut facts = load_facts(db, Locks::OfOrders, &messages, keys, now).await?;
     load_rooms(db, &mut facts, &messages, app.config.waiting_room_max).await?;
     let decided = decide_all(&mut facts, messages);
     Ok(receipts.into_iter().filter_map(|receipt| foreseen(receipt, &decided, &facts)).collect())

@@ -28,15 +28,16 @@ use crate::settlement::attribution::known::Known;
 use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::grant::Moved;
-use crate::settlement::order_store::{Columns, lock_orders};
+use crate::settlement::order_store::{Columns, Locks, lock_orders};
 use crate::settlement::settler::{self, Undecodable};
 use crate::settlement::waiting::{self, Room};
 use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
 use crate::signing::{Key, KeyRing};
 
-/// Loads what a batch of messages touches.
+/// Loads what a batch of messages touches, and keeps others away from its orders.
 pub async fn load_facts(
     db: &mut PgConnection,
+    locks: Locks,
     messages: &[Message],
     (click_keys, customer_key): (&KeyRing, &Key),
     now: Timestamp,
@@ -71,7 +72,7 @@ pub async fn load_facts(
     facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
     facts.messages = known.into_iter().map(|(id, (_, hash))| (id, hash)).collect();
     let customers = attribution::store::owned_customers(messages, &facts.programs);
-    lock_orders(db, &keys, &customers).await?;
+    lock_orders(db, locks, &keys, &customers).await?;
     facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
     let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
     // What may become somebody's is locked, priced and suspected like what comes.
@@ -79,7 +80,7 @@ pub async fn load_facts(
         (Cow::Borrowed(messages), Cow::Borrowed(&columns))
     } else {
         load_sources(db, &nobodys, &mut facts).await?;
-        lock_orders(db, &keys_of(&facts, &nobodys), &[]).await?;
+        lock_orders(db, locks, &keys_of(&facts, &nobodys), &[]).await?;
         clicks.extend(clicks_of(&nobodys, click_keys));
         let all: Vec<Message> = messages.iter().chain(&nobodys).cloned().collect();
         let all_columns = Columns::of(&keys_of(&facts, &all));

@@ -14,6 +14,7 @@ use crate::ids::{CommissionId, PartnerId, ProgramId};
 use crate::settlement::attribution::bond::{Bond, bond_to};
 use crate::settlement::decide::{Grant, Ground, claimed, reopen};
 use crate::settlement::facts::Facts;
+use crate::settlement::order_store::Locks;
 use crate::settlement::{Decided, Decision, Message, facts_store, store};
 use crate::signing::{Key, KeyRing};
 
@@ -45,7 +46,9 @@ pub async fn grant(
     let nothing = |why: &str| GrantError::EarnsNothing(why.to_owned());
     let found = store::find_message(db, program_id, grant.conversion_id).await?;
     let message = found.ok_or_else(|| nothing("the order is not there"))?;
-    let mut facts = facts_store::load_facts(db, std::slice::from_ref(&message), keys, now).await?;
+    let mut facts =
+        facts_store::load_facts(db, Locks::OfOrders, std::slice::from_ref(&message), keys, now)
+            .await?;
     let named = BTreeSet::from([(program_id, grant.partner)]);
     facts_store::load_earners(db, &mut facts, &named).await?;
     let message = Arc::new(message);

@@ -19,7 +19,7 @@ pub mod grant;
 pub mod held;
 pub mod model;
 pub mod offset_store;
-mod order_store;
+pub mod order_store;
 pub mod path;
 pub mod rederive;
 pub mod settler;

@@ -9,6 +9,15 @@ use uuid::Uuid;
 use crate::settlement::OrderKey;
 use crate::settlement::attribution::known::CustomerKey;
 
+/// What keeps others away from the orders of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// Each order, so that batches of different shards go on beside each other.
+    OfOrders,
+    /// All orders of its programs at once: where nobody settles beside it, that is less to do.
+    OfPrograms,
+}
+
 /// Orders and customers that one batch locks one by one, at most: PostgreSQL has room for some
 /// thousand locks (`max_locks_per_transaction`), and a batch that finds none would fail for ever.
 const LOCKS_MAX: usize = 2_000;
@@ -19,13 +28,14 @@ const LOCKS_MAX: usize = 2_000;
 /// lock each other out.
 pub(super) async fn lock_orders(
     db: &mut PgConnection,
+    locks: Locks,
     keys: &[OrderKey],
     customers: &[CustomerKey],
 ) -> Result<(), sqlx::Error> {
     let programs = keys.iter().map(|k| k.program_id).chain(customers.iter().map(|c| c.0));
     let programs: BTreeSet<String> = programs.map(|id| id.to_string()).collect();
     let programs: Vec<String> = programs.into_iter().collect();
-    if keys.len() + customers.len() > LOCKS_MAX {
+    if locks == Locks::OfPrograms || keys.len() + customers.len() > LOCKS_MAX {
         return lock(db, &programs).await;
     }
     lock_shared(db, &programs).await?;

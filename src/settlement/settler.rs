@@ -15,6 +15,7 @@ use crate::commission::hold::Trust;
 use crate::commission::store::ApplyError;
 use crate::conversion::parked_store;
 use crate::conversion::wire::{self, ReportError};
+use crate::db::copy::COPY_MIN;
 use crate::db::{Db, DbTx};
 use crate::ids::{ProgramId, ReceiptId, SourceId};
 use crate::lease::{self, Lease};
@@ -24,6 +25,7 @@ use crate::settlement::click::visitors::Visitors;
 use crate::settlement::click::{self, Click};
 use crate::settlement::facts::ProgramFacts;
 use crate::settlement::offset_store::{self, Counts, Position};
+use crate::settlement::order_store::Locks;
 use crate::settlement::tally::Tally;
 use crate::settlement::{Message, ahead, decide, facts_store, grant, store};
 use crate::signing::{Key, KeyRing};
@@ -84,6 +86,8 @@ pub struct Settler {
     pub waiting_max: i64,
     /// Places for batches, over all shards of the process.
     pub places: Arc<Semaphore>,
+    /// How many shards there are, settled by whomever.
+    pub n_shards: u16,
     /// Who was seen on a link that day.
     pub visitors: Arc<Visitors>,
 }
@@ -397,7 +401,9 @@ impl Settler {
             return Ok(Written { n_new: n_clicks + n_parked, tally: Tally::default() });
         }
         let keys = (&self.click_keys, &self.customer_key);
-        let mut facts = facts_store::load_facts(db, &messages, keys, now).await?;
+        let is_alone = self.n_shards == 1 && messages.len() >= COPY_MIN;
+        let locks = if is_alone { Locks::OfPrograms } else { Locks::OfOrders };
+        let mut facts = facts_store::load_facts(db, locks, &messages, keys, now).await?;
         facts_store::load_rooms(db, &mut facts, &messages, self.waiting_max).await?;
         let receipts = messages.iter().map(|m| m.receipt_id).collect();
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();

@@ -8,6 +8,7 @@ use tributary::commission::hold::Trust;
 use tributary::conversion::webhook::read_report;
 use tributary::ids::ReceiptId;
 use tributary::settlement::Message;
+use tributary::settlement::settler::Settler;
 
 use crate::harness::{Scene, TestApp};
 
@@ -204,10 +205,15 @@ async fn a_batch_waits_for_one_that_has_locked_what_it_needs_of_the_program() {
     let scene = app.scene().await;
     let click_id = app.click_id(&scene.link).await;
     let settler = app.app().settler();
+    let beside = Settler { n_shards: 2, ..settler.clone() };
     // As a batch of very many orders locks it, and as one of few does.
-    for (lock, prefix, n) in [
-        ("select pg_advisory_xact_lock(hashtextextended($1, 0))", "one", 1),
-        ("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", "all", VERY_MANY),
+    let whole = "select pg_advisory_xact_lock(hashtextextended($1, 0))";
+    let shared = "select pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+    for (lock, settler, prefix, n) in [
+        (whole, &settler, "one", 1),
+        (shared, &settler, "alone", MANY),
+        (whole, &beside, "some", MANY),
+        (shared, &beside, "all", VERY_MANY),
     ] {
         let mut db = app.owner().await;
         let mut other = db.begin().await.unwrap();
@@ -221,4 +227,11 @@ async fn a_batch_waits_for_one_that_has_locked_what_it_needs_of_the_program() {
         settled.unwrap();
         assert_eq!(rows(&app, CONVERSIONS, prefix).await.len(), n);
     }
+    // Some hundred orders are no reason to wait for others where several shards are settled.
+    let mut db = app.owner().await;
+    let mut other = db.begin().await.unwrap();
+    sqlx::query(shared).bind(&scene.program_id).execute(&mut *other).await.unwrap();
+    beside.settle_messages(messages(&app, &scene, "both", &click_id)).await.unwrap();
+    assert_eq!(rows(&app, CONVERSIONS, "both").await.len(), MANY);
+    other.rollback().await.unwrap();
 }

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use crate::clock::Timestamp;
 use crate::db::Db;
 use crate::metrics as metric;
-use crate::settlement::order_store;
+use crate::settlement::order_store::{self, Locks};
 
 /// Messages given up in one transaction.
 const AT_ONCE_MAX: i64 = 500;
@@ -69,7 +69,7 @@ pub async fn give_up_due(db: &Db, bounds: Bounds, now: Timestamp) -> Result<u64,
             return Ok(n_given_up);
         }
         // A settler that lets them in at this moment is waited for, and then they are gone.
-        order_store::lock_orders(&mut tx, &keys, &[]).await?;
+        order_store::lock_orders(&mut tx, Locks::OfOrders, &keys, &[]).await?;
         let given_up = store::take_due(&mut tx, &keys, before).await?;
         store::insert_letters(&mut tx, &given_up, &reason, now).await?;
         store::tell(&mut tx, &given_up, &reason, now).await?;
