@@ -4,6 +4,7 @@ mod row_store;
 pub mod store;
 mod sum_store;
 mod visitor_file;
+mod visitor_filter;
 pub mod visitor_store;
 pub mod visitors;
 

@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::NaiveDate;
 
 use super::visitor_file::NameFile;
+use super::visitor_filter::NameFilter;
 
 /// Days that are kept: today, yesterday, and one that comes late.
 const DAYS_MAX: usize = 3;
 /// Visitors of a day that are kept in memory, 14 bytes each.
-const IN_MEMORY_MAX: usize = 2_000_000;
+const IN_MEMORY_MAX: usize = 1_000_000;
 /// By the first two bytes of a name.
 const BUCKETS: usize = 1 << 16;
 
@@ -38,6 +39,8 @@ struct Day {
     /// Those that were too many, the largest file first. A name goes from memory to a file and from
     /// there to a larger one, never back.
     files: Vec<Arc<NameFile>>,
+    /// Who may be in a file, once there is one.
+    filed: Option<NameFilter>,
     /// With how many in memory a disk did not take them.
     refused_at: usize,
 }
@@ -90,8 +93,12 @@ impl Visitors {
         if of_day.seen.has(bytes) {
             return Ok(true);
         }
+        let name = u64::from_be_bytes(bytes);
+        if of_day.filed.as_ref().is_none_or(|filed| !filed.may_have(name)) {
+            return Ok(false);
+        }
         for file in &of_day.files {
-            match file.has(u64::from_be_bytes(bytes)) {
+            match file.has(name) {
                 Ok(false) => {}
                 Ok(true) => return Ok(true),
                 Err(error) => {
@@ -127,6 +134,8 @@ impl Visitors {
         let Some(day) = known.get_mut(&day) else { return Ok(()) };
         match NameFile::write(&self.folder, day.seen.names().map(Ok)) {
             Ok(file) => {
+                let filed = day.filed.get_or_insert_default();
+                day.seen.names().for_each(|name| filed.add(name));
                 (day.seen, day.refused_at) = (Seen::default(), 0);
                 day.files.push(Arc::new(file));
                 Ok(())
