@@ -163,7 +163,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Returns what one worker answers at its door.
+/// Returns what one worker answers at its door, and begins its connection to the log.
 fn answering(app: &Data<App>) -> Answering {
     let has = |role| app.config.roles.has(role);
     let log = app.log.clone();

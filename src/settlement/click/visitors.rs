@@ -124,7 +124,7 @@ impl Visitors {
         if let Err(error) = done {
             let folder = self.folder.display();
             tracing::error!(
-                "visitors of {day} stay in memory, {folder} does not take them: {error}"
+                "visitors of {day} stay where they are, {folder} does not take them: {error}"
             );
         }
     }
@@ -281,8 +281,7 @@ mod tests {
 
     #[test]
     fn what_the_disk_does_not_take_stays_in_memory_and_is_tried_again_later() {
-        let visitors =
-            Visitors { in_memory_max: 1000, ..Visitors::new("/proc/no-such-folder".into()) };
+        let visitors = Visitors::new("/proc/no-such-folder".into()).holding(1000);
         let mut n_tries = 0;
         for part in 0..50 {
             if visitors.add(DAY, part, &bytes((part * 100..part * 100 + 100).map(name))) {
