@@ -30,7 +30,7 @@ fn encode(id: Uuid) -> String {
         *c = CROCKFORD[(n & 31) as usize];
         n >>= 5;
     }
-    out.iter().map(|&b| b as char).collect()
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn decode(body: &str) -> Option<Uuid> {

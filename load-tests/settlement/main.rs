@@ -5,7 +5,7 @@
 //! both alike: only their ratio is a result. The bare batch copies the very rows that settlement
 //! has just written (conversion, commission, ledger entries, and the sum of each account) into
 //! tables of the same shape, indexes and size, by COPY, in one transaction. Conversions are settled of one
-//! shard and, as the service does, of two at once, against one bare batch of all their rows.
+//! shard, as on a single Redis, and of two at once, against one bare batch of all their rows.
 //!
 //! `load-tests/settlement/run` starts scratch engines around it.
 #![expect(
@@ -46,7 +46,8 @@ const BATCHES: [usize; 3] = [1_000, 2_000, 10_000];
 const CLICK_BATCHES: [usize; 3] = [1_000, 10_000, 40_000];
 /// Bursts of each side and size; the first of them warms caches and is not counted.
 const BURSTS: usize = 8;
-/// Shards that are settled at once: the service settles two, each by a transaction of its own.
+/// Shards that are settled at once: one on a single Redis where nobody asked for more; of many a process
+/// settles two at a time, each by a transaction of its own.
 const SHARDS: [usize; 2] = [1, 2];
 /// Partners who earn.
 const PARTNERS: u32 = 500;

@@ -53,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     for (name, plan) in plans() {
         let draft = plan.map(|plan| {
             let terms = PlanTerms::try_from(&serde_json::from_value(plan)?)?;
-            anyhow::Ok(Draft { from: span.from, terms })
+            anyhow::Ok(Draft { from: span.from, terms: terms.into() })
         });
         let is_draft = draft.is_some();
         let ask = Ask { program_id, span, draft: draft.transpose()?, now };

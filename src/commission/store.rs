@@ -576,9 +576,8 @@ pub async fn load_plans(
                 serde_json::from_value(r.document).map_err(|e| sqlx::Error::Decode(e.into()))?;
             let terms =
                 PlanTerms::try_from(&document).map_err(|e| sqlx::Error::Decode(e.into()))?;
-            let version =
-                PlanVersion { id: r.plan_version_id, effective_from: r.effective_from, terms };
-            Ok((r.program_id, version))
+            let (id, effective_from) = (r.plan_version_id, r.effective_from);
+            Ok((r.program_id, PlanVersion { id, effective_from, terms: terms.into() }))
         })
         .collect()
 }

@@ -8,6 +8,7 @@
 use chrono::NaiveDate;
 use serde::Serialize;
 use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -15,7 +16,9 @@ use crate::clock::Timestamp;
 
 /// Rows from which on a copy is worth its two more round trips.
 pub const COPY_MIN: usize = 200;
-/// Bytes sent at once, about.
+/// Bytes sent at once, about: of the first piece, so that the server need not wait long for it; each of
+/// the next has twice as many, up to the second.
+const FIRST_BYTES: usize = 16 * 1024;
 const PIECE_BYTES: usize = 128 * 1024;
 /// Days from the Unix epoch to that of PostgreSQL, 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -35,26 +38,69 @@ pub async fn copy_rows<T>(
     rows: impl IntoIterator<Item = T>,
     write: impl Fn(&mut RowFields<'_>, T),
 ) -> Result<u64, sqlx::Error> {
-    let sql = format!("copy {into} from stdin (format binary)");
-    let mut copying = db.copy_in_raw(&sql).await?;
-    let mut bytes = Vec::with_capacity(PIECE_BYTES * 2);
-    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    bytes.extend_from_slice(&[0; 8]);
+    let mut copying = Copying::begin(db, into).await?;
     for row in rows {
-        let start = bytes.len();
-        bytes.extend_from_slice(&[0; 2]);
-        let mut fields = RowFields { bytes: &mut bytes, n: 0 };
-        write(&mut fields, row);
-        let n = fields.n;
-        bytes[start..start + 2].copy_from_slice(&n.to_be_bytes());
-        if bytes.len() >= PIECE_BYTES {
-            copying.send(bytes.as_slice()).await?;
-            bytes.clear();
-        }
+        copying.put(|to| write(to, row));
+        copying.send_full().await?;
     }
-    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-    copying.send(bytes).await?;
-    copying.finish().await
+    copying.end().await
+}
+
+/// A copy whose rows come one by one.
+#[expect(missing_debug_implementations, reason = "sqlx shows nothing of its side")]
+pub struct Copying<'db> {
+    copying: PgCopyIn<&'db mut PgConnection>,
+    bytes: Vec<u8>,
+    /// Bytes of the next piece, about.
+    n_full: usize,
+}
+
+impl<'db> Copying<'db> {
+    /// Begins a copy into a table with its columns, as [`copy_rows`] does.
+    ///
+    /// # Errors
+    /// When the server refuses it or is away.
+    pub async fn begin(db: &'db mut PgConnection, into: &'static str) -> Result<Self, sqlx::Error> {
+        let sql = format!("copy {into} from stdin (format binary)");
+        let copying = db.copy_in_raw(&sql).await?;
+        let mut bytes = Vec::with_capacity(PIECE_BYTES * 2);
+        bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
+        bytes.extend_from_slice(&[0; 8]);
+        Ok(Self { copying, bytes, n_full: FIRST_BYTES })
+    }
+
+    /// Adds a row.
+    pub fn put(&mut self, write: impl FnOnce(&mut RowFields<'_>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        let mut fields = RowFields { bytes: &mut self.bytes, n: 0 };
+        write(&mut fields);
+        let n = fields.n;
+        self.bytes[start..start + 2].copy_from_slice(&n.to_be_bytes());
+    }
+
+    /// Sends the rows added if they are enough for a piece.
+    ///
+    /// # Errors
+    /// When the server refused one of those before, or is away.
+    pub async fn send_full(&mut self) -> Result<(), sqlx::Error> {
+        if self.bytes.len() >= self.n_full {
+            self.copying.send(self.bytes.as_slice()).await?;
+            self.bytes.clear();
+            self.n_full = (self.n_full * 2).min(PIECE_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Ends the copy; returns how many rows were written.
+    ///
+    /// # Errors
+    /// As [`copy_rows`].
+    pub async fn end(mut self) -> Result<u64, sqlx::Error> {
+        self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+        self.copying.send(self.bytes).await?;
+        self.copying.finish().await
+    }
 }
 
 /// Frees what so many rows were made of; many on a thread where nobody waits for it: thousands of rows

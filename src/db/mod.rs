@@ -6,6 +6,8 @@
 //! As a second wall the pool refuses to take back a connection that is still in a transaction.
 
 pub mod copy;
+#[cfg(test)]
+pub(crate) mod jsonb_order;
 
 use std::str::FromStr as _;
 use std::time::Duration;

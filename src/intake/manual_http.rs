@@ -25,7 +25,7 @@ use crate::intake::append_http::append;
 use crate::intake::sending::Sending;
 use crate::intake::trial::{Foreseen, foresee};
 use crate::metrics as metric;
-use crate::settlement::settler;
+use crate::settlement::record;
 use crate::snapshot::SourceTerms;
 use crate::stream::{ConversionRecord, PackedBatch};
 use crate::web::fields::{KeyedJson, Mistakes, NAME_MAX};
@@ -175,7 +175,7 @@ fn record(
 }
 
 async fn foreseen(app: &Data<App>, record: &ConversionRecord) -> Result<HttpResponse, Problem> {
-    let message = settler::message(record).map_err(Problem::internal)?;
+    let message = record::message(record).map_err(Problem::internal)?;
     let shared = app.clone();
     let told = detached(async move {
         let mut db = shared.db.begin().await?;

@@ -18,7 +18,7 @@ use crate::conversion::postback::{
 use crate::ids::SourceId;
 use crate::intake::postback_http::{Refused, believe, check_attributable, parameters, sending};
 use crate::intake::trial::{Foreseen, foresee};
-use crate::settlement::settler;
+use crate::settlement::record;
 use crate::snapshot::SourceTerms;
 use crate::web::fields::path_id;
 use crate::web::{Code, Problem, ProblemBody, StrictJson, detached};
@@ -256,7 +256,7 @@ async fn foresee_all(
     let messages = planned
         .into_iter()
         .map(|one| sending.record(one.message_id, one.body_hash, &one.report))
-        .map(|record| settler::message(&record).map_err(Problem::internal))
+        .map(|record| record::message(&record).map_err(Problem::internal))
         .collect::<Result<Vec<_>, _>>()?;
     let app = app.clone();
     detached(async move {

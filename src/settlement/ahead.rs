@@ -11,10 +11,9 @@ use crate::settlement::grant::Moved;
 use crate::settlement::{Decided, Message, decide};
 
 /// Pieces that may wait to be written.
-const WAITING_MAX: usize = 5;
-/// Messages of the first piece: below, its round trips take longer than what they save. Nothing is written
-/// before it is decided; each of the next has twice as many, since each has two copies of its own.
-const FIRST_PIECE: usize = 200;
+const WAITING_MAX: usize = 16;
+/// Messages of a piece: below, handing it over takes longer than what is saved by having it earlier.
+const PIECE: usize = 64;
 
 /// What is decided of a batch, and what comes.
 pub(super) struct Deciding {
@@ -26,10 +25,9 @@ pub(super) struct Deciding {
 pub(super) fn decide(mut facts: Facts, messages: Vec<Message>) -> Deciding {
     let (decided, pieces) = mpsc::channel(WAITING_MAX);
     let thread = spawn_blocking(move || {
-        let (mut messages, mut piece_max) = (messages.into_iter(), FIRST_PIECE);
+        let mut messages = messages.into_iter();
         while messages.len() > 0 {
-            let piece = messages.by_ref().take(piece_max).collect();
-            piece_max *= 2;
+            let piece = messages.by_ref().take(PIECE).collect();
             if decided.blocking_send(decide::decide_all(&mut facts, piece)).is_err() {
                 // Nobody takes them any more: the batch is given up.
                 break;

@@ -145,6 +145,25 @@ impl Facts {
         }
     }
 
+    /// Makes room for what so many messages add: to grow by it takes a tenth of the time of deciding.
+    pub fn reserve(&mut self, n_messages: usize) {
+        self.conversions.reserve(n_messages);
+        self.messages.reserve(n_messages);
+        self.receipts.reserve(n_messages);
+    }
+
+    /// Tells whether any of these messages was met before, or is about a conversion that is there.
+    pub fn know_any<'m>(&self, mut messages: impl Iterator<Item = &'m Message>) -> bool {
+        let know_nothing =
+            self.receipts.is_empty() && self.messages.is_empty() && self.conversions.is_empty();
+        !know_nothing
+            && messages.any(|m| {
+                self.receipts.contains(&m.receipt_id)
+                    || self.messages.contains_key(&(m.source_id, m.message_id.clone()))
+                    || self.conversions.contains_key(&self.order_key(m))
+            })
+    }
+
     /// Returns who approves what rests on a postback of this source.
     pub fn postback_approval(&self, source: SourceId) -> PostbackApproval {
         if self.approved_by_time.contains(&source) {
@@ -241,7 +260,7 @@ impl Facts {
         }
         let facts = ConversionFacts {
             conversion_id: new.conversion_id,
-            content_hash: message.report.content_hash(),
+            content_hash: new.content_hash,
             occurred_at: message.report.occurred_at,
             customer_hash: message.report.customer_hash,
             price: crate::settlement::decide::price_facts(&message.report),

@@ -29,25 +29,46 @@ use crate::settlement::decide::price_facts;
 use crate::settlement::facts::{ConversionFacts, Facts, ProgramFacts};
 use crate::settlement::grant::Moved;
 use crate::settlement::order_store::{Columns, Locks, lock_orders};
-use crate::settlement::settler::{self, Undecodable};
+use crate::settlement::record::{self, Undecodable};
 use crate::settlement::waiting::{self, Room};
 use crate::settlement::{Decided, Decision, Earner, Message, OrderKey};
 use crate::signing::{Key, KeyRing};
 
+/// What is asked of the database before a batch is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// How others are kept away from its orders.
+    pub locks: Locks,
+    /// Whether the messages of new conversions, and their orders, are taken for new without a look: where
+    /// one is not, the batch breaks a constraint. A look of each costs as much as writing it once more.
+    pub takes_for_new: bool,
+}
+
+impl From<Locks> for Asking {
+    /// Everything is asked.
+    fn from(locks: Locks) -> Self {
+        Self { locks, takes_for_new: false }
+    }
+}
+
 /// Loads what a batch of messages touches, and keeps others away from its orders.
 pub async fn load_facts(
     db: &mut PgConnection,
-    locks: Locks,
+    asking: impl Into<Asking>,
     messages: &[Message],
     (click_keys, customer_key): (&KeyRing, &Key),
     now: Timestamp,
 ) -> Result<Facts, sqlx::Error> {
+    let Asking { locks, takes_for_new } = asking.into();
     let programs: Vec<ProgramId> =
         messages.iter().map(|m| m.program_id).collect::<BTreeSet<_>>().into_iter().collect();
+    // Signatures are checked and keys sorted while the server looks for something.
+    let checking = async { clicks_of(messages, click_keys) };
+    let (loaded, mut clicks) = join(load_programs(db, &programs), checking).await;
     let mut facts = Facts {
         now,
         click_keys: click_keys.clone(),
-        programs: load_programs(db, &programs).await?,
+        programs: loaded?,
         namespaces: HashMap::new(),
         approved_by_time: HashSet::new(),
         earners: HashMap::new(),
@@ -61,13 +82,14 @@ pub async fn load_facts(
         known: Known::default(),
     };
     load_sources(db, messages, &mut facts).await?;
-    // Keys are sorted and signatures checked while the server looks for the messages.
-    let reading = async {
+    let is_asked = |m: &&Message| !takes_for_new || m.report.message_type != MessageType::Created;
+    let sorting = async {
         let keys = keys_of(&facts, messages);
         let columns = Columns::of(&keys);
-        (keys, columns, clicks_of(messages, click_keys))
+        (keys, columns)
     };
-    let (known, (keys, columns, mut clicks)) = join(find_known(db, messages), reading).await;
+    let finding = find_known(db, messages.iter().filter(is_asked).collect());
+    let (known, (keys, columns)) = join(finding, sorting).await;
     let (known, of_later) = known?;
     facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
     facts.messages = known.into_iter().map(|(id, (_, hash))| (id, hash)).collect();
@@ -76,31 +98,36 @@ pub async fn load_facts(
     facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
     let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
     // What may become somebody's is locked, priced and suspected like what comes.
-    let (all, all_columns) = if nobodys.is_empty() {
-        (Cow::Borrowed(messages), Cow::Borrowed(&columns))
+    let all = if nobodys.is_empty() {
+        Cow::Borrowed(messages)
     } else {
         load_sources(db, &nobodys, &mut facts).await?;
         lock_orders(db, locks, &keys_of(&facts, &nobodys), &[]).await?;
         clicks.extend(clicks_of(&nobodys, click_keys));
-        let all: Vec<Message> = messages.iter().chain(&nobodys).cloned().collect();
-        let all_columns = Columns::of(&keys_of(&facts, &all));
-        (Cow::Owned(all), Cow::Owned(all_columns))
+        Cow::Owned(messages.iter().chain(&nobodys).cloned().collect())
+    };
+    let asked = if takes_for_new || !nobodys.is_empty() {
+        let asked = messages.iter().filter(is_asked).chain(&nobodys);
+        Cow::Owned(Columns::of(&keys_of(&facts, asked)))
+    } else {
+        Cow::Borrowed(&columns)
     };
     for message in nobodys {
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }
     facts.fraud = fraud::store::load_facts(db, &named_in(&all, &clicks), customer_key).await?;
     facts.waiting = load_waiting(db, &columns).await?;
-    facts.conversions = load_conversions(db, &all_columns).await?;
+    facts.conversions = load_conversions(db, &asked).await?;
     let clicked = clicks.iter().map(|(program_id, click)| (*program_id, click.partner));
     let named: BTreeSet<_> = clicked.chain(facts.known.partners()).collect();
     load_earners(db, &mut facts, &named).await?;
     facts.pricing = load_pricing(db, &all, &facts).await?;
+    facts.reserve(messages.len());
     Ok(facts)
 }
 
-fn keys_of(facts: &Facts, messages: &[Message]) -> Vec<OrderKey> {
-    messages.iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect()
+fn keys_of<'m>(facts: &Facts, messages: impl IntoIterator<Item = &'m Message>) -> Vec<OrderKey> {
+    messages.into_iter().map(|m| facts.order_key(m)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Returns the clicks that messages name and that are ours.
@@ -288,17 +315,16 @@ pub(super) async fn load_earners(
 /// under their receipts.
 async fn find_known(
     db: &mut PgConnection,
-    messages: &[Message],
+    messages: Vec<&Message>,
 ) -> Result<(KnownMessages, KnownMessages), sqlx::Error> {
-    let all: Vec<&Message> = messages.iter().collect();
-    let ids = all.iter().map(|m| m.message_id.clone()).collect();
-    let known = find_messages(db, &all, ids).await?;
+    let ids = messages.iter().map(|m| m.message_id.clone()).collect();
+    let known = find_messages(db, &messages, ids).await?;
     let is_taken = |m: &&Message| {
         let of = known.get(&(m.source_id, m.message_id.clone()));
         of.is_some_and(|(receipt_id, _)| *receipt_id != m.receipt_id)
     };
     let later: Vec<&Message> =
-        if known.is_empty() { Vec::new() } else { messages.iter().filter(is_taken).collect() };
+        if known.is_empty() { Vec::new() } else { messages.into_iter().filter(is_taken).collect() };
     let ids = later.iter().map(|m| m.id_by_receipt()).collect();
     let of_later = find_messages(db, &later, ids).await?;
     Ok((known, of_later))
@@ -361,7 +387,7 @@ async fn load_waiting(
             dedup_ref: r.dedup_ref,
         };
         let record = serde_json::from_value(r.record).map_err(|e| sqlx::Error::Decode(e.into()))?;
-        let message = settler::message(&record)
+        let message = record::message(&record)
             .map_err(|e: Undecodable| sqlx::Error::Decode(e.to_string().into()))?;
         waiting.entry(key).or_default().push(Arc::new(message));
     }
@@ -397,6 +423,9 @@ async fn load_conversions(
     db: &mut PgConnection,
     keys: &Columns,
 ) -> Result<HashMap<OrderKey, ConversionFacts>, sqlx::Error> {
+    if keys.refs.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         r#"select c.program_id as "program_id: ProgramId",
                   c.conversion_id as "conversion_id: ConversionId", c.order_namespace, c.event,

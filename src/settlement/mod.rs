@@ -17,10 +17,10 @@ pub mod facts;
 pub mod facts_store;
 pub mod grant;
 pub mod held;
-pub mod model;
 pub mod offset_store;
 pub mod order_store;
 pub mod path;
+pub mod record;
 pub mod rederive;
 pub mod settler;
 pub mod store;
@@ -105,6 +105,8 @@ pub struct NewConversion {
     pub conversion_id: ConversionId,
     /// What names it for ever.
     pub key: OrderKey,
+    /// Tells a retry from a conflict.
+    pub content_hash: [u8; 32],
     /// To whom it is attributed, and why, or why to nobody.
     pub attribution: attribution::Attribution,
     /// What commissions are computed on.

@@ -9,9 +9,9 @@ use crate::conversion::path::{Path as PathWire, PathClick};
 use crate::ids::{PartnerId, PartnerNo};
 use crate::program::attribution::{Model, Policy};
 use crate::settlement::Share;
+use crate::settlement::attribution::model::{by_partner, weights};
 use crate::settlement::attribution::{Asked, Candidate, Evidence, Finding, look_at};
 use crate::settlement::facts::ProgramFacts;
-use crate::settlement::model::{by_partner, weights};
 use crate::signing::KeyRing;
 
 /// A click on the path.

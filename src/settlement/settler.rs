@@ -11,23 +11,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::commission::hold::Trust;
 use crate::commission::store::ApplyError;
+use crate::conversion::MessageType;
 use crate::conversion::parked_store;
-use crate::conversion::wire::{self, ReportError};
 use crate::db::copy::COPY_MIN;
 use crate::db::{Db, DbTx};
-use crate::ids::{ProgramId, ReceiptId, SourceId};
 use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
 use crate::settlement::click::visitors::Visitors;
 use crate::settlement::click::{self, Click};
 use crate::settlement::facts::ProgramFacts;
+use crate::settlement::facts_store::Asking;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::order_store::Locks;
 use crate::settlement::tally::Tally;
-use crate::settlement::{Message, ahead, decide, facts_store, grant, store};
+use crate::settlement::{Message, ahead, decide, facts_store, grant, record, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -53,7 +52,13 @@ struct Known {
     asked_at: Instant,
     /// Entries of a page, by how many events those before them held.
     n_read: usize,
+    /// Batches in a row whose new conversions were all new.
+    n_new_in_a_row: u32,
 }
+
+/// After so many batches in a row that held nothing known, the next is taken for new without a look.
+/// Wrongly done it costs a part of a batch, and a shop that repeats itself does so in every batch.
+const TAKEN_FOR_NEW_AFTER: u32 = 8;
 
 /// How many clicks take as long to settle as one message, about.
 pub const CLICKS_A_MESSAGE: usize = 20;
@@ -112,17 +117,6 @@ pub enum SettleError {
     Moved,
 }
 
-/// Why an event from the stream cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Undecodable {
-    /// The report is not one.
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    /// The record names a trust that this release does not know.
-    #[error("unknown trust {0:?}")]
-    Trust(String),
-}
-
 /// One event with its place, so that it can be blamed alone.
 struct Item {
     entry: usize,
@@ -133,6 +127,8 @@ struct Item {
 /// What a batch wrote: how many of its events were new, and what is to be counted once it holds.
 struct Written {
     n_new: u64,
+    /// Whether no message of a new conversion, nor its order, was known.
+    held_nothing_known: bool,
     tally: Tally,
 }
 
@@ -149,16 +145,18 @@ struct Stretch<'a> {
 
 /// What became of a batch.
 enum Tried {
-    Written(Counts),
+    Written(Counts, HeldNothingKnown),
     LeaseLost,
     /// The position is another than the one that was read after.
     Moved,
 }
 
+type HeldNothingKnown = bool;
+
 impl Tried {
-    fn into_counts(self) -> Result<Counts, SettleError> {
+    fn into_counts(self) -> Result<(Counts, HeldNothingKnown), SettleError> {
         match self {
-            Self::Written(counts) => Ok(counts),
+            Self::Written(counts, held_nothing_known) => Ok((counts, held_nothing_known)),
             Self::LeaseLost => Err(SettleError::LeaseLost),
             Self::Moved => Err(SettleError::Moved),
         }
@@ -208,9 +206,14 @@ impl Settler {
         known: Option<Known>,
         n_settled: &mut u64,
     ) -> Result<(Known, bool), SettleError> {
-        let known = match known.filter(|known| known.asked_at.elapsed() < STATE_GOOD_FOR) {
-            Some(known) => known,
-            None => self.look(log, shard).await?,
+        let known = match known {
+            Some(known) if known.asked_at.elapsed() < STATE_GOOD_FOR => known,
+            before => {
+                let looked = self.look(log, shard).await?;
+                let same = before.filter(|before| before.position == looked.position);
+                let n_new_in_a_row = same.map_or(0, |same| same.n_new_in_a_row);
+                Known { n_new_in_a_row, ..looked }
+            }
         };
         let (entries, is_all) = self.read(log, shard, &known).await?;
         let Some(last) = entries.last() else { return Ok((known, true)) };
@@ -220,12 +223,15 @@ impl Settler {
         let started = Instant::now();
         let to = Position { offset: last.offset, ..known.position };
         let stretch = Stretch { shard, lease, from: known.position.offset, entries: &entries, to };
-        let counts = self.settle_entries(&stretch).await?;
+        let takes_for_new = known.n_new_in_a_row >= TAKEN_FOR_NEW_AFTER;
+        let (counts, held_nothing_known) = self.settle_entries(&stretch, takes_for_new).await?;
+        let n_new_in_a_row =
+            if held_nothing_known { known.n_new_in_a_row.saturating_add(1) } else { 0 };
         drop(place);
         metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
         metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
         *n_settled += counts.n_settled;
-        Ok((Known { position: to, n_read, ..known }, is_all))
+        Ok((Known { position: to, n_read, n_new_in_a_row, ..known }, is_all))
     }
 
     /// Reads page after page until a batch is full; returns what fits it, and whether that is all
@@ -272,18 +278,23 @@ impl Settler {
             Offset::START
         };
         let position = Position { generation: state.generation, offset };
-        Ok(Known { position, asked_at, n_read: READ_FIRST })
+        Ok(Known { position, asked_at, n_read: READ_FIRST, n_new_in_a_row: 0 })
     }
 
     /// Settles entries and moves the position behind them.
-    async fn settle_entries(&self, stretch: &Stretch<'_>) -> Result<Counts, SettleError> {
+    async fn settle_entries(
+        &self,
+        stretch: &Stretch<'_>,
+        mut takes_for_new: bool,
+    ) -> Result<(Counts, HeldNothingKnown), SettleError> {
         let Stretch { shard, entries, .. } = *stretch;
         let mut clashes = 0;
         loop {
             // A try uses up what it writes; another one, which is rare, decodes anew.
             let (items, mut dead) = self.decode(shard, entries);
-            match self.try_batch(stretch, items, &dead).await {
+            match self.try_batch(stretch, items, &dead, takes_for_new).await {
                 Ok(tried) => return tried.into_counts(),
+                Err(error) if is_clash(&error) && takes_for_new => takes_for_new = false,
                 Err(error) if is_clash(&error) && clashes < CLASHES_MAX => clashes += 1,
                 Err(error) if is_clash(&error) => return Err(SettleError::Clash),
                 Err(error) if is_content(&error) => {
@@ -296,7 +307,7 @@ impl Settler {
                         .into_iter()
                         .filter(|i| !poisoned.contains(&(i.entry, i.position)))
                         .collect();
-                    let tried = self.try_batch(stretch, rest, &dead).await;
+                    let tried = self.try_batch(stretch, rest, &dead, false).await;
                     return tried.map_err(plain)?.into_counts();
                 }
                 Err(error) => return Err(plain(error).into()),
@@ -314,7 +325,7 @@ impl Settler {
                         Event::Click(Box::new(Click::from_record(*click)))
                     }
                     Ok(StreamEvent::Parked(record)) => Event::Parked(record),
-                    Ok(StreamEvent::Conversion(record)) => match message(&record) {
+                    Ok(StreamEvent::Conversion(record)) => match record::message(&record) {
                         Ok(message) => Event::Conversion(Box::new(message)),
                         Err(error) => {
                             let mut batch = PackedBatch::new();
@@ -347,6 +358,7 @@ impl Settler {
         stretch: &Stretch<'_>,
         items: Vec<Item>,
         dead: &[DeadLetter],
+        takes_for_new: bool,
     ) -> Result<Tried, ApplyError> {
         let Stretch { shard, lease, from, entries, to } = *stretch;
         let now = self.clock.now();
@@ -362,7 +374,8 @@ impl Settler {
             return Ok(Tried::Moved);
         }
         let n_items = items.len() as u64;
-        let Written { n_new, tally } = self.write(&mut db, items).await?;
+        let Written { n_new, held_nothing_known, tally } =
+            self.write(&mut db, items, takes_for_new).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
             n_settled: n_items,
@@ -376,11 +389,16 @@ impl Settler {
         if !dead.is_empty() {
             tracing::error!("{} events went to the dead letters", dead.len());
         }
-        Ok(Tried::Written(counts))
+        Ok(Tried::Written(counts, held_nothing_known))
     }
 
     /// Writes clicks, then conversions.
-    async fn write(&self, db: &mut DbTx, items: Vec<Item>) -> Result<Written, ApplyError> {
+    async fn write(
+        &self,
+        db: &mut DbTx,
+        items: Vec<Item>,
+        takes_for_new: bool,
+    ) -> Result<Written, ApplyError> {
         let now = self.clock.now();
         let mut clicks = Vec::new();
         let mut messages = Vec::new();
@@ -397,42 +415,63 @@ impl Settler {
         let n_parked = parked_store::park(db, &parked).await?;
         let n_clicks = click::store::insert_clicks(db, &self.visitors, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
+        let n_new = n_clicks + n_parked;
         if messages.is_empty() {
-            return Ok(Written { n_new: n_clicks + n_parked, tally: Tally::default() });
+            return Ok(Written { n_new, held_nothing_known: true, tally: Tally::default() });
         }
+        let of_messages = self.write_messages(db, messages, takes_for_new).await?;
+        Ok(Written { n_new: n_new + of_messages.n_new, ..of_messages })
+    }
+
+    async fn write_messages(
+        &self,
+        db: &mut DbTx,
+        messages: Vec<Message>,
+        takes_for_new: bool,
+    ) -> Result<Written, ApplyError> {
+        let now = self.clock.now();
         let keys = (&self.click_keys, &self.customer_key);
+        let is_created = |m: &&Message| m.report.message_type == MessageType::Created;
+        let n_created = messages.iter().filter(is_created).count();
         let is_alone = self.n_shards == 1 && messages.len() >= COPY_MIN;
         let locks = if is_alone { Locks::OfPrograms } else { Locks::OfOrders };
-        let mut facts = facts_store::load_facts(db, locks, &messages, keys, now).await?;
+        // A look at a few costs little, and few are not copied.
+        let takes_for_new = takes_for_new && n_created >= COPY_MIN;
+        let asking = Asking { locks, takes_for_new };
+        let mut facts = facts_store::load_facts(db, asking, &messages, keys, now).await?;
         facts_store::load_rooms(db, &mut facts, &messages, self.waiting_max).await?;
         let receipts = messages.iter().map(|m| m.receipt_id).collect();
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
-        let n_messages = (messages.len() - n_known) as u64;
+        let held_nothing_known = !facts.know_any(messages.iter().filter(is_created));
+        let n_new = (messages.len() - n_known) as u64;
         if facts.programs.values().any(ProgramFacts::has_counters) {
             // Decided once to learn which sums it takes, and then by what they say.
             let trial = decide::decide_all(&mut facts.clone(), messages.clone());
             facts_store::load_sums(db, &mut facts, &trial).await?;
         }
         let mut tally = Tally::of(receipts);
-        let mut rest = store::Rest::knowing(&facts.earners);
+        let writing = store::Writing::begin(&facts, takes_for_new);
         let mut deciding = ahead::decide(facts, messages);
-        while let Some(decided) = deciding.next().await {
-            tally.add(&decided);
-            rest.write_before(db, decided, now).await?;
-        }
-        rest.write(db, now).await?;
+        writing.write(db, &mut deciding, &mut tally, n_created, now).await?;
         grant::meet_again(db, keys, &deciding.end().await, now).await?;
-        Ok(Written { n_new: n_clicks + n_parked + n_messages, tally })
+        Ok(Written { n_new, held_nothing_known, tally })
     }
 
-    /// Settles messages outside of any stream: the demo program comes this way.
+    /// Settles messages outside of any stream: the demo program comes this way. They are new, as a rule.
     pub async fn settle_messages(&self, messages: Vec<Message>) -> Result<(), ApplyError> {
-        let items: Vec<Item> = messages
-            .into_iter()
-            .map(|m| Item { entry: 0, position: 0, event: Event::Conversion(Box::new(m)) })
-            .collect();
+        match self.try_messages(messages.clone(), true).await {
+            Err(error) if is_clash(&error) => self.try_messages(messages, false).await,
+            tried => tried,
+        }
+    }
+
+    async fn try_messages(
+        &self,
+        messages: Vec<Message>,
+        takes_for_new: bool,
+    ) -> Result<(), ApplyError> {
         let mut db = self.db.begin().await?;
-        let written = self.write(&mut db, items).await?;
+        let written = self.write_messages(&mut db, messages, takes_for_new).await?;
         db.commit().await?;
         written.tally.count();
         Ok(())
@@ -460,7 +499,7 @@ impl Settler {
         for item in self.decode(shard, entries).0 {
             let (entry, position) = (&entries[item.entry], item.position);
             let mut db = self.db.begin().await?;
-            let tried = self.write(&mut db, vec![item]).await;
+            let tried = self.write(&mut db, vec![item], false).await;
             db.rollback().await?;
             match tried {
                 Ok(_) => {}
@@ -544,56 +583,6 @@ fn plain(error: ApplyError) -> sqlx::Error {
     match error {
         ApplyError::Database(e) => e,
         ApplyError::Stale => sqlx::Error::Protocol(error.to_string()),
-    }
-}
-
-/// Reads a message out of its record.
-pub fn message(record: &ConversionRecord) -> Result<Message, Undecodable> {
-    let trust = trust_of(&record.trust)?;
-    Ok(Message {
-        receipt_id: ReceiptId(record.receipt),
-        program_id: ProgramId(record.program_id),
-        source_id: SourceId(record.source_id),
-        channel: record.channel.clone(),
-        message_id: record.message_id.clone(),
-        body_hash: record.content_hash,
-        received_at: record.received_at,
-        sent_at: record.sent_at,
-        trust,
-        report: wire::from_wire(&record.report)?,
-    })
-}
-
-/// Writes a message as the record that it came from.
-pub fn record(message: &Message) -> ConversionRecord {
-    ConversionRecord {
-        receipt: message.receipt_id.0,
-        program_id: message.program_id.0,
-        source_id: message.source_id.0,
-        channel: message.channel.clone(),
-        message_id: message.message_id.clone(),
-        content_hash: message.body_hash,
-        received_at: message.received_at,
-        sent_at: message.sent_at,
-        trust: trust_code(message.trust).to_owned(),
-        report: wire::to_wire(&message.report),
-    }
-}
-
-/// Reads the text form of trust.
-pub fn trust_of(code: &str) -> Result<Trust, Undecodable> {
-    match code {
-        "signed" => Ok(Trust::Signed),
-        "postback" => Ok(Trust::Postback),
-        other => Err(Undecodable::Trust(other.to_owned())),
-    }
-}
-
-/// Returns the text form of trust.
-pub fn trust_code(trust: Trust) -> &'static str {
-    match trust {
-        Trust::Signed => "signed",
-        Trust::Postback => "postback",
     }
 }
 

@@ -1,9 +1,8 @@
 //! SQL of settling conversions: decisions to the tables, many at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::future::join;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -12,101 +11,150 @@ use crate::commission;
 use crate::commission::store::ApplyError;
 use crate::conversion::{MessageType, candidate, wire};
 use crate::db::DbTx;
-use crate::db::copy::{COPY_MIN, Jsonb, RowFields, copy_rows, let_go};
+use crate::db::copy::{COPY_MIN, Copying, Jsonb, RowFields, copy_rows, let_go};
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
+use crate::settlement::ahead::Deciding;
 use crate::settlement::attribution;
 use crate::settlement::attribution::store::{Changes, PartnerIds};
-use crate::settlement::{Decided, Decision, Earner, Message, NewConversion, settler, waiting};
+use crate::settlement::facts::Facts;
+use crate::settlement::tally::Tally;
+use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, record, waiting};
 use crate::stream::ConversionRecord;
 
 /// Writes all decisions of a batch, in the transaction of its position.
 pub async fn apply(db: &mut DbTx, decided: Vec<Decided>, now: Timestamp) -> Result<(), ApplyError> {
-    let mut rest = Rest::default();
-    rest.write_before(db, decided, now).await?;
-    rest.write(db, now).await
+    let mut writing = Writing::default();
+    let new = writing.keep(decided);
+    insert_conversions(db, &new, &mut writing.partners, now).await?;
+    writing.write_rest(db, now).await
 }
 
-/// What of the decisions of a batch is written in the end, when all of them have been made.
+/// Decisions of a batch on their way: conversions are written as they come, and what names them when all
+/// have come.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Writing {
     /// The ids of partners, as far as they are known.
     partners: PartnerIds,
+    /// Whether messages were taken for new without a look: one that is not has to break a constraint.
+    takes_for_new: bool,
+    refunds: Vec<Refunded>,
+    restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)>,
+    verdicts: Verdicts,
+    waiting: Vec<(Arc<Message>, OrderKey)>,
+    turned_away: BTreeMap<String, Vec<ConversionRecord>>,
+    admitted: Vec<OrderKey>,
     steps: Vec<commission::Step>,
     flags: Vec<fraud::RaisedFlag>,
     changes: Changes,
 }
 
-impl Rest {
+impl Writing {
     /// Nothing yet; those who may earn are known.
-    pub(super) fn knowing(earners: &HashMap<(ProgramId, PartnerNo), Earner>) -> Self {
-        let partners = earners.iter().map(|(named, earner)| (*named, earner.partner_id)).collect();
-        Self { partners, ..Self::default() }
+    pub(super) fn begin(facts: &Facts, takes_for_new: bool) -> Self {
+        let earners = facts.earners.iter();
+        let partners = earners.map(|(named, earner)| (*named, earner.partner_id)).collect();
+        Self { partners, takes_for_new, ..Self::default() }
     }
 
-    /// Writes what need not wait of the next decisions, in their order, and keeps the rest.
-    pub(super) async fn write_before(
-        &mut self,
+    /// Writes what is decided of a batch; `n_new` of its messages are of new conversions.
+    pub(super) async fn write(
+        mut self,
         db: &mut DbTx,
-        decided: Vec<Decided>,
+        deciding: &mut Deciding,
+        tally: &mut Tally,
+        n_new: usize,
         now: Timestamp,
     ) -> Result<(), ApplyError> {
+        if n_new >= COPY_MIN {
+            self.copy_conversions(db, deciding, tally, now).await?;
+        } else {
+            let mut new = Vec::new();
+            while let Some(decided) = deciding.next().await {
+                tally.add(&decided);
+                new.extend(self.keep(decided));
+            }
+            insert_conversions(db, &new, &mut self.partners, now).await?;
+        }
+        self.write_rest(db, now).await
+    }
+
+    /// Writes conversions by one copy that goes on while the next are decided.
+    async fn copy_conversions(
+        &mut self,
+        db: &mut DbTx,
+        deciding: &mut Deciding,
+        tally: &mut Tally,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        let (mut written, mut of_strangers) = (Vec::new(), Vec::new());
+        let mut copying = Copying::begin(db, CONVERSIONS).await?;
+        while let Some(decided) = deciding.next().await {
+            tally.add(&decided);
+            for new in self.keep(decided) {
+                if strangers(&new, &self.partners).next().is_some() {
+                    of_strangers.push(new);
+                    continue;
+                }
+                copying.put(|to| write_conversion(to, &new, &self.partners, now));
+                copying.send_full().await?;
+                written.push(new);
+            }
+        }
+        copying.end().await?;
+        let_go(written.len(), written);
+        insert_conversions(db, &of_strangers, &mut self.partners, now).await
+    }
+
+    /// Takes decisions, in their order; returns the new conversions among them.
+    fn keep(&mut self, decided: Vec<Decided>) -> Vec<Recorded> {
         let mut new = Vec::new();
-        let mut refunds = Vec::new();
-        let mut restated: BTreeMap<ConversionId, (Arc<Message>, Option<Money>)> = BTreeMap::new();
-        let mut verdicts = Vec::new();
-        let mut waiting_now = Vec::new();
-        let mut turned_away: BTreeMap<String, Vec<ConversionRecord>> = BTreeMap::new();
-        let mut admitted = Vec::new();
-        let changes = &mut self.changes;
         for Decided { message, decision } in decided {
             match decision {
                 Decision::Record(conversion) => new.push((message, *conversion)),
                 Decision::Refund { conversion_id, refund_id, amount } => {
-                    refunds.push((message, conversion_id, refund_id, amount));
+                    self.refunds.push((message, conversion_id, refund_id, amount));
                 }
                 Decision::Restate { conversion_id, base } => {
-                    restated.insert(conversion_id, (message, base));
+                    self.restated.insert(conversion_id, (message, base));
                 }
-                Decision::Bind(bond) => changes.bonds.push((message, bond)),
+                Decision::Bind(bond) => self.changes.bonds.push((message, bond)),
                 Decision::Reattribute { conversion_id, attribution, no_commission } => {
-                    changes.reattributed.push((message, conversion_id, attribution, no_commission));
+                    let changed = (message, conversion_id, attribution, no_commission);
+                    self.changes.reattributed.push(changed);
                 }
-                Decision::Void(conversion_id) => changes.void.push((message, conversion_id)),
+                Decision::Void(conversion_id) => self.changes.void.push((message, conversion_id)),
                 Decision::Commission(step) => self.steps.push(*step),
                 Decision::Flag(raised) => self.flags.push(*raised),
                 Decision::Verdict { verdict, reason, conversion_id, is_id_taken } => {
-                    verdicts.push((message, verdict, reason, conversion_id, is_id_taken));
+                    let told = (message, verdict, reason, conversion_id, is_id_taken);
+                    self.verdicts.insert(id_of_verdict(&told), told);
                 }
-                Decision::Wait(key) => waiting_now.push((message, key)),
+                Decision::Wait(key) => self.waiting.push((message, key)),
                 Decision::TurnAway(why) => {
-                    turned_away.entry(why).or_default().push(settler::record(&message));
+                    let record = record::record(&message);
+                    self.turned_away.entry(why).or_default().push(record);
                 }
-                Decision::Admit(key) => admitted.push(key),
+                Decision::Admit(key) => self.admitted.push(key),
             }
         }
-        // While the server reads one table, the rows of the next are put in order.
-        let (inserted, verdicts) =
-            join(insert_conversions(db, &new, &mut self.partners, now), async { by_id(verdicts) })
-                .await;
-        inserted?;
-        insert_refunds(db, &refunds, now).await?;
-        for (conversion_id, (message, base)) in restated {
-            restate(db, conversion_id, &message, base).await?;
-        }
-        waiting::store::insert_waiting(db, &waiting_now, now).await?;
-        waiting::store::delete_admitted(db, &admitted).await?;
-        for (why, records) in turned_away {
-            waiting::store::insert_letters(db, &records, &why, now).await?;
-        }
-        insert_verdicts(db, &verdicts, now).await?;
-        let_go(new.len(), (new, verdicts));
-        Ok(())
+        new
     }
 
-    /// Writes the rest.
-    pub(super) async fn write(self, db: &mut DbTx, now: Timestamp) -> Result<(), ApplyError> {
+    /// Writes what names conversions, when they are there.
+    async fn write_rest(self, db: &mut DbTx, now: Timestamp) -> Result<(), ApplyError> {
+        insert_refunds(db, &self.refunds, now).await?;
+        for (conversion_id, (message, base)) in self.restated {
+            restate(db, conversion_id, &message, base).await?;
+        }
+        waiting::store::insert_waiting(db, &self.waiting, now).await?;
+        waiting::store::delete_admitted(db, &self.admitted).await?;
+        for (why, records) in self.turned_away {
+            waiting::store::insert_letters(db, &records, &why, now).await?;
+        }
+        insert_verdicts(db, &self.verdicts, self.takes_for_new, now).await?;
+        let_go(self.verdicts.len(), self.verdicts);
         // Late, because whoever posts keeps others from posting until the transaction ends.
         commission::store::apply(db, self.steps, now).await?;
         fraud::store::insert_flags(db, &self.flags, now).await?;
@@ -166,7 +214,7 @@ async fn insert_conversions(
         &text(|r| r.1.key.dedup_ref.clone()),
         &uuid(|r| r.0.source_id.0),
         &text(|r| r.0.channel.clone()),
-        &text(|r| settler::trust_code(r.0.trust).to_owned()),
+        &text(|r| record::trust_code(r.0.trust).to_owned()),
         &new.iter().map(|r| r.0.report.order_id.clone()).collect::<Vec<_>>() as &[Option<String>],
         &new.iter().map(|r| shown_click(r).map(str::to_owned)).collect::<Vec<_>>()
             as &[Option<String>],
@@ -191,7 +239,7 @@ async fn insert_conversions(
         &new.iter().map(|r| r.0.report.occurred_at).collect::<Vec<_>>(),
         &new.iter().map(|r| r.0.received_at).collect::<Vec<_>>(),
         &uuid(|r| r.0.receipt_id.0),
-        &new.iter().map(|r| r.0.report.content_hash().to_vec()).collect::<Vec<_>>(),
+        &new.iter().map(|r| r.1.content_hash.to_vec()).collect::<Vec<_>>(),
         &new.iter().map(|r| wire::to_wire(&r.0.report)).collect::<Vec<_>>(),
         &new.iter().map(|r| candidates(partners, r)).collect::<Vec<_>>()
             as &[Option<serde_json::Value>],
@@ -222,7 +270,7 @@ fn write_conversion(
     let partner = attribution.shown_partner().and_then(|number| id_of(partners, r, number));
     to.put(new.key.program_id.0).put(new.conversion_id.0);
     to.put(&new.key.order_namespace).put(&new.key.event).put(&new.key.dedup_ref);
-    to.put(message.source_id.0).put(&message.channel).put(settler::trust_code(message.trust));
+    to.put(message.source_id.0).put(&message.channel).put(record::trust_code(message.trust));
     to.put(report.order_id.as_ref()).put(shown_click(r));
     to.put(partner.map(|p| p.0)).put(click.map(|c| i64::from(c.1.0))).put(click.map(|c| c.2));
     to.put(attribution.as_str());
@@ -230,7 +278,7 @@ fn write_conversion(
     to.put(report.amount.as_ref().map(|m| m.currency.code()));
     to.put(report.coupon_code.as_ref()).put(report.customer_hash.as_ref().map(|h| &h[..]));
     to.put(report.is_test).put(report.occurred_at).put(message.received_at).put(settled_at);
-    to.put(message.receipt_id.0).put(&report.content_hash()[..]);
+    to.put(message.receipt_id.0).put(&new.content_hash[..]);
     to.put(Jsonb(wire::ReportWire::from(report)));
     to.put(candidates(partners, r).map(Jsonb)).put(path(partners, r).map(Jsonb));
 }
@@ -242,13 +290,18 @@ async fn load_partners(
     new: &[Recorded],
     known: &mut PartnerIds,
 ) -> Result<(), sqlx::Error> {
-    let mut missing = BTreeSet::new();
-    for (_, conversion) in new {
-        let named = conversion.attribution.partners().map(|no| (conversion.key.program_id, no));
-        missing.extend(named.filter(|named| !known.contains_key(named)));
-    }
+    let missing: BTreeSet<_> = new.iter().flat_map(|r| strangers(r, known)).collect();
     known.extend(attribution::store::load_partner_ids(db, &missing).await?);
     Ok(())
+}
+
+/// Returns those partners of a conversion whose ids are not known yet.
+fn strangers(
+    (_, new): &Recorded,
+    known: &PartnerIds,
+) -> impl Iterator<Item = (ProgramId, PartnerNo)> {
+    let named = new.attribution.partners().map(|number| (new.key.program_id, number));
+    named.filter(|named| !known.contains_key(named))
 }
 
 fn id_of(partners: &PartnerIds, r: &Recorded, partner: PartnerNo) -> Option<PartnerId> {
@@ -371,29 +424,26 @@ async fn mark_counted(
 
 type Told = (Arc<Message>, super::Verdict, Option<String>, Option<ConversionId>, bool);
 
-/// Writes what became of each message. A message that waited gets its true verdict; one whose id
-/// is taken is kept under its receipt, so that its sender still finds the answer.
-/// The last verdict under each id.
+/// What became of messages: the last verdict under each id. A message that waited gets its true verdict;
+/// one whose id is taken is kept under its receipt, so that its sender still finds the answer.
 type Verdicts = BTreeMap<(ProgramId, SourceId, String), Told>;
 
-fn by_id(verdicts: Vec<Told>) -> Verdicts {
-    let named = |told: Told| {
-        let message = &told.0;
-        let id = if told.4 { message.id_by_receipt() } else { message.message_id.clone() };
-        ((message.program_id, message.source_id, id), told)
-    };
-    verdicts.into_iter().map(named).collect()
+fn id_of_verdict(told: &Told) -> (ProgramId, SourceId, String) {
+    let message = &told.0;
+    let id = if told.4 { message.id_by_receipt() } else { message.message_id.clone() };
+    (message.program_id, message.source_id, id)
 }
 
 async fn insert_verdicts(
     db: &mut PgConnection,
     last: &Verdicts,
+    are_new: bool,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     // Only what is about an order may have waited for it, and be there already.
     let (new, rest): (Vec<_>, Vec<_>) =
         last.iter().partition(|(_, told)| told.0.report.message_type == MessageType::Created);
-    if new.len() < COPY_MIN {
+    if new.len() < COPY_MIN && !are_new {
         return upsert_verdicts(db, last.iter().collect(), now).await;
     }
     copy_rows(db, VERDICTS, new, |to, row| write_verdict(to, row, now)).await?;
@@ -499,7 +549,7 @@ impl TryFrom<MessageRow> for Message {
         // An update may leave the customer out.
         let customer_hash = r.customer_hash.and_then(|hash| hash.try_into().ok());
         report.customer_hash = customer_hash.or(report.customer_hash);
-        let trust = settler::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        let trust = record::trust_of(&r.trust).map_err(|e| sqlx::Error::Decode(e.into()))?;
         Ok(Self {
             receipt_id: r.receipt_id,
             program_id: r.program_id,

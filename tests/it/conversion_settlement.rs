@@ -8,7 +8,9 @@ use tributary::commission::hold::Trust;
 use tributary::conversion::webhook::read_report;
 use tributary::ids::ReceiptId;
 use tributary::settlement::Message;
+use tributary::settlement::record::record;
 use tributary::settlement::settler::Settler;
+use tributary::stream::PackedBatch;
 
 use crate::harness::{Scene, TestApp};
 
@@ -53,7 +55,7 @@ const BOOK: &str =
     join ledger_entries e using (program_id, ledger_transaction_id)
     where c.dedup_ref like $1 || '%' order by 1";
 const VERDICTS: &str =
-    "select concat_ws('|', substr(m.webhook_id, 5), m.source_id, m.status, m.reason,
+    "select concat_ws('|', split_part(substr(m.webhook_id, 5), '#', 1), m.source_id, m.status, m.reason,
         length(m.content_hash), m.received_at, m.settled_at, m.receipt_id = c.receipt_id,
         m.conversion_id = c.conversion_id)
     from webhook_messages m left join conversions c using (program_id, conversion_id)
@@ -146,6 +148,79 @@ async fn copy_and_insert_leave_the_same_rows() {
     let copied = rows(&app, VERDICTS, "copy").await;
     assert_eq!(copied.len(), MANY);
     assert_eq!(copied, rows(&app, VERDICTS, "each").await);
+}
+
+/// A message of another order under the same id.
+fn other_under_its_id(app: &TestApp, scene: &Scene, message: &Message, n: usize) -> Message {
+    let prefix = format!("{}-other", message.message_id.split('-').next().unwrap());
+    let other = order(&prefix, n, "none");
+    say(app, scene, "conversion.created", message.message_id.clone(), other)
+}
+
+#[actix_web::test]
+async fn what_was_taken_for_new_and_is_not_is_found_out() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let settler = app.app().settler();
+    // What was settled before comes again: read twice, sent twice, and under ids that are taken.
+    let story = |prefix: &str| {
+        let all = messages(&app, &scene, prefix, &click_id);
+        let known = all[..FEW].to_vec();
+        let mut then = all[FEW..].to_vec();
+        then.splice(20..20, known[..20].iter().cloned());
+        then.splice(400..400, known[20..40].iter().map(again));
+        let others = (40..FEW).map(|n| other_under_its_id(&app, &scene, &known[n], n));
+        then.extend(others);
+        (known, then)
+    };
+    let (known, then) = story("once");
+    settler.settle_messages(known).await.unwrap();
+    settler.settle_messages(then).await.unwrap();
+    let (known, then) = story("each");
+    for few in [known, then].concat().chunks(FEW) {
+        settler.settle_messages(few.to_vec()).await.unwrap();
+    }
+    for sql in [CONVERSIONS, COMMISSIONS, BOOK, VERDICTS] {
+        assert_eq!(rows(&app, sql, "once").await, rows(&app, sql, "each").await);
+    }
+    assert_eq!(app.count("select count(*) from conversions").await, 2 * MANY as i64);
+    let told = async |status: &str| {
+        let sql = "select count(*) from webhook_messages where status = $1";
+        let counting = sqlx::query_scalar::<_, i64>(sql).bind(status);
+        counting.fetch_one(&mut app.owner().await).await.unwrap()
+    };
+    assert_eq!((told("settled").await, told("duplicate").await), (2 * MANY as i64, 40));
+    assert_eq!(told("conflict").await, 2 * (FEW as i64 - 40));
+}
+
+#[actix_web::test]
+async fn a_shop_that_repeats_itself_after_a_while_is_paid_once() {
+    let app = TestApp::start().await;
+    let scene = app.scene().await;
+    let click_id = app.click_id(&scene.link).await;
+    let append = async |messages: &[Message]| {
+        let mut batch = PackedBatch::new();
+        messages.iter().for_each(|message| batch.push_conversion(&record(message)));
+        app.append_bytes(&batch.into_bytes()).await;
+    };
+    let all = messages(&app, &scene, "long", &click_id);
+    let conversions = "select count(*) from conversions";
+    // So many batches of new orders that the next is taken for new.
+    for n in 0..10 {
+        append(&all[n..=n]).await;
+        app.wait_for_count(n as i64 + 1, conversions).await;
+    }
+    let mut then: Vec<Message> = all[10..500].to_vec();
+    then.extend(all[..10].iter().map(again));
+    append(&then).await;
+    app.wait_for_count(500, conversions).await;
+    append(&then).await;
+    append(&all[500..]).await;
+    app.wait_for_count(MANY as i64, conversions).await;
+    let duplicates = "select count(*) from webhook_messages where status = 'duplicate'";
+    assert_eq!(app.count(duplicates).await, 10);
+    assert_eq!(app.count("select count(*) from webhook_messages").await, MANY as i64 + 10);
 }
 
 /// Sales that a click earned a commission with.

@@ -15,9 +15,10 @@ use chrono_tz::Tz;
 use crate::clock::{Timestamp, midnight};
 use crate::commission::hold;
 use crate::commission::kind::ClickCount;
+use crate::commission::plan::arithmetic::Arithmetic;
 use crate::commission::plan::{
     Calculation, Circumstances, Counter, EventKind, Inputs, NoCommission, PlanVersion, PriceFacts,
-    Sum, choose, price_by, version_at, wire,
+    Sum, choose, price_by, version_at,
 };
 use crate::commission::pricing::{Footing, PricingFacts};
 use crate::commission::row::{Commission, Hand, NoStep, Step};
@@ -215,7 +216,11 @@ impl Payer<'_> {
             cause: format!("{}{}:{rule}:{sequence}", cause_of(day), version.id),
             amount: calculation.total,
             plan_version_id: Some(version.id),
-            calculation: wire::arithmetic(calculation, version.id, &version.terms),
+            calculation: Arithmetic::reckoned(
+                calculation.clone().into(),
+                version.id,
+                version.terms.clone(),
+            ),
             occurred_at,
             hold_until: hold::hold_until(occurred_at, &version.terms),
             approval: version.terms.approval,

@@ -18,7 +18,7 @@ fn version(n: u128, from: &str, rules: serde_json::Value) -> PlanVersion {
     PlanVersion {
         id: PlanVersionId(Uuid::from_u128(n)),
         effective_from: at(from),
-        terms: PlanTerms::try_from(&document).unwrap(),
+        terms: PlanTerms::try_from(&document).unwrap().into(),
     }
 }
 
@@ -66,7 +66,7 @@ impl Book {
         let mut made = Vec::new();
         for step in payer.pay(&mut self.facts, &self.of).unwrap() {
             let row = step.after;
-            let stored = wire::from_wire(&row.calculation).unwrap();
+            let stored = crate::commission::plan::wire::from_wire(&row.calculation).unwrap();
             let clicks = stored.inputs.clicks.unwrap();
             assert_eq!(step.posting.is_some(), row.amount.is_positive() && row.reason.is_none());
             self.of.paid.push(Paid {

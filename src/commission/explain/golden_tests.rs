@@ -38,7 +38,7 @@ fn version(json: serde_json::Value) -> PlanVersion {
     PlanVersion {
         id: PlanVersionId(Uuid::from_u128(7)),
         effective_from: at("2026-11-01T00:00:00Z"),
-        terms: PlanTerms::try_from(&document).unwrap(),
+        terms: PlanTerms::try_from(&document).unwrap().into(),
     }
 }
 

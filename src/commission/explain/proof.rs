@@ -188,7 +188,7 @@ mod tests {
         let document: PlanDocument = serde_json::from_value(json).unwrap();
         let effective_from = "2026-11-01T00:00:00Z".parse().unwrap();
         let terms = PlanTerms::try_from(&document).unwrap();
-        PlanVersion { id: PlanVersionId::new(), effective_from, terms }
+        PlanVersion { id: PlanVersionId::new(), effective_from, terms: terms.into() }
     }
 
     fn priced(version: &PlanVersion, refunded: Option<i64>) -> Calculation {

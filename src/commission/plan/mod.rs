@@ -241,7 +241,7 @@ pub struct PlanVersion {
     /// From when on, inclusive, it prices events.
     pub effective_from: Timestamp,
     /// What it pays.
-    pub terms: PlanTerms,
+    pub terms: Arc<PlanTerms>,
 }
 
 /// Returns the version that prices an event of `at`: the latest in effect, if there is one.

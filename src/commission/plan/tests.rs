@@ -234,8 +234,11 @@ fn every_mistake_in_a_plan_is_named_by_its_pointer() {
 #[test]
 fn an_event_is_priced_by_the_version_of_its_own_time() {
     let day = |d: u32| -> Timestamp { format!("2026-11-{d:02}T00:00:00Z").parse().unwrap() };
-    let version =
-        |d| PlanVersion { id: PlanVersionId::new(), effective_from: day(d), terms: terms(PLAN) };
+    let version = |d| PlanVersion {
+        id: PlanVersionId::new(),
+        effective_from: day(d),
+        terms: terms(PLAN).into(),
+    };
     let mut versions = vec![version(10), version(1), version(20), version(20)];
     let at = |d| version_at(&versions, d).map(|v| v.id);
     assert_eq!(at(day(1) - chrono::Duration::microseconds(1)), None);

@@ -18,7 +18,6 @@ use super::rule::rivals;
 use super::{EventKind, NoCommission, PlanTerms, PriceFacts, price, price_by};
 use crate::clock::Timestamp;
 use crate::commission::kind::ClickCount;
-use crate::commission::plan::arithmetic::Arithmetic;
 use crate::ids::{CommissionId, PartnerId, PlanVersionId};
 use crate::money::{Currency, Money};
 
@@ -40,71 +39,71 @@ pub struct Stored {
 
 #[derive(Serialize, Deserialize)]
 struct InputsWire {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fx: Option<FxWire>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rank: Option<Arc<str>>,
     event: String,
-    occurred_at: Timestamp,
-    partner_id: PartnerId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clicks: Option<ClicksWire>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    category: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     currency: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    amount_minor: Option<i64>,
+    customer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placement: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recruiter: Option<PartnerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tax_minor: Option<i64>,
+    partner_id: PartnerId,
+    occurred_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    shipping_minor: Option<i64>,
+    amount_minor: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    customer_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     discount_minor: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refunded_minor: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rank: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    group: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    placement: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    category: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    country: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    customer: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    customer_since: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    recruiter: Option<PartnerId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fx: Option<FxWire>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    clicks: Option<ClicksWire>,
+    shipping_minor: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ClicksWire {
+    n: i64,
     day: NaiveDate,
     before: i64,
-    n: i64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct FxWire {
-    from: String,
-    to: String,
-    rate_nano: i64,
-    source: Arc<str>,
     at: Timestamp,
+    to: String,
+    from: String,
+    source: Arc<str>,
+    rate_nano: i64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct CounterWire {
-    scope: i64,
-    owner: String,
-    period: String,
     n: i64,
-    amount_minor: i64,
-    earned_minor: i64,
+    owner: String,
+    scope: i64,
+    period: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole_n: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole_minor: Option<i64>,
+    amount_minor: i64,
+    earned_minor: i64,
 }
 
 #[derive(Deserialize)]
@@ -119,44 +118,45 @@ struct StoredWire {
     counts: Vec<CounterWire>,
 }
 
-/// A calculation with all its steps, as it is written.
+/// A calculation with all its steps, as it is written. Here and below fields stand in the order in which
+/// PostgreSQL keeps them.
 #[derive(Serialize)]
 struct CalculationWire {
     v: u64,
-    plan_version_id: PlanVersionId,
-    rule: usize,
-    over: Vec<RivalWire>,
-    inputs: InputsWire,
     base: Option<Decimal>,
-    slices: Vec<SliceWire>,
-    percent_bps: Option<u32>,
-    percent_amount: Option<Decimal>,
-    flat: Option<Decimal>,
-    rounding: &'static str,
-    limit: Option<LimitWire>,
-    whole: Decimal,
-    split: Option<Split>,
     caps: Vec<CapWire>,
-    is_converted: bool,
-    recruiter: Option<RecruiterWire>,
+    flat: Option<Decimal>,
+    over: Vec<RivalWire>,
+    rule: usize,
     sums: Vec<CounterWire>,
-    counts: Vec<CounterWire>,
+    limit: Option<LimitWire>,
+    split: Option<Split>,
     total: Decimal,
+    whole: Decimal,
+    counts: Vec<CounterWire>,
+    inputs: InputsWire,
+    slices: Vec<SliceWire>,
     currency: &'static str,
+    rounding: &'static str,
     sentence: String,
+    recruiter: Option<RecruiterWire>,
+    percent_bps: Option<u32>,
+    is_converted: bool,
+    percent_amount: Option<Decimal>,
+    plan_version_id: PlanVersionId,
 }
 
 #[derive(Serialize)]
 struct RivalWire {
     rule: usize,
-    because: &'static str,
     what: Option<&'static str>,
+    because: &'static str,
 }
 
 #[derive(Serialize)]
 struct SliceWire {
-    step: usize,
     base: Decimal,
+    step: usize,
     percent_bps: u32,
 }
 
@@ -169,21 +169,21 @@ enum LimitWire {
 
 #[derive(Serialize)]
 struct CapWire {
-    period: &'static str,
     per: &'static str,
+    found: Decimal,
     amount: Decimal,
     before: Decimal,
-    found: Decimal,
-    within: Decimal,
     beyond: Decimal,
+    period: &'static str,
+    within: Decimal,
 }
 
 #[derive(Serialize)]
 struct RecruiterWire {
-    partner_id: PartnerId,
-    percent_bps: u32,
     mode: &'static str,
     amount: Decimal,
+    partner_id: PartnerId,
+    percent_bps: u32,
 }
 
 /// An amount without its currency, as a text.
@@ -255,9 +255,8 @@ impl CalculationWire {
 const PLAIN: &str = "texts and numbers always serialize";
 
 /// Writes a calculation by this edition, for the store.
-pub fn arithmetic(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> Arithmetic {
-    let text = serde_json::to_string(&CalculationWire::of(of, version_id, terms)).expect(PLAIN);
-    Arithmetic::written(text, !of.sums.is_empty())
+pub fn to_text(of: &Calculation, version_id: PlanVersionId, terms: &PlanTerms) -> String {
+    serde_json::to_string(&CalculationWire::of(of, version_id, terms)).expect(PLAIN)
 }
 
 /// Writes a calculation by this edition, as a tree that more can be put into.

@@ -295,7 +295,7 @@ async fn simulate_plan(
     .ok_or_else(|| Problem::new(Code::NotFound))?;
     let zone: Tz = program.time_zone.parse().unwrap_or(Tz::UTC);
     let span = read_span(&from, to.as_deref(), zone, now)?;
-    let draft = terms.map(|terms| Draft { from: span.from, terms });
+    let draft = terms.map(|terms| Draft { from: span.from, terms: terms.into() });
     let ask = Ask { program_id, span, draft, now };
     answer(app.db.clone(), ask, None, |ask, told| result_line(ask, told).bytes()).await
 }
@@ -409,7 +409,7 @@ fn result_line(ask: &Ask, told: Told) -> SimulatedLine {
         to: ask.span.to,
         sentences: terms.map(|terms| terms.words(Language::En)),
         warnings: terms
-            .map_or_else(Vec::new, PlanTerms::warnings)
+            .map_or_else(Vec::new, |terms| terms.warnings())
             .into_iter()
             .map(WarningBody::from)
             .collect(),

@@ -41,7 +41,7 @@ pub struct Draft {
     /// From when on it prices, whatever editions there are.
     pub from: Timestamp,
     /// What it pays.
-    pub terms: PlanTerms,
+    pub terms: Arc<PlanTerms>,
 }
 
 /// What is known of the program.
@@ -99,16 +99,16 @@ pub(super) struct New<'a> {
 impl Ground {
     /// Returns everything that any of its editions asks for, and the draft.
     pub fn needs(&self, draft: Option<&Draft>) -> Needs {
-        let all = self.versions.iter().map(|version| &version.terms);
-        let all = all.chain(draft.map(|draft| &draft.terms));
+        let all = self.versions.iter().map(|version| &*version.terms);
+        let all = all.chain(draft.map(|draft| &*draft.terms));
         all.map(Needs::of).fold(Needs::default(), Needs::or)
     }
 
     /// Returns the stretch of history that must be read to tell of `span`: periods that began
     /// before it count from their beginning, and those of retroactive tiers to their end.
     pub fn reach(&self, draft: Option<&Draft>, span: Span, now: Timestamp) -> Span {
-        let all = self.versions.iter().map(|version| &version.terms);
-        let all = all.chain(draft.map(|draft| &draft.terms));
+        let all = self.versions.iter().map(|version| &*version.terms);
+        let all = all.chain(draft.map(|draft| &*draft.terms));
         let midnight = |day| midnight(day, self.zone);
         let begins = |counter: Counter| self.begins(counter, span.from);
         let ends = |counter: Counter| {
@@ -153,9 +153,9 @@ impl Replay {
     /// Begins a replay.
     pub fn new(ground: Ground, draft: Option<Draft>, span: Span) -> Self {
         let by_id = ground.versions.iter().enumerate().map(|(n, v)| (v.id, n)).collect();
-        let all = ground.versions.iter().map(|version| &version.terms);
+        let all = ground.versions.iter().map(|version| &*version.terms);
         let needs = all.clone().map(Needs::of).collect();
-        let all = all.chain(draft.as_ref().map(|draft| &draft.terms));
+        let all = all.chain(draft.as_ref().map(|draft| &*draft.terms));
         let whole_first = all.flat_map(whole_first).collect();
         Self {
             ground,

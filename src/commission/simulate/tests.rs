@@ -97,7 +97,7 @@ fn days_of(book: &Book) -> Vec<BookedDay> {
 }
 
 fn replay(book: &Book, draft: Option<&serde_json::Value>, parts: Option<&[Part]>) -> Outcome {
-    let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan) });
+    let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan).into() });
     let mut replay = Replay::new(ground(book), draft, span());
     replay.stand(days_of(book));
     let pasts = history(book);
@@ -245,7 +245,7 @@ fn a_draft_pays_for_the_clicks_of_its_days_when_they_are_over() {
         [(None, 1000, 3000), (Some(percent), 0, 2000), (Some(capped), 700, 1700)]
     {
         let is_draft = draft.is_some();
-        let draft = draft.map(|plan| Draft { from: start(), terms: terms(&plan) });
+        let draft = draft.map(|plan| Draft { from: start(), terms: terms(&plan).into() });
         let mut replay = Replay::new(ground(&book), draft, span());
         replay.stand(days_of(&book));
         if is_draft {
@@ -291,7 +291,7 @@ fn a_draft_shares_what_earned_nothing_along_its_path() {
     past.booked.clear();
     past.path = Some(Path::new(Some("linear".to_owned()), None, clicks));
     let then = |draft: Option<&serde_json::Value>, past: &Past| -> Vec<(PartnerId, i64)> {
-        let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan) });
+        let draft = draft.map(|plan| Draft { from: start(), terms: terms(plan).into() });
         let mut replay = Replay::new(ground(&book), draft, span());
         replay.take(past, None);
         let partners = replay.finish().partners;
@@ -434,7 +434,7 @@ fn the_what_if_of_the_page_is_right() {
     let pasts = history(&book);
     for row in &rows {
         let span = Span { from: at(row), to: at(row) + TimeDelta::seconds(1) };
-        let draft = Draft { from: start(), terms: terms(&draft) };
+        let draft = Draft { from: start(), terms: terms(&draft).into() };
         let mut replay = Replay::new(ground(&book), Some(draft), span);
         pasts.iter().for_each(|past| replay.count(past, None));
         pasts.iter().for_each(|past| replay.take(past, None));

@@ -27,7 +27,7 @@ use crate::conversion::sheet::{Line, SheetError};
 use crate::ids::{ConversionId, ImportId, ProgramId, ReceiptId, SourceId};
 use crate::intake::trial::foresee;
 use crate::program::source_store;
-use crate::settlement::settler;
+use crate::settlement::record;
 use crate::web::fields::{Mistakes, NAME_MAX, path_id};
 use crate::web::{Code, Page, PageQuery, Problem, ProblemBody, Query, detached, transact};
 
@@ -372,7 +372,7 @@ async fn try_lines(
             Ok(report) => {
                 let id = format!("trial:{}:{number}", import.import_id);
                 let record = sending.record(id, report.content_hash(), &report);
-                messages.push(settler::message(&record).map_err(Problem::internal)?);
+                messages.push(record::message(&record).map_err(Problem::internal)?);
                 asked.push(rows.len());
             }
             Err(refusal) => {

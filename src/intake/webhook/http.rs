@@ -38,7 +38,7 @@ use crate::intake::sending::Sending;
 use crate::intake::trial::{Foreseen, foresee};
 use crate::intake::webhook::wait_http::verdicts;
 use crate::metrics as metric;
-use crate::settlement::settler;
+use crate::settlement::record;
 use crate::snapshot::{SealedSecret, SourceTerms};
 use crate::stream::ConversionRecord;
 use crate::stream::batcher::Batcher;
@@ -312,7 +312,7 @@ pub(super) async fn foresee_all(
 ) -> Result<Vec<Foreseen>, Problem> {
     let messages = records
         .iter()
-        .map(|record| settler::message(record).map_err(Problem::internal))
+        .map(|record| record::message(record).map_err(Problem::internal))
         .collect::<Result<Vec<_>, _>>()?;
     let app = app.clone();
     detached(async move {

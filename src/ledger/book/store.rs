@@ -233,9 +233,11 @@ pub async fn find_place(
 ) -> Result<Option<(ProgramId, i64)>, sqlx::Error> {
     let programs: Option<Vec<Uuid>> = programs.map(|all| all.iter().map(|p| p.0).collect());
     let row = sqlx::query!(
-        r#"select program_id as "program_id: ProgramId", sequence
-           from ledger_transactions
-           where ledger_transaction_id = $1 and ($2::uuid[] is null or program_id = any($2))"#,
+        r#"select t.program_id as "program_id: ProgramId", t.sequence
+           from programs p
+           join ledger_transactions t
+             on t.program_id = p.program_id and t.ledger_transaction_id = $1
+           where $2::uuid[] is null or p.program_id = any($2)"#,
         id.0,
         programs.as_deref(),
     )

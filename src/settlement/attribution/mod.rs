@@ -9,6 +9,7 @@
 
 pub mod bond;
 pub mod known;
+pub mod model;
 pub mod owner_http;
 pub mod store;
 

@@ -48,6 +48,7 @@ pub(super) fn decide(facts: &Facts, message: &Message) -> Vec<Decision> {
     let mut decisions = vec![Decision::Record(Box::new(NewConversion {
         conversion_id,
         key,
+        content_hash: message.report.content_hash(),
         attribution,
         base,
         no_commission: no_commission.clone(),

@@ -1,6 +1,9 @@
 //! What the partners of a conversion earn: the plan of its time, applied to each one's share.
 
+use std::sync::Arc;
+
 use crate::commission::hold::{self, PostbackApproval};
+use crate::commission::plan::arithmetic::Arithmetic;
 use crate::commission::plan::{Inputs, Split, version_at, wire};
 use crate::commission::pricing::reported::told;
 use crate::commission::state::Reason;
@@ -68,8 +71,8 @@ fn earn_share(
     let version = version_at(&program.plans, message.report.occurred_at)
         .ok_or("no edition of the plan was in force when it happened")?;
     let inputs = inputs(facts, message, version, earner.partner_id, split)?;
-    let calculation =
-        facts.pricing.price(program_id, &version.terms, &inputs).map_err(|e| e.to_string())?;
+    let priced = facts.pricing.price(program_id, &version.terms, &inputs);
+    let calculation = Arc::new(priced.map_err(|e| e.to_string())?);
     let by = hand(facts, message);
     let reported = (message, facts.postback_approval(message.source_id));
     let row = row(reported, *earner, version, &calculation, conversion_id, &by);
@@ -115,7 +118,7 @@ fn row(
     (message, postbacks): (&Message, PostbackApproval),
     earner: Earner,
     version: &PlanVersion,
-    calculation: &Calculation,
+    calculation: &Arc<Calculation>,
     conversion_id: ConversionId,
     by: &Hand,
 ) -> Commission {
@@ -136,7 +139,7 @@ fn row(
         cause: String::new(),
         amount: calculation.total,
         plan_version_id: Some(version.id),
-        calculation: wire::arithmetic(calculation, version.id, &version.terms),
+        calculation: Arithmetic::reckoned(calculation.clone(), version.id, version.terms.clone()),
         occurred_at,
         hold_until: hold::until(
             occurred_at,

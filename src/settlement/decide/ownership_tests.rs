@@ -66,7 +66,8 @@ impl Shop {
             "rules": [{"event": "sale", "kind": "percent", "percent_bps": 2000}]});
         let terms = PlanTerms::try_from(&serde_json::from_value(document).unwrap()).unwrap();
         let effective_from = Timestamp::UNIX_EPOCH;
-        let plans = vec![PlanVersion { id: PlanVersionId::new(), effective_from, terms }];
+        let plans =
+            vec![PlanVersion { id: PlanVersionId::new(), effective_from, terms: terms.into() }];
         let ownership = Some(Ownership { lasts, bind_on: vec!["lead".to_owned()] });
         let policy = Policy { ownership, ..Policy::default() };
         let policies = Policies::new(vec![PolicyVersion { id: None, effective_from, policy }]);

@@ -71,7 +71,7 @@ impl Shop {
         let version = PlanVersion {
             id: PlanVersionId::new(),
             effective_from: Timestamp::UNIX_EPOCH,
-            terms: PlanTerms::try_from(&document).unwrap(),
+            terms: PlanTerms::try_from(&document).unwrap().into(),
         };
         let program = ProgramFacts {
             number: ProgramNo(1),

@@ -12,7 +12,7 @@ use crate::commission::plan::Split;
 use crate::commission::simulate::{Part, Past};
 use crate::ids::PartnerId;
 use crate::program::attribution::Model;
-use crate::settlement::model::{by_partner, weights};
+use crate::settlement::attribution::model::{by_partner, weights};
 
 /// Returns who would have which part by a model; none where the conversion stays as it was settled.
 ///

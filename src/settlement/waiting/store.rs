@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::ids::{DeadLetterId, ProgramId, ReceiptId};
 use crate::settlement::order_store::Columns;
-use crate::settlement::{Message, OrderKey, settler};
+use crate::settlement::{Message, OrderKey, record};
 use crate::stream::{ConversionRecord, PackedBatch};
 
 /// How many messages wait in all programs, and since when the oldest.
@@ -66,7 +66,7 @@ pub async fn insert_waiting(
     let keys = Columns::of(&keys);
     let records = waiting
         .iter()
-        .map(|(message, _)| serde_json::to_value(settler::record(message)))
+        .map(|(message, _)| serde_json::to_value(record::record(message)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| sqlx::Error::Encode(e.into()))?;
     sqlx::query!(

@@ -59,7 +59,8 @@ pub(in crate::commission) struct Book {
 impl Book {
     pub(in crate::commission) fn new(plan: &serde_json::Value) -> Self {
         let terms = terms(plan);
-        let version = PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms };
+        let version =
+            PlanVersion { id: PlanVersionId::new(), effective_from: start(), terms: terms.into() };
         let (facts, program_id) = (PricingFacts::default(), ProgramId(Uuid::from_u128(1)));
         let (earned, clicks) = (Vec::new(), Vec::new());
         Self { version, later: None, facts, earned, clicks, n_refunds: 0, program_id }
@@ -504,7 +505,7 @@ proptest! {
         let mut book = run(&plan, &sales, &order, false);
         let effective_from = start() + TimeDelta::days(4);
         let terms = terms(&later);
-        book.later = Some(PlanVersion { id: PlanVersionId::new(), effective_from, terms });
+        book.later = Some(PlanVersion { id: PlanVersionId::new(), effective_from, terms: terms.into() });
         book.revalue();
         prop_assert_eq!(book.nets(), expected);
     }

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_page_is_what_the_models_say() {
-        let page = include_str!("../../docs/attribution.md");
+        let page = include_str!("../../../docs/attribution.md");
         let (_, example) = page.split_once("<!-- models: reckoned again by a test -->").unwrap();
         let (example, _) = example.split_once("<!-- models: end -->").unwrap();
         let cells = |line: &str| -> Vec<String> {
