@@ -26,7 +26,7 @@ use secrecy::ExposeSecret as _;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::demo::{self, DemoOptions};
-use crate::engines::{self, ClusterSize, Durability, EngineOptions, Exports};
+use crate::engines::{self, ClusterSize, EngineOptions, Exports};
 use crate::progress::Progress;
 use crate::web::problem;
 use crate::{app::App, db, dev, metrics, server, telemetry};
@@ -154,9 +154,6 @@ struct WithEnginesArgs {
     /// Also give the command a `DATABASE_URL`.
     #[arg(long)]
     database_url: bool,
-    /// Set PostgreSQL up as `tributary dev` does, to wait for the disk: for measurements.
-    #[arg(long)]
-    durable: bool,
     /// Also start a Redis Cluster of so many masters and name its nodes in
     /// `TRIBUTARY_TEST_REDIS_CLUSTER`.
     #[arg(long, value_name = "MASTERS", value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -275,7 +272,6 @@ fn check_config(command: ConfigCommand) -> anyhow::Result<()> {
 async fn with_engines(args: WithEnginesArgs) -> ExitCode {
     let mut options = EngineOptions::new(engines::default_data_dir());
     options.search_path = config::environment("PATH").map(Into::into);
-    options.durability = if args.durable { Durability::Durable } else { Durability::Scratch };
     let exports = if args.database_url { Exports::TestsAndDatabaseUrl } else { Exports::Tests };
     let cluster = args
         .redis_cluster

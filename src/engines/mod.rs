@@ -133,7 +133,7 @@ impl Engines {
     }
 
     /// Starts both engines in a new temporary folder that disappears with them; programs are
-    /// still found in, or fetched into, `options.engines_dir`.
+    /// still found in, or fetched into, `options.engines_dir`. Always [`Durability::Scratch`].
     ///
     /// # Errors
     /// As [`Engines::start`].
@@ -145,7 +145,7 @@ impl Engines {
         folder::ScratchFolder::sweep();
         let scratch = folder::ScratchFolder::create()?;
         let running =
-            start::Running::start(&programs, scratch.path(), options.durability, progress)?;
+            start::Running::start(&programs, scratch.path(), Durability::Scratch, progress)?;
         Ok(Self { running, scratch: Some(scratch) })
     }
 

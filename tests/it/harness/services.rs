@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, mpsc};
 
 use sqlx::{Connection, Executor, PgConnection};
-use tributary::engines::{Durability, EngineOptions, Engines, default_data_dir};
+use tributary::engines::{EngineOptions, Engines, default_data_dir};
 use tributary::progress::Progress;
 use tributary::{config, db};
 
@@ -27,7 +27,6 @@ pub fn services() -> &'static Services {
         std::thread::spawn(move || {
             let mut options = EngineOptions::new(default_data_dir());
             options.search_path = config::environment("PATH").map(Into::into);
-            options.durability = Durability::Scratch;
             let engines = Engines::start_scratch(&options, &Progress::stderr()).unwrap();
             let services =
                 Services { postgres_url: engines.database_url(), redis_url: engines.redis_url() };
