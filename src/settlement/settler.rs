@@ -127,8 +127,7 @@ struct Item {
 /// What a batch wrote: how many of its events were new, and what is to be counted once it holds.
 struct Written {
     n_new: u64,
-    /// Whether no message of a new conversion, nor its order, was known.
-    held_nothing_known: bool,
+    news: News,
     tally: Tally,
 }
 
@@ -145,18 +144,25 @@ struct Stretch<'a> {
 
 /// What became of a batch.
 enum Tried {
-    Written(Counts, HeldNothingKnown),
+    Written(Counts, News),
     LeaseLost,
     /// The position is another than the one that was read after.
     Moved,
 }
 
-type HeldNothingKnown = bool;
+/// What a batch held of new conversions: no message of any (clicks alone, say), neither messages nor
+/// orders that were known, or some that were.
+#[derive(Clone, Copy)]
+enum News {
+    None,
+    New,
+    Known,
+}
 
 impl Tried {
-    fn into_counts(self) -> Result<(Counts, HeldNothingKnown), SettleError> {
+    fn into_counts(self) -> Result<(Counts, News), SettleError> {
         match self {
-            Self::Written(counts, held_nothing_known) => Ok((counts, held_nothing_known)),
+            Self::Written(counts, news) => Ok((counts, news)),
             Self::LeaseLost => Err(SettleError::LeaseLost),
             Self::Moved => Err(SettleError::Moved),
         }
@@ -224,9 +230,12 @@ impl Settler {
         let to = Position { offset: last.offset, ..known.position };
         let stretch = Stretch { shard, lease, from: known.position.offset, entries: &entries, to };
         let takes_for_new = known.n_new_in_a_row >= TAKEN_FOR_NEW_AFTER;
-        let (counts, held_nothing_known) = self.settle_entries(&stretch, takes_for_new).await?;
-        let n_new_in_a_row =
-            if held_nothing_known { known.n_new_in_a_row.saturating_add(1) } else { 0 };
+        let (counts, news) = self.settle_entries(&stretch, takes_for_new).await?;
+        let n_new_in_a_row = match news {
+            News::None => known.n_new_in_a_row,
+            News::New => known.n_new_in_a_row.saturating_add(1),
+            News::Known => 0,
+        };
         drop(place);
         metrics::histogram!(metric::SETTLE_BATCH_DURATION).record(started.elapsed());
         metrics::histogram!(metric::SETTLE_BATCH_EVENTS).record(counts.n_settled as f64);
@@ -286,7 +295,7 @@ impl Settler {
         &self,
         stretch: &Stretch<'_>,
         mut takes_for_new: bool,
-    ) -> Result<(Counts, HeldNothingKnown), SettleError> {
+    ) -> Result<(Counts, News), SettleError> {
         let Stretch { shard, entries, .. } = *stretch;
         let mut clashes = 0;
         loop {
@@ -374,8 +383,7 @@ impl Settler {
             return Ok(Tried::Moved);
         }
         let n_items = items.len() as u64;
-        let Written { n_new, held_nothing_known, tally } =
-            self.write(&mut db, items, takes_for_new).await?;
+        let Written { n_new, news, tally } = self.write(&mut db, items, takes_for_new).await?;
         offset_store::insert_dead_letters(&mut db, &self.prefix, dead, now).await?;
         let counts = Counts {
             n_settled: n_items,
@@ -389,7 +397,7 @@ impl Settler {
         if !dead.is_empty() {
             tracing::error!("{} events went to the dead letters", dead.len());
         }
-        Ok(Tried::Written(counts, held_nothing_known))
+        Ok(Tried::Written(counts, news))
     }
 
     /// Writes clicks, then conversions.
@@ -417,7 +425,7 @@ impl Settler {
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         let n_new = n_clicks + n_parked;
         if messages.is_empty() {
-            return Ok(Written { n_new, held_nothing_known: true, tally: Tally::default() });
+            return Ok(Written { n_new, news: News::None, tally: Tally::default() });
         }
         let of_messages = self.write_messages(db, messages, takes_for_new).await?;
         Ok(Written { n_new: n_new + of_messages.n_new, ..of_messages })
@@ -442,7 +450,11 @@ impl Settler {
         facts_store::load_rooms(db, &mut facts, &messages, self.waiting_max).await?;
         let receipts = messages.iter().map(|m| m.receipt_id).collect();
         let n_known = messages.iter().filter(|m| facts.receipts.contains(&m.receipt_id)).count();
-        let held_nothing_known = !facts.know_any(messages.iter().filter(is_created));
+        let news = match n_created {
+            0 => News::None,
+            _ if facts.know_any(messages.iter().filter(is_created)) => News::Known,
+            _ => News::New,
+        };
         let n_new = (messages.len() - n_known) as u64;
         if facts.programs.values().any(ProgramFacts::has_counters) {
             // Decided once to learn which sums it takes, and then by what they say.
@@ -454,7 +466,7 @@ impl Settler {
         let mut deciding = ahead::decide(facts, messages);
         writing.write(db, &mut deciding, &mut tally, n_created, now).await?;
         grant::meet_again(db, keys, &deciding.end().await, now).await?;
-        Ok(Written { n_new, held_nothing_known, tally })
+        Ok(Written { n_new, news, tally })
     }
 
     /// Settles messages outside of any stream: the demo program comes this way. They are new, as a rule.
