@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::commission::plan::{PlanDocument, PlanTerms};
+use crate::commission::plan::{PlanDocument, PlanTerms, wire};
 use crate::commission::pricing::{Footing, Person};
 use crate::money::Money;
 
@@ -66,7 +66,7 @@ impl Book {
         let mut made = Vec::new();
         for step in payer.pay(&mut self.facts, &self.of).unwrap() {
             let row = step.after;
-            let stored = crate::commission::plan::wire::from_wire(&row.calculation).unwrap();
+            let stored = wire::from_wire(&row.calculation).unwrap();
             let clicks = stored.inputs.clicks.unwrap();
             assert_eq!(step.posting.is_some(), row.amount.is_positive() && row.reason.is_none());
             self.of.paid.push(Paid {
