@@ -108,7 +108,7 @@ group by program_id, date_trunc('hour', at), partner_id, link_number, class, cou
 -- As they come in life: what belongs to a day lies together.
 order by 2;
 
--- Conversions and commissions --------------------------------------------------------------------
+-- Conversions --------------------------------------------------------------------------------------
 
 create unlogged table load.sale as
 select c.n, g.program_id, g.n as program_n, p.partner_id, c.at as occurred_at,
@@ -135,18 +135,6 @@ select s.program_id, conversion_id, '', 'sale', 'L-' || s.n, load.uuid_at(starts
        case when is_unattributed then 'no_click' else 'click' end, base_minor, base_minor, 'EUR',
        occurred_at, occurred_at, occurred_at, conversion_id, '\x00', '{}'
 from load.sale s, load.terms;
-
-insert into commissions
-    (program_id, commission_id, kind, state, partner_id, conversion_id, amount_minor, currency,
-     plan_version_id, calculation, occurred_at, hold_until, approval, created_at, approved_at, reason)
-select s.program_id, commission_id, 'earned',
-       case when is_rejected then 'rejected' when due_at < ends_at then 'approved' else 'pending' end,
-       partner_id, conversion_id, base_minor / 5, 'EUR', load.uuid_at(starts_at, 5, program_n),
-       '{"v":1,"kind":"percent","percent_bps":2000,"rounding":"half_even"}', occurred_at, due_at, 'auto',
-       occurred_at, case when due_at < ends_at and not is_rejected then due_at end,
-       case when is_rejected then 'fraud' end
-from load.sale s, load.terms
-where not is_unattributed;
 
 -- Payouts: on the fifth of each month what was approved in the month before ------------------------
 
@@ -229,13 +217,27 @@ select program_id, account_id, sum(amount_minor) from ledger_entries group by pr
 insert into ledger_heads (program_id, sequence, hash)
 select program_id, max(sequence), '\x00' from ledger_transactions group by program_id;
 
+insert into commissions
+    (program_id, commission_id, kind, state, partner_id, conversion_id, amount_minor, currency,
+     plan_version_id, calculation, occurred_at, hold_until, approval, created_at, approved_at, reason,
+     opened_state, opened_by, opened_rule, opening_transaction_id)
+select s.program_id, commission_id, 'earned',
+       case when is_rejected then 'rejected' when due_at < ends_at then 'approved' else 'pending' end,
+       partner_id, conversion_id, base_minor / 5, 'EUR', load.uuid_at(starts_at, 5, program_n),
+       '{"v":1,"kind":"percent","percent_bps":2000,"rounding":"half_even"}', occurred_at, due_at, 'auto',
+       occurred_at, case when due_at < ends_at and not is_rejected then due_at end,
+       case when is_rejected then 'fraud' end, case when is_rejected then 'rejected' else 'pending' end,
+       'system', 'created', load.uuid_at(o.at, 32 + o.rank, o.sequence)
+from load.terms, load.sale s
+left join load.posting o on o.rank = 1 and o.id = s.commission_id
+where not is_unattributed;
+
 insert into commission_history
     (program_id, commission_id, revision, from_state, to_state, at, actor, rule, ledger_transaction_id)
-select program_id, id, rank, case when rank = 2 then 'pending' end,
-       case when rank = 2 then 'approved' else 'pending' end, at, 'system',
-       case when rank = 2 then 'hold_elapsed' else 'created' end, load.uuid_at(at, 32 + rank, sequence)
+select program_id, id, rank, 'pending', 'approved', at, 'system', 'hold_elapsed',
+       load.uuid_at(at, 32 + rank, sequence)
 from load.posting
-where rank <= 2;
+where rank = 2;
 
 insert into payout_batches
     (program_id, payout_batch_id, period, currency, cutoff_at, status, created_by, created_at,

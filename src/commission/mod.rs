@@ -8,7 +8,6 @@
 
 pub mod clicks;
 pub mod closing;
-mod copy_store;
 pub mod decision;
 pub mod explain;
 pub mod hold;
@@ -22,6 +21,7 @@ pub mod refund;
 pub mod row;
 pub mod simulate;
 pub mod state;
+mod step_store;
 pub mod store;
 pub mod terms_http;
 pub mod terms_store;

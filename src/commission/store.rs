@@ -9,11 +9,11 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::commission::copy_store;
 use crate::commission::plan::{Approval, PlanDocument, PlanTerms, PlanVersion};
 use crate::commission::pricing;
 use crate::commission::row::{Commission, Step};
 use crate::commission::state::{CommissionKind, CommissionState};
+use crate::commission::step_store::{self, Opened, Told};
 use crate::db::DbTx;
 use crate::db::copy::{COPY_MIN, let_go};
 use crate::ids::{
@@ -46,22 +46,31 @@ pub async fn apply(
     if steps.is_empty() {
         return Ok(());
     }
-    let steps = Arc::new(steps);
-    let mut opened: BTreeMap<CommissionId, &Commission> = BTreeMap::new();
+    let posted = |step: &Step| step.posting.as_ref().map(|_| LedgerTransactionId::new());
+    let told: Vec<Told> =
+        steps.into_iter().map(|step| Told { posted: posted(&step), step }).collect();
+    let told = Arc::new(told);
+    let mut opened: BTreeMap<CommissionId, Opened<'_>> = BTreeMap::new();
     let mut changed: BTreeMap<CommissionId, (i32, &Commission)> = BTreeMap::new();
-    for step in &*steps {
+    let mut later = Vec::new();
+    for of in &*told {
+        let Told { step, .. } = of;
         let id = step.after.commission_id;
-        match step.from {
-            None => drop(opened.insert(id, &step.after)),
-            Some(_) if opened.contains_key(&id) => drop(opened.insert(id, &step.after)),
-            Some(_) => {
-                let revision_read = step.after.revision - 1;
-                changed.entry(id).or_insert((revision_read, &step.after)).1 = &step.after;
-            }
+        if step.from.is_none() {
+            debug_assert_eq!(step.after.created_at, step.by.at, "it is there since its first step");
+            opened.insert(id, Opened { first: of, last: &step.after });
+            continue;
+        }
+        later.push(of);
+        if let Some(opened) = opened.get_mut(&id) {
+            opened.last = &step.after;
+        } else {
+            let revision_read = step.after.revision - 1;
+            changed.entry(id).or_insert((revision_read, &step.after)).1 = &step.after;
         }
     }
-    let inserting = insert_rows(db, opened.into_values().collect());
-    let (inserted, drafted) = join(inserting, draft(&steps, recorded_at)).await;
+    let inserting = step_store::insert_rows(db, opened.into_values().collect());
+    let (inserted, drafted) = join(inserting, draft(&told, recorded_at)).await;
     inserted?;
     // All who write to a program wait for the head of its chain, so it is taken last. Rows that are
     // there are changed after it, as payouts change them: otherwise each could wait for the other.
@@ -69,117 +78,30 @@ pub async fn apply(
     if is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }
-    update_rows(db, changed.into_values().collect()).await?;
-    copy_store::insert_history(db, &steps, &drafted.transactions).await?;
-    pricing::store::take_in(db, &steps).await?;
+    step_store::update_rows(db, changed.into_values().collect()).await?;
+    step_store::insert_history(db, &later).await?;
+    pricing::store::take_in(db, told.iter().map(|told| &told.step)).await?;
     if !is_posted_first {
         ledger::store::write(db, &drafted).await?;
     }
-    let_go(steps.len(), (steps, drafted));
+    let_go(told.len(), (told, drafted));
     Ok(())
 }
 
 /// Drafts what steps post; for many of them on another thread, since whoever feeds the server its
 /// rows has no time.
-async fn draft(steps: &Arc<Vec<Step>>, recorded_at: Timestamp) -> Drafted {
-    let draft = move |steps: &[Step]| {
-        let postings = steps.iter().filter_map(|step| step.posting.clone());
-        ledger::store::draft(recorded_at, postings.collect())
+async fn draft(told: &Arc<Vec<Told>>, recorded_at: Timestamp) -> Drafted {
+    let draft = move |told: &[Told]| {
+        let postings = told.iter().filter_map(|told| told.posted.zip(told.step.posting.clone()));
+        ledger::store::draft(recorded_at, postings)
     };
-    if steps.len() >= COPY_MIN {
-        let all = Arc::clone(steps);
+    if told.len() >= COPY_MIN {
+        let all = Arc::clone(told);
         if let Ok(drafted) = spawn_blocking(move || draft(&all)).await {
             return drafted;
         }
     }
-    draft(steps)
-}
-
-async fn insert_rows(db: &mut PgConnection, rows: Vec<&Commission>) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    if rows.len() >= COPY_MIN {
-        return copy_store::copy_commissions(db, rows).await;
-    }
-    let text = |f: fn(&Commission) -> String| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
-    let uuid = |f: fn(&Commission) -> Uuid| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
-    let time = |f: fn(&Commission) -> Timestamp| rows.iter().map(|c| f(c)).collect::<Vec<_>>();
-    sqlx::query!(
-        "insert into commissions
-             (program_id, commission_id, kind, state, partner_id, conversion_id, corrects_id, cause,
-              amount_minor, currency, plan_version_id, calculation, occurred_at, hold_until,
-              approval, created_at, approved_at, reason, payout_id, revision)
-         select * from unnest(
-             $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[],
-             $8::text[], $9::bigint[], $10::text[], $11::uuid[], $12::jsonb[], $13::timestamptz[],
-             $14::timestamptz[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::text[],
-             $19::uuid[], $20::integer[])",
-        &uuid(|c| c.program_id.0),
-        &uuid(|c| c.commission_id.0),
-        &text(|c| c.kind.code().to_owned()),
-        &text(|c| c.state.code().to_owned()),
-        &uuid(|c| c.partner_id.0),
-        &rows.iter().map(|c| c.conversion_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &rows.iter().map(|c| c.corrects_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &text(|c| c.cause.clone()),
-        &rows.iter().map(|c| c.amount.minor).collect::<Vec<_>>(),
-        &text(|c| c.amount.currency.code().to_owned()),
-        &rows.iter().map(|c| c.plan_version_id.map(|i| i.0)).collect::<Vec<_>>()
-            as &[Option<Uuid>],
-        &rows.iter().map(|c| &*c.calculation).collect::<Vec<_>>() as &[&serde_json::Value],
-        &time(|c| c.occurred_at),
-        &time(|c| c.hold_until),
-        &text(|c| c.approval.code().to_owned()),
-        &time(|c| c.created_at),
-        &rows.iter().map(|c| c.approved_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-        &rows.iter().map(|c| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|c| c.payout_id.map(|i| i.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &rows.iter().map(|c| c.revision).collect::<Vec<_>>(),
-    )
-    .execute(db)
-    .await
-    .map(drop)
-}
-
-/// Writes rows whose revision is still the one that was read.
-async fn update_rows(
-    db: &mut PgConnection,
-    rows: Vec<(i32, &Commission)>,
-) -> Result<(), ApplyError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let n_rows = rows.len() as u64;
-    let done = sqlx::query!(
-        "update commissions c
-         set state = n.state, amount_minor = n.amount_minor, hold_until = n.hold_until,
-             approved_at = n.approved_at, reason = n.reason, payout_id = n.payout_id,
-             calculation = n.calculation, revision = n.revision
-         from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::bigint[],
-                     $6::timestamptz[], $7::timestamptz[], $8::text[], $9::uuid[], $10::jsonb[],
-                     $11::integer[])
-              as n (program_id, commission_id, revision_read, state, amount_minor, hold_until,
-                    approved_at, reason, payout_id, calculation, revision)
-         where c.program_id = n.program_id
-           and c.commission_id = n.commission_id
-           and c.revision = n.revision_read",
-        &rows.iter().map(|(_, c)| c.program_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, c)| c.commission_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(read, _)| *read).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, c)| c.state.code().to_owned()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, c)| c.amount.minor).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, c)| c.hold_until).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, c)| c.approved_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-        &rows.iter().map(|(_, c)| c.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|(_, c)| c.payout_id.map(|i| i.0)).collect::<Vec<_>>()
-            as &[Option<Uuid>],
-        &rows.iter().map(|(_, c)| &*c.calculation).collect::<Vec<_>>() as &[&serde_json::Value],
-        &rows.iter().map(|(_, c)| c.revision).collect::<Vec<_>>(),
-    )
-    .execute(db)
-    .await?;
-    if done.rows_affected() == n_rows { Ok(()) } else { Err(ApplyError::Stale) }
+    draft(told)
 }
 
 /// A row as it lies in the table.
@@ -516,9 +438,9 @@ pub async fn load_history(
 ) -> Result<Vec<HistoryRow>, sqlx::Error> {
     sqlx::query_as!(
         HistoryRow,
-        r#"select from_state, to_state, at, actor, rule, reason,
+        r#"select from_state, to_state as "to_state!", at as "at!", actor as "actor!", rule as "rule!", reason,
                   ledger_transaction_id as "ledger_transaction_id: LedgerTransactionId"
-           from commission_history
+           from commission_steps
            where program_id = $1 and commission_id = $2
            order by revision"#,
         program_id.0,

@@ -99,7 +99,7 @@ pub async fn load_lines(
             and t.ledger_transaction_id = e.ledger_transaction_id
            left join lateral (
                select c.conversion_id
-               from commission_history h
+               from commission_steps h
                join commissions c
                  on c.program_id = h.program_id and c.commission_id = h.commission_id
                where h.program_id = t.program_id

@@ -20,7 +20,7 @@ pub async fn post(
     recorded_at: Timestamp,
     postings: Vec<Posting>,
 ) -> Result<Vec<LedgerTransaction>, sqlx::Error> {
-    let drafted = draft(recorded_at, postings);
+    let drafted = draft(recorded_at, postings.into_iter().map(|p| (LedgerTransactionId::new(), p)));
     write(db, &drafted).await?;
     Ok(drafted.transactions)
 }
@@ -39,12 +39,14 @@ pub struct Drafted {
 /// A transaction and what is hashed of it.
 type Draft<'a> = (&'a LedgerTransaction, &'a [u8]);
 
-/// Returns the transactions that postings are to become, in their order, with the ids that others
-/// may name before they are written.
-pub fn draft(recorded_at: Timestamp, postings: Vec<Posting>) -> Drafted {
-    let transaction =
-        |posting| LedgerTransaction { id: LedgerTransactionId::new(), recorded_at, posting };
-    let transactions: Vec<_> = postings.into_iter().map(transaction).collect();
+/// Returns the transactions that postings are to become, in their order, each with its id, by which
+/// others may name it before it is written.
+pub fn draft(
+    recorded_at: Timestamp,
+    postings: impl Iterator<Item = (LedgerTransactionId, Posting)>,
+) -> Drafted {
+    let transaction = |(id, posting)| LedgerTransaction { id, recorded_at, posting };
+    let transactions: Vec<_> = postings.map(transaction).collect();
     let canonical = transactions.iter().map(proof::canonical).collect();
     let mut accounts: HashMap<_, HashSet<_>> = HashMap::new();
     for LedgerTransaction { posting, .. } in &transactions {

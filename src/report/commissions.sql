@@ -34,7 +34,7 @@ left join links l
   on l.program_id = v.program_id and l.partner_id = w.partner_id and l.number = w.link_number
 left join lateral (
     select s.number
-    from commission_history h
+    from commission_steps h
     join ledger_transactions t
       on t.program_id = h.program_id and t.ledger_transaction_id = h.ledger_transaction_id
     join closed_periods q

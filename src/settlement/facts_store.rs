@@ -83,8 +83,10 @@ pub async fn load_facts(
     };
     load_sources(db, messages, &mut facts).await?;
     let is_asked = |m: &&Message| !takes_for_new || m.report.message_type != MessageType::Created;
+    // Whoever has a program to himself and looks for nothing asks nothing by the orders' names.
+    let are_named = !takes_for_new || locks == Locks::OfOrders;
     let sorting = async {
-        let keys = keys_of(&facts, messages);
+        let keys = if are_named { keys_of(&facts, messages) } else { Vec::new() };
         let columns = Columns::of(&keys);
         (keys, columns)
     };
@@ -94,7 +96,7 @@ pub async fn load_facts(
     facts.receipts = known.values().chain(of_later.values()).map(|(receipt, _)| *receipt).collect();
     facts.messages = known.into_iter().map(|(id, (_, hash))| (id, hash)).collect();
     let customers = attribution::store::owned_customers(messages, &facts.programs);
-    lock_orders(db, locks, &keys, &customers).await?;
+    lock_orders(db, locks, &programs, &keys, &customers).await?;
     facts.known = attribution::store::load_known(db, messages, &facts.programs).await?;
     let nobodys = attribution::store::load_nobodys(db, messages, &facts.programs).await?;
     // What may become somebody's is locked, priced and suspected like what comes.
@@ -102,7 +104,7 @@ pub async fn load_facts(
         Cow::Borrowed(messages)
     } else {
         load_sources(db, &nobodys, &mut facts).await?;
-        lock_orders(db, locks, &keys_of(&facts, &nobodys), &[]).await?;
+        lock_orders(db, locks, &programs, &keys_of(&facts, &nobodys), &[]).await?;
         clicks.extend(clicks_of(&nobodys, click_keys));
         Cow::Owned(messages.iter().chain(&nobodys).cloned().collect())
     };
@@ -116,7 +118,10 @@ pub async fn load_facts(
         facts.known.nobodys.add(facts.order_key(&message), Arc::new(message));
     }
     facts.fraud = fraud::store::load_facts(db, &named_in(&all, &clicks), customer_key).await?;
-    facts.waiting = load_waiting(db, &columns).await?;
+    if is_waiting(db, &programs).await? {
+        let all = (!are_named).then(|| Columns::of(&keys_of(&facts, messages)));
+        facts.waiting = load_waiting(db, all.as_ref().unwrap_or(&columns)).await?;
+    }
     facts.conversions = load_conversions(db, &asked).await?;
     let clicked = clicks.iter().map(|(program_id, click)| (*program_id, click.partner));
     let named: BTreeSet<_> = clicked.chain(facts.known.partners()).collect();
@@ -359,6 +364,16 @@ async fn find_messages(
         ((r.source_id, r.webhook_id), (r.receipt_id, hash))
     });
     Ok(known.collect())
+}
+
+/// Tells whether any message of programs waits for its conversion.
+async fn is_waiting(db: &mut PgConnection, programs: &[ProgramId]) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from waiting_messages where program_id = any($1)) as "is_any!""#,
+        &programs.iter().map(|program| program.0).collect::<Vec<_>>(),
+    )
+    .fetch_one(db)
+    .await
 }
 
 async fn load_waiting(

@@ -1,11 +1,10 @@
 //! SQL of orders: which of them a batch keeps from others, and how they are named in a question.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::ids::ProgramId;
 use crate::settlement::OrderKey;
 use crate::settlement::attribution::known::CustomerKey;
 
@@ -25,16 +24,15 @@ const LOCKS_MAX: usize = 2_000;
 /// Puts settlers of different shards in line where they meet on an order or on a customer who may be
 /// bound: a refund that looked for its conversion while that was being written would wait for it for
 /// ever, and a sale beside its lead would stay nobody's. Always in one order, so two batches cannot
-/// lock each other out.
+/// lock each other out. Of whole programs the keys are not asked.
 pub(super) async fn lock_orders(
     db: &mut PgConnection,
     locks: Locks,
+    programs: &[ProgramId],
     keys: &[OrderKey],
     customers: &[CustomerKey],
 ) -> Result<(), sqlx::Error> {
-    let programs = keys.iter().map(|k| k.program_id).chain(customers.iter().map(|c| c.0));
-    let programs: BTreeSet<String> = programs.map(|id| id.to_string()).collect();
-    let programs: Vec<String> = programs.into_iter().collect();
+    let programs: Vec<String> = programs.iter().map(ToString::to_string).collect();
     if locks == Locks::OfPrograms || keys.len() + customers.len() > LOCKS_MAX {
         return lock(db, &programs).await;
     }
@@ -76,7 +74,7 @@ async fn lock_shared(db: &mut PgConnection, programs: &[String]) -> Result<(), s
 }
 
 /// Keys in columns, for `unnest`.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Columns {
     pub(super) programs: Vec<Uuid>,
     pub(super) namespaces: Vec<String>,

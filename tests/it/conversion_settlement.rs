@@ -48,7 +48,7 @@ const BOOK: &str =
         h.at, h.actor, h.rule, h.reason, t.code, t.currency, t.reverses_id, t.effective_at,
         t.recorded_at, split_part(t.reference, ':', 1), e.line, e.account_id, e.amount_minor,
         e.currency, e.code, e.effective_at, e.recorded_at, e.sequence - t.sequence)
-    from commission_history h
+    from commission_steps h
     join commissions m using (program_id, commission_id)
     join conversions c using (program_id, conversion_id)
     join ledger_transactions t using (program_id, ledger_transaction_id)

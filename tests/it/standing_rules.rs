@@ -40,9 +40,10 @@ async fn what_rows_name_is_there_and_stays() {
             Some("commissions_plan"),
         ),
         (
-            "insert into commission_history (program_id, commission_id, revision, to_state, at,
-                                             actor, rule)
-             select program_id, gen_random_uuid(), 1, 'pending', now(), 'x', 'x' from programs",
+            "insert into commission_history (program_id, commission_id, revision, from_state,
+                                             to_state, at, actor, rule)
+             select program_id, gen_random_uuid(), 2, 'pending', 'on_hold', now(), 'x', 'x'
+             from programs",
             Some("commission_history_commission"),
         ),
         (
@@ -54,7 +55,7 @@ async fn what_rows_name_is_there_and_stays() {
             None,
         ),
         ("delete from conversions", Some("commissions_conversion")),
-        ("delete from commissions", Some("commission_history_commission")),
+        ("delete from commissions", Some("commissions_stay")),
         ("delete from plan_versions", Some("commissions_plan")),
         ("delete from enrollments", None),
         ("delete from programs", None),

@@ -28,7 +28,7 @@ paged! {
          select coalesce(-sum(e.amount_minor) filter (where a.path like '%:pending'), 0) as pending,
                 coalesce(-sum(e.amount_minor) filter (where a.path like '%:payable'), 0) as payable,
                 count(*) filter (where a.partner_id <> p.partner_id) as n_foreign
-         from commission_history h
+         from commission_steps h
          join ledger_entries e
            on e.program_id = h.program_id and e.ledger_transaction_id = h.ledger_transaction_id
          join ledger_accounts a on a.program_id = e.program_id and a.account_id = e.account_id
@@ -73,7 +73,7 @@ paged! {
          from (
              select h.revision, h.from_state, h.to_state, h.actor, h.rule,
                     lag(h.to_state) over w as state_before, row_number() over w as place
-             from commission_history h
+             from commission_steps h
              where h.program_id = p.program_id and h.commission_id = p.id
              window w as (order by h.revision)) s) h"
 }
@@ -108,7 +108,7 @@ paged! {
                 jsonb_build_object('hold_until', p.hold_until, 'approved_at', h.at)
             end as wrong
      from page p
-     join commission_history h
+     join commission_steps h
        on h.program_id = p.program_id and h.commission_id = p.id
       and h.rule = 'hold_elapsed' and h.to_state = 'approved'"
 }
@@ -158,7 +158,7 @@ paged! {
      left join commissions r on r.program_id = p.program_id and r.commission_id = p.corrects_id
      cross join lateral (
          select count(*) as n_other
-         from commission_history h
+         from commission_steps h
          join ledger_transactions t
            on t.program_id = h.program_id and t.ledger_transaction_id = h.ledger_transaction_id
          where h.program_id = p.program_id and h.commission_id = p.id

@@ -125,7 +125,7 @@ paged! {
          select case
              when p.code in ('accrue', 'amend', 'approve', 'reject', 'reverse', 'clawback',
                              'adjust', 'bonus', 'write_off') then
-                 (select count(*) from commission_history h
+                 (select count(*) from commission_steps h
                   where h.program_id = p.program_id and h.ledger_transaction_id = p.id)
                  + (select count(*) from adjustments a
                     where a.program_id = p.program_id and a.ledger_transaction_id = p.id)

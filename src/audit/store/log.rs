@@ -38,7 +38,7 @@ paged! {
              array['commission.approve', 'commission.hold', 'commission.release',
                    'commission.reject', 'commission.reverse', 'commission.extend',
                    'commission.clawback'], count(*), true
-      from commission_history h
+      from commission_steps h
       join commissions c
         on c.program_id = h.program_id and c.commission_id = h.commission_id
        and c.corrects_id is null

@@ -35,6 +35,7 @@ whole! {
          ('ledger_transactions_reference_once'), ('ledger_transactions_reversed_once'),
          ('ledger_transactions_sequence_once'), ('ledger_entries_not_zero'),
          ('conversions_named'), ('commissions_named'), ('commission_history_named'),
+         ('commissions_keep_keys'), ('commissions_stay'),
          ('clicks_pkey'),
          ('dead_letters_once'), ('payout_batches_four_eyes'), ('payout_batches_period_once'),
          ('payouts_partner_once'), ('payouts_paid_is_posted'), ('payout_items_pkey'),

@@ -235,9 +235,12 @@ pub async fn load_sums(
 }
 
 /// Adds what steps count, and marks what is to be reckoned again.
-pub async fn take_in(db: &mut PgConnection, steps: &[Step]) -> Result<(), sqlx::Error> {
+pub async fn take_in(
+    db: &mut PgConnection,
+    steps: impl Iterator<Item = &Step> + Clone,
+) -> Result<(), sqlx::Error> {
     let mut sums: BTreeMap<SumKey, SumState> = BTreeMap::new();
-    for step in steps {
+    for step in steps.clone() {
         for Counted { key, count } in &step.counted {
             let sum = sums.entry(*key).or_default();
             sum.volume = sum.volume.plus(count.volume);
@@ -248,7 +251,7 @@ pub async fn take_in(db: &mut PgConnection, steps: &[Step]) -> Result<(), sqlx::
     if !sums.is_empty() {
         add_sums(db, &sums).await?;
     }
-    let marked: Vec<&Step> = steps.iter().filter(|step| step.is_unsettling()).collect();
+    let marked: Vec<&Step> = steps.filter(|step| step.is_unsettling()).collect();
     if marked.is_empty() {
         return Ok(());
     }

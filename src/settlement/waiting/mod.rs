@@ -7,10 +7,13 @@
 
 pub mod store;
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 
 use crate::clock::Timestamp;
 use crate::db::Db;
+use crate::ids::ProgramId;
 use crate::metrics as metric;
 use crate::settlement::order_store::{self, Locks};
 
@@ -69,7 +72,9 @@ pub async fn give_up_due(db: &Db, bounds: Bounds, now: Timestamp) -> Result<u64,
             return Ok(n_given_up);
         }
         // A settler that lets them in at this moment is waited for, and then they are gone.
-        order_store::lock_orders(&mut tx, Locks::OfOrders, &keys, &[]).await?;
+        let programs: BTreeSet<ProgramId> = keys.iter().map(|key| key.program_id).collect();
+        let programs: Vec<ProgramId> = programs.into_iter().collect();
+        order_store::lock_orders(&mut tx, Locks::OfOrders, &programs, &keys, &[]).await?;
         let given_up = store::take_due(&mut tx, &keys, before).await?;
         store::insert_letters(&mut tx, &given_up, &reason, now).await?;
         store::tell(&mut tx, &given_up, &reason, now).await?;
