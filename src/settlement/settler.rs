@@ -26,7 +26,7 @@ use crate::settlement::facts_store::Asking;
 use crate::settlement::offset_store::{self, Counts, Position};
 use crate::settlement::order_store::Locks;
 use crate::settlement::tally::Tally;
-use crate::settlement::{Message, decide, facts_store, grant, record, store};
+use crate::settlement::{Message, ahead, decide, facts_store, grant, record, store};
 use crate::signing::{Key, KeyRing};
 use crate::stream::dead_letter::DeadLetter;
 use crate::stream::{
@@ -463,8 +463,9 @@ impl Settler {
         }
         let mut tally = Tally::of(receipts);
         let writing = store::Writing::begin(&facts, takes_for_new);
-        let moved = writing.write(db, (facts, messages), &mut tally, n_created, now).await?;
-        grant::meet_again(db, keys, &moved, now).await?;
+        let mut deciding = ahead::decide(facts, messages);
+        writing.write(db, &mut deciding, &mut tally, n_created, now).await?;
+        grant::meet_again(db, keys, &deciding.end().await, now).await?;
         Ok(Written { n_new, news, tally })
     }
 

@@ -15,11 +15,10 @@ use crate::db::copy::{COPY_MIN, Copying, Jsonb, RowFields, copy_rows, let_go};
 use crate::fraud;
 use crate::ids::{ConversionId, PartnerId, PartnerNo, ProgramId, ReceiptId, SourceId};
 use crate::money::Money;
-use crate::settlement::ahead;
+use crate::settlement::ahead::Deciding;
 use crate::settlement::attribution;
 use crate::settlement::attribution::store::{Changes, PartnerIds};
 use crate::settlement::facts::Facts;
-use crate::settlement::grant::Moved;
 use crate::settlement::tally::Tally;
 use crate::settlement::{Decided, Decision, Message, NewConversion, OrderKey, record, waiting};
 use crate::stream::ConversionRecord;
@@ -59,44 +58,38 @@ impl Writing {
         Self { partners, takes_for_new, ..Self::default() }
     }
 
-    /// Decides messages and writes what is decided; `n_new` of them are of new conversions. Returns what
-    /// was moved of sums that others are priced by.
+    /// Writes what is decided of a batch; `n_new` of its messages are of new conversions.
     pub(super) async fn write(
         mut self,
         db: &mut DbTx,
-        (facts, messages): (Facts, Vec<Message>),
+        deciding: &mut Deciding,
         tally: &mut Tally,
         n_new: usize,
         now: Timestamp,
-    ) -> Result<Moved, ApplyError> {
-        let moved = if n_new >= COPY_MIN {
-            self.copy_conversions(db, (facts, messages), tally, now).await?
+    ) -> Result<(), ApplyError> {
+        if n_new >= COPY_MIN {
+            self.copy_conversions(db, deciding, tally, now).await?;
         } else {
-            let mut deciding = ahead::decide(facts, messages);
             let mut new = Vec::new();
             while let Some(decided) = deciding.next().await {
                 tally.add(&decided);
                 new.extend(self.keep(decided));
             }
             insert_conversions(db, &new, &mut self.partners, now).await?;
-            deciding.end().await
-        };
-        self.write_rest(db, now).await?;
-        Ok(moved)
+        }
+        self.write_rest(db, now).await
     }
 
     /// Writes conversions by one copy that goes on while the next are decided.
     async fn copy_conversions(
         &mut self,
         db: &mut DbTx,
-        (facts, messages): (Facts, Vec<Message>),
+        deciding: &mut Deciding,
         tally: &mut Tally,
         now: Timestamp,
-    ) -> Result<Moved, sqlx::Error> {
+    ) -> Result<(), sqlx::Error> {
         let (mut written, mut of_strangers) = (Vec::new(), Vec::new());
         let mut copying = Copying::begin(db, CONVERSIONS).await?;
-        // Not before: who decides takes the processor from who begins it, who has to wait then anyway.
-        let mut deciding = ahead::decide(facts, messages);
         while let Some(decided) = deciding.next().await {
             tally.add(&decided);
             for new in self.keep(decided) {
@@ -111,8 +104,7 @@ impl Writing {
         }
         copying.end().await?;
         let_go(written.len(), written);
-        insert_conversions(db, &of_strangers, &mut self.partners, now).await?;
-        Ok(deciding.end().await)
+        insert_conversions(db, &of_strangers, &mut self.partners, now).await
     }
 
     /// Takes decisions, in their order; returns the new conversions among them.
