@@ -24,6 +24,7 @@ use crate::outbound::mail::{Mailer, Post};
 use crate::outbound::sender::Sender;
 use crate::report::decline::wishes::Wishes;
 use crate::sealing::Sealer;
+use crate::settlement::click::ClickMemory;
 use crate::settlement::click::visitors::Visitors;
 use crate::settlement::settler::Settler;
 use crate::settlement::waiting::Bounds;
@@ -155,7 +156,7 @@ impl App {
             waiting_max: self.config.waiting_room_max,
             places: Arc::new(Semaphore::new(BATCHES_MAX)),
             n_shards: self.config.stream_shards,
-            visitors: Arc::new(Visitors::new(self.config.spool_dir.clone())),
+            clicks: Arc::new(ClickMemory::new(Visitors::new(self.config.spool_dir.clone()))),
         }
     }
 

@@ -54,7 +54,7 @@ async fn readyz(app: Data<App>, state: Data<State>) -> HttpResponse {
     let store = match (stream.is_log_up, stream.is_spool_up) {
         (true, _) if stream.shards_down > 0 => "ready (other shards take what some cannot)",
         (true, _) => "ready",
-        (false, true) => "ready (spooling: redis is down)",
+        (false, true) => "ready (spooling: redis takes no events)",
         (false, false) => "not_ready: neither redis nor the spool takes events",
     };
     let mut roles = Map::new();

@@ -19,8 +19,7 @@ use crate::db::{Db, DbTx};
 use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
-use crate::settlement::click::visitors::Visitors;
-use crate::settlement::click::{self, Click};
+use crate::settlement::click::{self, Click, ClickMemory};
 use crate::settlement::facts::ProgramFacts;
 use crate::settlement::facts_store::Asking;
 use crate::settlement::offset_store::{self, Counts, Position};
@@ -93,8 +92,8 @@ pub struct Settler {
     pub places: Arc<Semaphore>,
     /// How many shards there are, settled by whomever.
     pub n_shards: u16,
-    /// Who was seen on a link that day.
-    pub visitors: Arc<Visitors>,
+    /// Whom clicks name, and who clicked.
+    pub clicks: Arc<ClickMemory>,
 }
 
 /// Why settlement cannot go on now. Nothing of the batch was written.
@@ -421,7 +420,7 @@ impl Settler {
         let parked: Vec<&ConversionRecord> = parked.iter().map(|record| &**record).collect();
         let clicks: Vec<&Click> = clicks.iter().map(|click| &**click).collect();
         let n_parked = parked_store::park(db, &parked).await?;
-        let n_clicks = click::store::insert_clicks(db, &self.visitors, &clicks).await?;
+        let n_clicks = click::store::insert_clicks(db, &self.clicks, &clicks).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         let n_new = n_clicks + n_parked;
         if messages.is_empty() {
@@ -493,7 +492,7 @@ impl Settler {
     pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
         let mut db = self.db.begin().await?;
         let clicks: Vec<&Click> = clicks.iter().collect();
-        let n_new = click::store::insert_clicks(&mut db, &self.visitors, &clicks).await?;
+        let n_new = click::store::insert_clicks(&mut db, &self.clicks, &clicks).await?;
         db.commit().await?;
         Ok(n_new)
     }

@@ -8,6 +8,7 @@ use sqlx::Connection as _;
 use tributary::click::classify::{Class, Device};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo, ProgramNo};
+use tributary::settlement::click::ClickMemory;
 use tributary::settlement::click::visitors::Visitors;
 use tributary::settlement::click::{Click, visitor_store};
 use tributary::stream::ClickRecord;
@@ -197,7 +198,7 @@ async fn each_settler_knows_whom_the_others_have_seen() {
     let folder = tempfile::tempdir().unwrap();
     let mut settlers: [_; 3] = std::array::from_fn(|_| side.app.app().settler());
     for settler in &mut settlers[1..] {
-        settler.visitors = Arc::new(Visitors::new(folder.path().into()).holding(5));
+        settler.clicks = Arc::new(ClickMemory::new(Visitors::new(folder.path().into()).holding(5)));
     }
     for (n, part) in clicks[..300].chunks(30).enumerate() {
         settlers[n % 2].settle_clicks(part).await.unwrap();

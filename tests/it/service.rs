@@ -34,7 +34,7 @@ async fn the_edge_stays_ready_while_both_stores_are_down() {
     let (status, body) = admin(&app, "/readyz").await;
     let ready: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(status, 200, "the redirect goes on: {body}");
-    assert_eq!(ready["role"]["redirect"], "ready (spooling: redis is down)");
+    assert_eq!(ready["role"]["redirect"], "ready (spooling: redis takes no events)");
     assert_eq!(ready["role"]["settle"], "not_ready: redis");
     assert_eq!(ready["role"]["api"], "not_ready: postgres");
 }

@@ -1,5 +1,7 @@
 //! A click as it comes out of the stream, ready to be written.
 
+mod name_store;
+mod names;
 mod row_store;
 pub mod store;
 mod sum_store;
@@ -8,9 +10,11 @@ mod visitor_filter;
 pub mod visitor_store;
 pub mod visitors;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
+use foldhash::HashMap;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -19,6 +23,8 @@ use crate::click::click_id::ClickId;
 use crate::clock::Timestamp;
 use crate::ids::{LinkNo, PartnerNo, ProgramNo};
 use crate::link::token::FIRST_MINTED;
+use crate::settlement::click::names::Names;
+use crate::settlement::click::visitors::Visitors;
 use crate::stream::ClickRecord;
 
 /// From which PostgreSQL counts days.
@@ -27,6 +33,20 @@ const FLAG_QR: i16 = 1;
 const FLAG_GPC: i16 = 2;
 /// Where the code of the advertising network begins.
 const PAID_SHIFT: u32 = 2;
+
+/// What a process knows of those whom clicks name and of those who clicked.
+#[derive(Debug)]
+pub struct ClickMemory {
+    names: Names,
+    visitors: Arc<Visitors>,
+}
+
+impl ClickMemory {
+    /// Knows these visitors and nobody who is named.
+    pub fn new(visitors: Visitors) -> Self {
+        Self { names: Names::default(), visitors: Arc::new(visitors) }
+    }
+}
 
 /// A click to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +119,11 @@ impl Click {
     /// Returns whether a person clicked.
     fn is_human(&self) -> bool {
         self.class == i16::from(Class::Human.code())
+    }
+
+    /// Returns whether a person clicked who may be recognized that day.
+    fn may_be_recognized(&self) -> bool {
+        self.visitor.is_some() && self.is_human()
     }
 
     /// Returns what names a person's visit to a link on a day, if the visitor may be recognized: the

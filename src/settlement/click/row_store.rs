@@ -1,13 +1,14 @@
 //! SQL of the rows of clicks: by binary COPY, the fast way for a batch in which every click is new, or
 //! by a merge that leaves out what is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::NaiveDate;
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
 use crate::db::copy::{RowFields, copy_rows};
+use crate::settlement::click::names::Keys;
 use crate::settlement::click::{Click, Places};
 
 const CLICKS: &str = "clicks (program_id, day, click_id, at, partner_id, link_number, class, reason, \
@@ -24,41 +25,12 @@ pub(super) struct Row<'a> {
     pub(super) is_unique: bool,
 }
 
-/// Finds programs and partners; leaves out clicks without, and the second of two that are the same.
-pub(super) async fn name_rows<'a>(
-    db: &mut PgConnection,
-    clicks: &'a [&'a Click],
-) -> Result<Vec<Row<'a>>, sqlx::Error> {
-    let distinct = |number: fn(&Click) -> u32| -> Vec<i64> {
-        let mut numbers: Vec<i64> = clicks.iter().map(|c| i64::from(number(c))).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers
-    };
-    let programs: HashMap<i64, Uuid> = sqlx::query!(
-        r#"select number::bigint as "number!", program_id from programs
-           where number = any ($1::bigint[])"#,
-        &distinct(|c| c.program.0)
-    )
-    .fetch_all(&mut *db)
-    .await?
-    .into_iter()
-    .map(|r| (r.number, r.program_id))
-    .collect();
-    let partners: HashMap<i64, Uuid> = sqlx::query!(
-        r#"select number::bigint as "number!", partner_id from partners
-           where number = any ($1::bigint[])"#,
-        &distinct(|c| c.partner.0)
-    )
-    .fetch_all(&mut *db)
-    .await?
-    .into_iter()
-    .map(|r| (r.number, r.partner_id))
-    .collect();
+/// Makes a row of each click; leaves out those whose program or partner is not there, and the second of
+/// two that are the same.
+pub(super) fn name_rows<'a>(clicks: &'a [&'a Click], keys: &Keys) -> Vec<Row<'a>> {
     let mut places = Places::default();
     let named = clicks.iter().filter_map(|&click| {
-        let program_id = *programs.get(&i64::from(click.program.0))?;
-        let partner_id = *partners.get(&i64::from(click.partner.0))?;
+        let (program_id, partner_id) = keys.of(click)?;
         let seen = click.seen(&mut places);
         Some(Row { program_id, partner_id, click, seen, is_unique: false })
     });
@@ -67,7 +39,7 @@ pub(super) async fn name_rows<'a>(
     // by one, and who comes first is met first.
     rows.sort_by_key(|r| (r.click.day, r.program_id, r.click.click_id));
     rows.dedup_by_key(|r| (r.program_id, r.click.click_id));
-    Ok(rows)
+    rows
 }
 
 /// Copies the rows, if none of them is there yet; otherwise writes nothing and returns `false`, maybe

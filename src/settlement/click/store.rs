@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use foldhash::HashSet;
+use futures_util::future::join;
 use sqlx::PgConnection;
 
 use crate::db::copy::COPY_MIN;
+use crate::settlement::click::name_store;
 use crate::settlement::click::row_store::{self, Row};
 use crate::settlement::click::sum_store::Sums;
 use crate::settlement::click::visitors::Visitors;
-use crate::settlement::click::{Click, visitor_store};
+use crate::settlement::click::{Click, ClickMemory, visitor_store};
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -20,7 +22,7 @@ use crate::settlement::click::{Click, visitor_store};
 /// row was deleted by hand. What is there already changes nothing, sums included.
 pub async fn insert_clicks(
     db: &mut PgConnection,
-    visitors: &Arc<Visitors>,
+    memory: &ClickMemory,
     clicks: &[&Click],
 ) -> Result<u64, sqlx::Error> {
     if clicks.is_empty() {
@@ -29,10 +31,14 @@ pub async fn insert_clicks(
     for day in clicks.iter().map(|c| c.day).collect::<BTreeSet<NaiveDate>>() {
         sqlx::query!("select ensure_click_day($1)", day).execute(&mut *db).await?;
     }
-    let mut rows = row_store::name_rows(db, clicks).await?;
-    let days: BTreeSet<_> =
-        rows.iter().filter(|row| row.seen.is_some()).map(|row| row.click.day).collect();
-    visitor_store::learn(db, visitors, &days).await?;
+    let ClickMemory { names, visitors } = memory;
+    let keys = name_store::find(db, names, clicks).await?;
+    let days = clicks.iter().filter(|click| click.may_be_recognized()).map(|click| click.day);
+    let days: BTreeSet<NaiveDate> = days.collect();
+    // Rows are made while the server looks for visitors.
+    let naming = async { row_store::name_rows(clicks, &keys) };
+    let (learned, mut rows) = join(visitor_store::learn(db, visitors, &days), naming).await;
+    learned?;
     let mut sums = Sums::default();
     let mut is_written = false;
     if rows.len() >= COPY_MIN {
@@ -50,8 +56,11 @@ pub async fn insert_clicks(
         rows.retain(|row| written.contains(&(row.program_id, row.click.click_id)));
         sums = Sums::of(&rows);
     }
-    if remember(db, visitors, &mut rows).await? > 0 {
-        sums = Sums::of(&rows);
+    // Sums are sorted while the server looks whether another settler met the same visitors.
+    let sorting = async { sums.sorted() };
+    let (n_known, mut sums) = join(remember(db, visitors, &mut rows), sorting).await;
+    if n_known? > 0 {
+        sums = Sums::of(&rows).sorted();
     }
     sums.write(db).await?;
     Ok(rows.len() as u64)

@@ -55,12 +55,24 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// Adds them to those that are there.
-    pub(super) async fn write(self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        // In the order of the key: two settlers that meet lock the sums one way only.
+    /// Puts them in the order of the key: two settlers that meet lock the sums one way only.
+    pub(super) fn sorted(self) -> SortedSums<'a> {
         let mut hours: Vec<_> = self.hours.into_iter().collect();
         hours.sort_unstable();
-        add_hours(db, &hours).await?;
+        SortedSums { hours, landings: self.landings }
+    }
+}
+
+/// What a batch adds, in the order in which it is added.
+pub(super) struct SortedSums<'a> {
+    hours: Vec<(Hour<'a>, (i64, i64))>,
+    landings: Landings<'a>,
+}
+
+impl SortedSums<'_> {
+    /// Adds them to those that are there.
+    pub(super) async fn write(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+        add_hours(db, &self.hours).await?;
         add_landings(db, &self.landings).await
     }
 }
