@@ -172,6 +172,8 @@ from (
     select program_id, 4, n, partner_id, made_at + interval '2 days', made_at + interval '2 days',
            amount_minor, payout_id
     from load.payout) x;
+create index load_posting_of on load.posting (id, rank);
+analyze load.posting;
 
 insert into ledger_accounts (program_id, account_id, path, currency, partner_id, created_at)
 select program_id, load.uuid_at(starts_at, 16 + k.kind, p.n * 10 + g.n),
@@ -223,7 +225,7 @@ insert into commissions
      opened_state, opened_by, opened_rule, opening_transaction_id)
 select s.program_id, commission_id, 'earned',
        case when is_rejected then 'rejected' when due_at < ends_at then 'approved' else 'pending' end,
-       partner_id, conversion_id, base_minor / 5, 'EUR', load.uuid_at(starts_at, 5, program_n),
+       s.partner_id, conversion_id, base_minor / 5, 'EUR', load.uuid_at(starts_at, 5, program_n),
        '{"v":1,"kind":"percent","percent_bps":2000,"rounding":"half_even"}', occurred_at, due_at, 'auto',
        occurred_at, case when due_at < ends_at and not is_rejected then due_at end,
        case when is_rejected then 'fraud' end, case when is_rejected then 'rejected' else 'pending' end,
