@@ -44,6 +44,16 @@ from commission_history;
 grant select on commission_steps to tributary_service;
 
 -- How it began is never told differently, and what has begun is never removed, by whomever.
+create or replace function refuse_renaming() returns trigger
+    language plpgsql
+as
+$$
+begin
+    raise exception 'the keys of %, and how a row of it began, never change', tg_table_name
+        using errcode = 'foreign_key_violation', table = tg_table_name;
+end
+$$;
+
 drop trigger commissions_keep_keys on commissions;
 create trigger commissions_keep_keys
     before update of program_id, commission_id, conversion_id, partner_id, plan_version_id,

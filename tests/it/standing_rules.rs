@@ -62,6 +62,8 @@ async fn what_rows_name_is_there_and_stays() {
         ("delete from ledger_accounts", None),
         ("update conversions set conversion_id = gen_random_uuid()", None),
         ("update commissions set partner_id = gen_random_uuid()", None),
+        ("update commissions set opened_rule = 'x'", None),
+        ("update commissions set created_at = now()", None),
         ("update ledger_accounts set currency = 'USD'", None),
     ] {
         let error = sqlx::query(sql).execute(&mut owner).await.expect_err(sql);
