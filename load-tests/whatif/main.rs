@@ -200,7 +200,8 @@ async fn write_commissions(
     sqlx::query(
         "insert into commissions
              (program_id, commission_id, kind, state, partner_id, conversion_id, amount_minor,
-              currency, plan_version_id, calculation, occurred_at, hold_until, approval, created_at)
+              currency, plan_version_id, calculation, occurred_at, hold_until, approval, created_at,
+              opened_state, opened_by, opened_rule)
          select $1, gen_random_uuid(), 'earned', 'pending', ($2::uuid[])[partner], conversion_id,
                 (amount_minor - case when is_refunded then 100 else 0 end) / 5, 'EUR', $3,
                 jsonb_build_object('v', 2, 'plan_version_id', $4::text, 'rule', 0, 'over', '[]'::jsonb,
@@ -213,7 +214,7 @@ async fn write_commissions(
                     'slices', '[]'::jsonb, 'sums', '[]'::jsonb, 'counts', '[]'::jsonb,
                     'total', (amount_minor / 500)::text || '.00', 'currency', 'EUR',
                     'sentence', repeat('a sentence of some length ', 3)),
-                at, at + interval '30 days', 'auto', at
+                at, at + interval '30 days', 'auto', at, 'pending', 'system', 'created'
          from laid",
     )
     .bind(program_id.0)
