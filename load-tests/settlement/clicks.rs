@@ -1,5 +1,5 @@
-//! Clicks with everything that settling them takes (who is unique, sums by hour, each once), beside
-//! a bare COPY of the same rows into a table of the same shape and key.
+//! Clicks with everything that settling them takes (who is unique, sums by hour, each once, the position
+//! of the stream), beside a bare COPY of the same rows into a table of the same shape and key.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,11 @@ use tributary::app::App;
 use tributary::click::classify::{Browser, Class, Device, Reason};
 use tributary::click::click_id::ClickId;
 use tributary::ids::{LinkNo, PartnerNo};
-use tributary::settlement::click::Click;
+use tributary::settlement::click::{Adding, Click, store, sum_store};
+use tributary::settlement::offset_store::{self, Counts, Position};
 use tributary::settlement::settler::Settler;
-use tributary::stream::ClickRecord;
+use tributary::stream::{ClickRecord, Offset, Shard};
+use uuid::Uuid;
 
 use crate::{Ground, PARTNERS};
 
@@ -52,20 +54,43 @@ pub(crate) fn burst(ground: &Ground, app: &App, first: usize, n: usize) -> Vec<C
         .collect()
 }
 
-/// Settles a burst as the settler does, in one transaction.
-pub(crate) async fn settle(settler: &Settler, clicks: &[Click]) -> anyhow::Result<Duration> {
+/// Settles a burst in batches as the settler does, each in one transaction that moves the position too, and
+/// copies the rows of each batch once more; returns how long both took. The sums that the batches have put
+/// aside are added once, which the service does once a second: less often, at such a rate.
+pub(crate) async fn settle(
+    (settler, app): (&Settler, &App),
+    db: &mut PgConnection,
+    burst: &[Click],
+    batch: usize,
+) -> anyhow::Result<(Duration, Duration)> {
+    let (mut settling, mut copying) = (Duration::ZERO, Duration::ZERO);
+    for batch in burst.chunks(batch) {
+        let started = Instant::now();
+        settle_batch(settler, batch).await?;
+        settling += started.elapsed();
+        copying += copy_bare(app, db, batch).await?;
+    }
     let started = Instant::now();
-    let n = settler.settle_clicks(clicks).await?;
-    anyhow::ensure!(n == clicks.len() as u64, "{n} of {} clicks were new", clicks.len());
-    Ok(started.elapsed())
+    sum_store::add_waiting(&mut *settler.db.acquire().await?).await?;
+    Ok((settling + started.elapsed(), copying))
 }
 
-/// Writes the rows of the burst once more, by COPY, into a table without any rule.
-pub(crate) async fn copy_bare(
-    app: &App,
-    db: &mut PgConnection,
-    clicks: &[Click],
-) -> anyhow::Result<Duration> {
+async fn settle_batch(settler: &Settler, clicks: &[Click]) -> anyhow::Result<()> {
+    let (shard, generation, now) = (Shard(0), Uuid::nil(), settler.clock.now());
+    let mut db = settler.db.begin().await?;
+    let at = offset_store::lock_position(&mut db, &settler.prefix, shard, generation, now).await?;
+    let clicks: Vec<&Click> = clicks.iter().collect();
+    let n = store::insert_clicks(&mut db, &settler.clicks, &clicks, Adding::Later).await?;
+    anyhow::ensure!(n == clicks.len() as u64, "{n} of {} clicks were new", clicks.len());
+    let to = Position { generation, offset: Offset { ms: at.ms + 1, seq: 0 } };
+    let counts = Counts { n_settled: n, n_duplicates: 0, n_dead: 0, n_entries: 1 };
+    offset_store::move_position(&mut db, &settler.prefix, shard, to, counts, now).await?;
+    db.commit().await?;
+    Ok(())
+}
+
+/// Writes the rows of a batch once more, by COPY, into a table without any rule.
+async fn copy_bare(app: &App, db: &mut PgConnection, clicks: &[Click]) -> anyhow::Result<Duration> {
     let ids: Vec<String> = clicks.iter().map(|c| format!("'{}'", c.click_id)).collect();
     let sql = format!(
         "copy (select * from public.clicks where click_id in ({}) order by day, click_id)
@@ -95,7 +120,8 @@ pub(crate) async fn bytes_a_click(db: &mut PgConnection) -> anyhow::Result<(f64,
     let (rows, all, n): (i64, i64, i64) = sqlx::query_as(
         "with parts as (select inhrelid as id from pg_inherits where inhparent = 'clicks'::regclass)
          select (select sum(pg_table_size(id) + pg_indexes_size(id)) from parts)::bigint,
-                pg_total_relation_size('visitor_runs') + pg_total_relation_size('click_hours'),
+                pg_total_relation_size('visitor_runs') + pg_total_relation_size('click_hours')
+                    + pg_total_relation_size('click_sums_waiting'),
                 (select count(*) from clicks)",
     )
     .fetch_one(db)

@@ -42,8 +42,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Conversions in a burst: one batch of them is one transaction of either side. The second is what the
 /// service settles at once where it is not told otherwise.
 const BATCHES: [usize; 3] = [1_000, 2_000, 10_000];
-/// Clicks in a burst; of a backlog the service settles the largest of these at once.
+/// Clicks in a batch; of a backlog the service settles the largest of these at once.
 const CLICK_BATCHES: [usize; 3] = [1_000, 10_000, 40_000];
+/// Clicks of a burst, in whole batches.
+const CLICKS_A_BURST: usize = 80_000;
 /// Bursts of each side and size; the first of them warms caches and is not counted.
 const BURSTS: usize = 8;
 /// Bursts before all others, which are not counted.
@@ -98,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
                 let took = settle(&app, batches).await?;
                 pairs.push((took, copy_bare(&app, &mut db).await?));
             }
-            print(&format!("conversions, {n_shards}"), n_shards * batch, &pairs);
+            print(&format!("conversions, {n_shards}"), n_shards * batch, n_shards * batch, &pairs);
         }
     }
     let mut n_clicks = 0;
@@ -107,12 +109,11 @@ async fn main() -> anyhow::Result<()> {
     for batch in CLICK_BATCHES {
         let mut pairs = Vec::new();
         for _ in 0..BURSTS {
-            let burst = clicks::burst(&ground, &app, n_clicks, batch);
-            n_clicks += batch;
-            let took = clicks::settle(&settler, &burst).await?;
-            pairs.push((took, clicks::copy_bare(&app, &mut db, &burst).await?));
+            let burst = clicks::burst(&ground, &app, n_clicks, CLICKS_A_BURST);
+            n_clicks += CLICKS_A_BURST;
+            pairs.push(clicks::settle((&settler, &app), &mut db, &burst, batch).await?);
         }
-        print("clicks", batch, &pairs);
+        print("clicks", batch, CLICKS_A_BURST, &pairs);
     }
     let (rows, beside) = clicks::bytes_a_click(&mut db).await?;
     println!("a click takes {rows:.0} bytes with its key, {beside:.0} in visitors and sums");
@@ -120,9 +121,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Prints rates and ratios of all bursts but the first, which warms caches.
-fn print(what: &str, batch: usize, pairs: &[(Duration, Duration)]) {
+fn print(what: &str, batch: usize, n: usize, pairs: &[(Duration, Duration)]) {
     let pairs = &pairs[1..];
-    let rate = |took: Duration| batch as f64 / took.as_secs_f64();
+    let rate = |took: Duration| n as f64 / took.as_secs_f64();
     let mut with_rules: Vec<f64> = pairs.iter().map(|(rules, _)| rate(*rules)).collect();
     let mut bare: Vec<f64> = pairs.iter().map(|(_, bare)| rate(*bare)).collect();
     let ratio = |(rules, bare): &(Duration, Duration)| bare.as_secs_f64() / rules.as_secs_f64();

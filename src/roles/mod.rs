@@ -48,6 +48,8 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 const SALT_PAUSE: Duration = Duration::from_secs(30);
 /// How long it rests when a store is away.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often the sums of large batches of clicks are added to those of the hours.
+const SUMS_PAUSE: Duration = Duration::from_secs(1);
 /// How often files are looked for whose lines are to be sent.
 const IMPORTS_PAUSE: Duration = Duration::from_millis(500);
 /// How often leases are renewed: a few times within their life.
@@ -187,6 +189,7 @@ fn spawn_tasks(
         let shards = keep_leases(app.clone(), |app| &app.shard_leases, stopping.clone());
         tasks.push(background.spawn(shards));
         tasks.push(background.spawn(settling::settle(app.clone(), stopping.clone())));
+        tasks.push(background.spawn(settling::add_sums(app.clone(), stopping.clone())));
     }
     if has(Role::Timers) {
         let timers = keep_leases(app.clone(), |app| &app.timer_leases, stopping.clone());

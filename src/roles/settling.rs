@@ -9,9 +9,10 @@ use actix_web::web::Data;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{RETRY_PAUSE, SETTLE_PAUSE, Trouble, pause};
+use super::{RETRY_PAUSE, SETTLE_PAUSE, SUMS_PAUSE, Trouble, pause};
 use crate::app::App;
 use crate::metrics as metric;
+use crate::settlement::click::sum_store;
 use crate::settlement::settler::{Cursor, SettleError, Settler};
 use crate::stream::Shard;
 
@@ -89,4 +90,26 @@ async fn settle_shard(
             return;
         }
     }
+}
+
+/// Adds the sums that large batches of clicks have put aside, by whichever process, those of one that
+/// is gone among them.
+pub(super) async fn add_sums(app: Data<App>, mut stopping: watch::Receiver<bool>) {
+    let mut trouble = Trouble::default();
+    loop {
+        let added = add_some(&app).await;
+        if added.is_err() {
+            metrics::counter!(metric::SETTLE_ERRORS, "kind" => "sums").increment(1);
+        }
+        let is_all = trouble.note("adding sums of clicks", added).unwrap_or(true);
+        let rest = if is_all { SUMS_PAUSE } else { Duration::ZERO };
+        if pause(&mut stopping, rest).await {
+            return;
+        }
+    }
+}
+
+async fn add_some(app: &App) -> Result<bool, sqlx::Error> {
+    let mut db = app.background_db.acquire().await?;
+    sum_store::add_waiting(&mut db).await
 }

@@ -19,7 +19,7 @@ use crate::db::{Db, DbTx};
 use crate::lease::{self, Lease};
 use crate::link::mint_store;
 use crate::metrics as metric;
-use crate::settlement::click::{self, Click, ClickMemory};
+use crate::settlement::click::{self, Adding, Click, ClickMemory};
 use crate::settlement::facts::ProgramFacts;
 use crate::settlement::facts_store::Asking;
 use crate::settlement::offset_store::{self, Counts, Position};
@@ -420,7 +420,8 @@ impl Settler {
         let parked: Vec<&ConversionRecord> = parked.iter().map(|record| &**record).collect();
         let clicks: Vec<&Click> = clicks.iter().map(|click| &**click).collect();
         let n_parked = parked_store::park(db, &parked).await?;
-        let n_clicks = click::store::insert_clicks(db, &self.clicks, &clicks).await?;
+        let n_clicks =
+            click::store::insert_clicks(db, &self.clicks, &clicks, Adding::Later).await?;
         mint_store::insert_minted(db, &click::minted_links(&clicks), now).await?;
         let n_new = n_clicks + n_parked;
         if messages.is_empty() {
@@ -492,9 +493,9 @@ impl Settler {
     pub async fn settle_clicks(&self, clicks: &[Click]) -> Result<u64, sqlx::Error> {
         let mut db = self.db.begin().await?;
         let clicks: Vec<&Click> = clicks.iter().collect();
-        let n_new = click::store::insert_clicks(&mut db, &self.clicks, &clicks).await?;
+        let n = click::store::insert_clicks(&mut db, &self.clicks, &clicks, Adding::Now).await?;
         db.commit().await?;
-        Ok(n_new)
+        Ok(n)
     }
 
     /// Tries each event alone, in a transaction that is rolled back, and returns those that

@@ -33,9 +33,11 @@ paged! {
              where c.program_id = p.id and c.at >= kept.at
              group by 1, 2, 3, 4, 5) r
          full join (
-             select h.partner_id, h.hour, h.link_number, h.class, h.country, h.n_clicks, h.n_unique
-             from click_hours h
-             where h.program_id = p.id and h.hour >= kept.at) h
+             select h.partner_id, h.hour, h.link_number, h.class, h.country,
+                    sum(h.n_clicks) as n_clicks, sum(h.n_unique) as n_unique
+             from click_sums h
+             where h.program_id = p.id and h.hour >= kept.at
+             group by 1, 2, 3, 4, 5) h
          using (partner_id, hour, link_number, class, country)
          group by partner_id) n
      where n.clicks + n.summed > 0"

@@ -4,7 +4,7 @@ mod name_store;
 mod names;
 mod row_store;
 pub mod store;
-mod sum_store;
+pub mod sum_store;
 mod visitor_file;
 mod visitor_filter;
 pub mod visitor_store;
@@ -46,6 +46,15 @@ impl ClickMemory {
     pub fn new(visitors: Visitors) -> Self {
         Self { names: Names::default(), visitors: Arc::new(visitors) }
     }
+}
+
+/// When the sums of a batch by hour are added to those that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adding {
+    /// With the batch.
+    Now,
+    /// With those of other batches, by [`sum_store::add_waiting`]: for those that have many.
+    Later,
 }
 
 /// A click to be written.

@@ -14,7 +14,7 @@ use crate::settlement::click::name_store;
 use crate::settlement::click::row_store::{self, Row};
 use crate::settlement::click::sum_store::Sums;
 use crate::settlement::click::visitors::Visitors;
-use crate::settlement::click::{Click, ClickMemory, visitor_store};
+use crate::settlement::click::{Adding, Click, ClickMemory, visitor_store};
 
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
@@ -24,6 +24,7 @@ pub async fn insert_clicks(
     db: &mut PgConnection,
     memory: &ClickMemory,
     clicks: &[&Click],
+    adding: Adding,
 ) -> Result<u64, sqlx::Error> {
     if clicks.is_empty() {
         return Ok(0);
@@ -62,7 +63,9 @@ pub async fn insert_clicks(
     if n_known? > 0 {
         sums = Sums::of(&rows).sorted();
     }
-    sums.write(db).await?;
+    // Of a few clicks there is little to gain, and who counts them need not wait.
+    let adding = if rows.len() >= COPY_MIN { adding } else { Adding::Now };
+    sums.write(db, adding).await?;
     Ok(rows.len() as u64)
 }
 

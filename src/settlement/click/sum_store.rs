@@ -8,7 +8,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::settlement::click::Adding;
 use crate::settlement::click::row_store::Row;
+
+/// Batches whose sums are added at once, at most.
+const BATCHES_ADDED_MAX: i64 = 64;
 
 /// What a batch adds.
 #[derive(Default)]
@@ -59,29 +63,63 @@ impl<'a> Sums<'a> {
     pub(super) fn sorted(self) -> SortedSums<'a> {
         let mut hours: Vec<_> = self.hours.into_iter().collect();
         hours.sort_unstable();
-        SortedSums { hours, landings: self.landings }
+        SortedSums { hours: Columns::of(&hours), landings: self.landings }
     }
 }
 
 /// What a batch adds, in the order in which it is added.
 pub(super) struct SortedSums<'a> {
-    hours: Vec<(Hour<'a>, (i64, i64))>,
+    hours: Columns,
     landings: Landings<'a>,
 }
 
 impl SortedSums<'_> {
     /// Adds them to those that are there.
-    pub(super) async fn write(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        add_hours(db, &self.hours).await?;
+    pub(super) async fn write(
+        &self,
+        db: &mut PgConnection,
+        adding: Adding,
+    ) -> Result<(), sqlx::Error> {
+        match adding {
+            Adding::Now => add_hours(db, &self.hours).await?,
+            Adding::Later => put_aside(db, &self.hours).await?,
+        }
         add_landings(db, &self.landings).await
     }
 }
 
-async fn add_hours(
-    db: &mut PgConnection,
-    sums: &[(Hour<'_>, (i64, i64))],
-) -> Result<(), sqlx::Error> {
-    if sums.is_empty() {
+/// Sums by hour as PostgreSQL takes them: an array of each column.
+#[derive(Default)]
+struct Columns {
+    programs: Vec<Uuid>,
+    partners: Vec<Uuid>,
+    hours: Vec<Timestamp>,
+    links: Vec<i64>,
+    classes: Vec<i16>,
+    countries: Vec<String>,
+    n_clicks: Vec<i64>,
+    n_unique: Vec<i64>,
+}
+
+impl Columns {
+    fn of(sums: &[(Hour<'_>, (i64, i64))]) -> Self {
+        let mut columns = Self::default();
+        for ((program, partner, hour, link, class, country), (n_clicks, n_unique)) in sums {
+            columns.programs.push(*program);
+            columns.partners.push(*partner);
+            columns.hours.push(*hour);
+            columns.links.push(*link);
+            columns.classes.push(*class);
+            columns.countries.push((*country).to_owned());
+            columns.n_clicks.push(*n_clicks);
+            columns.n_unique.push(*n_unique);
+        }
+        columns
+    }
+}
+
+async fn add_hours(db: &mut PgConnection, sums: &Columns) -> Result<(), sqlx::Error> {
+    if sums.programs.is_empty() {
         return Ok(());
     }
     sqlx::query!(
@@ -92,18 +130,75 @@ async fn add_hours(
          on conflict on constraint click_hours_pkey
          do update set n_clicks = h.n_clicks + excluded.n_clicks,
                        n_unique = h.n_unique + excluded.n_unique",
-        &sums.iter().map(|(k, _)| k.0).collect::<Vec<_>>(),
-        &sums.iter().map(|(k, _)| k.1).collect::<Vec<_>>(),
-        &sums.iter().map(|(k, _)| k.2).collect::<Vec<_>>(),
-        &sums.iter().map(|(k, _)| k.3).collect::<Vec<_>>(),
-        &sums.iter().map(|(k, _)| k.4).collect::<Vec<_>>(),
-        &sums.iter().map(|(k, _)| k.5.to_owned()).collect::<Vec<_>>(),
-        &sums.iter().map(|(_, v)| v.0).collect::<Vec<_>>(),
-        &sums.iter().map(|(_, v)| v.1).collect::<Vec<_>>(),
+        &sums.programs,
+        &sums.partners,
+        &sums.hours,
+        &sums.links,
+        &sums.classes,
+        &sums.countries,
+        &sums.n_clicks,
+        &sums.n_unique,
     )
     .execute(db)
     .await
     .map(drop)
+}
+
+async fn put_aside(db: &mut PgConnection, sums: &Columns) -> Result<(), sqlx::Error> {
+    if sums.programs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into click_sums_waiting
+             (program_ids, partner_ids, hours, link_numbers, classes, countries, n_clicks, n_unique)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &sums.programs,
+        &sums.partners,
+        &sums.hours,
+        &sums.links,
+        &sums.classes,
+        &sums.countries,
+        &sums.n_clicks,
+        &sums.n_unique,
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Adds the sums that batches have put aside to those of the hours; tells whether all that waited are
+/// added. Whoever does it at the same moment waits, and finds them gone.
+///
+/// # Errors
+/// As a statement of SQL; all of them wait on then.
+pub async fn add_waiting(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let n_batches = sqlx::query_scalar!(
+        r#"with batches as (
+               delete from click_sums_waiting
+               where batch_no in (select batch_no from click_sums_waiting order by batch_no limit $1)
+               returning *),
+           added as (
+               insert into click_hours as h
+                   (program_id, partner_id, hour, link_number, class, country, n_clicks, n_unique)
+               select s.program_id, s.partner_id, s.hour, s.link_number, s.class, s.country,
+                      sum(s.n_clicks)::bigint, sum(s.n_unique)::bigint
+               from batches b
+               cross join lateral unnest(
+                   b.program_ids, b.partner_ids, b.hours, b.link_numbers, b.classes, b.countries,
+                   b.n_clicks, b.n_unique)
+                   as s (program_id, partner_id, hour, link_number, class, country, n_clicks, n_unique)
+               group by 1, 2, 3, 4, 5, 6
+               -- As a batch adds its own: two that meet lock the sums one way only.
+               order by 1, 2, 3, 4, 5, s.country collate "C"
+               on conflict on constraint click_hours_pkey
+               do update set n_clicks = h.n_clicks + excluded.n_clicks,
+                             n_unique = h.n_unique + excluded.n_unique)
+           select count(*) as "n!" from batches"#,
+        BATCHES_ADDED_MAX,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(n_batches < BATCHES_ADDED_MAX)
 }
 
 async fn add_landings(db: &mut PgConnection, sums: &Landings<'_>) -> Result<(), sqlx::Error> {

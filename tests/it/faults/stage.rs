@@ -233,7 +233,7 @@ impl Stage {
         // One statement sees one moment.
         let (clicks, counted): (i64, i64) = sqlx::query_as(
             "select (select count(*) from clicks),
-                    (select coalesce(sum(n_clicks), 0)::bigint from click_hours)",
+                    (select coalesce(sum(n_clicks), 0)::bigint from click_sums)",
         )
         .fetch_one(&mut db)
         .await
