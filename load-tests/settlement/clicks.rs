@@ -117,6 +117,8 @@ async fn copy_bare(app: &App, db: &mut PgConnection, clicks: &[Click]) -> anyhow
 
 /// Says what a settled click costs on disk: rows, keys, visitors and sums.
 pub(crate) async fn bytes_a_click(db: &mut PgConnection) -> anyhow::Result<(f64, f64)> {
+    // As autovacuum does every minute: what waited and was added leaves its room to others.
+    db.execute("vacuum click_sums_waiting").await?;
     let (rows, all, n): (i64, i64, i64) = sqlx::query_as(
         "with parts as (select inhrelid as id from pg_inherits where inhparent = 'clicks'::regclass)
          select (select sum(pg_table_size(id) + pg_indexes_size(id)) from parts)::bigint,
