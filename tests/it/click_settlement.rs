@@ -284,13 +284,9 @@ async fn sums_that_wait_are_added_once_whoever_adds_them() {
     let settler = later.app.app().settler();
     settle_later(&mut one, &settler, &clicks[..200]).await.commit().await.unwrap();
     // Those of a batch that is undone, and of one that was settled before, are none.
-    settle_later(&mut one, &later.app.app().settler(), &clicks[200..])
-        .await
-        .rollback()
-        .await
-        .unwrap();
-    settle_later(&mut one, &later.app.app().settler(), &clicks).await.commit().await.unwrap();
-    settle_later(&mut one, &later.app.app().settler(), &clicks).await.commit().await.unwrap();
+    settle_later(&mut one, &settler, &clicks[200..]).await.rollback().await.unwrap();
+    settle_later(&mut one, &settler, &clicks).await.commit().await.unwrap();
+    settle_later(&mut one, &settler, &clicks).await.commit().await.unwrap();
     let counts = async || {
         (
             later.app.count(ADDED).await,
@@ -311,9 +307,8 @@ async fn sums_that_wait_are_added_once_whoever_adds_them() {
 async fn sums_of_a_settler_that_is_gone_are_added_by_another_and_few_wait_for_nobody() {
     let side = Side::start_without_settler().await;
     let (log, settler) = (&**side.app.app().log.log(), side.app.app().settler());
-    let keeper =
-        || LeaseKeeper::new(side.app.app().background_db.clone(), "stream:x".into(), 1, "gone");
-    let leases = keeper();
+    let db = side.app.app().background_db.clone();
+    let leases = LeaseKeeper::new(db, "stream:x".into(), 1, "gone");
     leases.renew().await.unwrap();
     let lease = leases.lease(0, leases.epochs()[&0]);
     let mut cursor = Cursor::default();

@@ -19,7 +19,8 @@ use crate::settlement::click::{Adding, Click, ClickMemory, visitor_store};
 /// Writes clicks with their hourly sums; returns how many were new.
 ///
 /// A click whose program and partner are unknown is left out: its token was signed by us, so the
-/// row was deleted by hand. What is there already changes nothing, sums included.
+/// row was deleted by hand. What is there already changes nothing, sums included. Sums of few clicks are
+/// added now, whatever `adding` says.
 pub async fn insert_clicks(
     db: &mut PgConnection,
     memory: &ClickMemory,

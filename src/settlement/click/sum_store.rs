@@ -80,6 +80,9 @@ impl SortedSums<'_> {
         db: &mut PgConnection,
         adding: Adding,
     ) -> Result<(), sqlx::Error> {
+        if self.hours.programs.is_empty() {
+            return Ok(());
+        }
         match adding {
             Adding::Now => add_hours(db, &self.hours).await?,
             Adding::Later => put_aside(db, &self.hours).await?,
@@ -118,52 +121,48 @@ impl Columns {
     }
 }
 
+/// A statement that takes the columns, in their order.
+macro_rules! write_columns {
+    ($db:expr, $sums:expr, $sql:literal) => {
+        sqlx::query!(
+            $sql,
+            &$sums.programs,
+            &$sums.partners,
+            &$sums.hours,
+            &$sums.links,
+            &$sums.classes,
+            &$sums.countries,
+            &$sums.n_clicks,
+            &$sums.n_unique,
+        )
+        .execute($db)
+        .await
+        .map(drop)
+    };
+}
+
 async fn add_hours(db: &mut PgConnection, sums: &Columns) -> Result<(), sqlx::Error> {
-    if sums.programs.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
+    write_columns!(
+        db,
+        sums,
         "insert into click_hours as h
              (program_id, partner_id, hour, link_number, class, country, n_clicks, n_unique)
          select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[],
                               $5::smallint[], $6::text[], $7::bigint[], $8::bigint[])
          on conflict on constraint click_hours_pkey
          do update set n_clicks = h.n_clicks + excluded.n_clicks,
-                       n_unique = h.n_unique + excluded.n_unique",
-        &sums.programs,
-        &sums.partners,
-        &sums.hours,
-        &sums.links,
-        &sums.classes,
-        &sums.countries,
-        &sums.n_clicks,
-        &sums.n_unique,
+                       n_unique = h.n_unique + excluded.n_unique"
     )
-    .execute(db)
-    .await
-    .map(drop)
 }
 
 async fn put_aside(db: &mut PgConnection, sums: &Columns) -> Result<(), sqlx::Error> {
-    if sums.programs.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
+    write_columns!(
+        db,
+        sums,
         "insert into click_sums_waiting
              (program_ids, partner_ids, hours, link_numbers, classes, countries, n_clicks, n_unique)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        &sums.programs,
-        &sums.partners,
-        &sums.hours,
-        &sums.links,
-        &sums.classes,
-        &sums.countries,
-        &sums.n_clicks,
-        &sums.n_unique,
+         values ($1, $2, $3, $4, $5, $6, $7, $8)"
     )
-    .execute(db)
-    .await
-    .map(drop)
 }
 
 /// Adds the sums that batches have put aside to those of the hours; tells whether all that waited are
