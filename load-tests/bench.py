@@ -231,10 +231,10 @@ class Server:
     def __init__(self, name, url, *pids):
         self.name, self.url, self.pids = name, url, pids
 
-    def burst(self, env, seconds, think_ms=0, check=False, connections=CONNECTIONS, script="redirect/load.lua", rate=0):
+    def burst(self, env, seconds, check=False, connections=CONNECTIONS, script="redirect/load.lua", rate=0):
         pids = [p for pid in self.pids for p in family(pid)]
         before = cpu_seconds(pids)
-        env = dict(env, THINK_MS=str(think_ms), RATE=str(rate), CHECK="1" if check else "0")
+        env = dict(env, RATE=str(rate), CHECK="1" if check else "0")
         out = subprocess.run(
             ["taskset", "-c", "1", "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s",
              "-s", HERE / script, self.url], env=env, capture_output=True, text=True, check=True)
