@@ -13,6 +13,8 @@ pub mod run;
 pub mod store;
 pub mod told;
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -38,6 +40,13 @@ pub const PROOF_ROWS: i64 = 1_000;
 pub const FIRST: i32 = 10;
 /// Broken rows that are named, at most.
 pub const FIRST_MAX: i32 = 1000;
+
+/// An audit that is in no hurry rests so many times as long as a page of rows took.
+const RESTS: u32 = 4;
+/// But no longer than this.
+const REST_MAX: Duration = Duration::from_secs(2);
+/// Clicks that it counts, about, between two rests: in some four milliseconds.
+const CLICKS_A_REST: i32 = 4000;
 
 /// Something that must hold.
 pub struct Invariant {
@@ -78,8 +87,36 @@ pub struct At<'a> {
     pub first: i32,
     /// The time of the audit.
     pub now: Timestamp,
+    /// How far it reaches.
+    pub reach: Reach,
     /// What it needs beside.
     pub beside: &'a Beside<'a>,
+}
+
+impl Reach {
+    /// Tells whether there is time to look at more.
+    pub(crate) fn has_time(self) -> bool {
+        match self {
+            Self::All | Self::Hourly => true,
+            Self::Until(end) => Instant::now() < end,
+        }
+    }
+
+    /// Returns how long to rest after so much work, which others may have waited for.
+    pub(crate) fn rest_after(self, worked: Duration) -> Duration {
+        match self {
+            Self::All | Self::Until(_) => Duration::ZERO,
+            Self::Hourly => (worked * RESTS).min(REST_MAX),
+        }
+    }
+
+    /// Returns how many clicks a statement counts, about, before it rests for 16 ms; 0: it never does.
+    pub(in crate::audit) fn clicks_a_rest(self) -> i32 {
+        match self {
+            Self::All | Self::Until(_) => 0,
+            Self::Hourly => CLICKS_A_REST,
+        }
+    }
 }
 
 /// What stands beside the database.
@@ -108,6 +145,19 @@ pub struct Stream<'a> {
     pub n_shards: u16,
     /// What happened on the way in, where this process takes events in.
     pub stats: Option<&'a StreamStats>,
+}
+
+/// How far an audit reaches, and how it goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To every row that is kept, without a rest: somebody asked.
+    All,
+    /// As far as it comes by then: somebody asked who cannot wait.
+    Until(Instant),
+    /// To every row but clicks, which are as many as all else a thousand times: those of today, of
+    /// yesterday and, in turn, of one day before. It rests much longer than it works, because it runs
+    /// beside the service.
+    Hourly,
 }
 
 /// What a page came to.
@@ -140,6 +190,9 @@ pub struct Offender {
 /// Why a check could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
+    /// It had to end before all was looked at.
+    #[error("it takes longer than it may")]
+    TooLong,
     /// PostgreSQL refused or could not be reached.
     #[error("the database could not be read")]
     Database(#[from] sqlx::Error),

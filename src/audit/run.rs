@@ -1,9 +1,11 @@
 //! A run: every invariant asked for, page by page, in one moment of the database.
 
+use std::time::Instant;
+
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
-use super::{At, Beside, CheckError, Invariant, Judged, REGISTRY};
+use super::{At, Beside, CheckError, Invariant, Judged, REGISTRY, Reach};
 use crate::clock::Timestamp;
 use crate::db::{Db, DbTx};
 use crate::ids::ProgramId;
@@ -27,6 +29,8 @@ pub struct Ask {
     pub first: i32,
     /// The time.
     pub now: Timestamp,
+    /// How far.
+    pub reach: Reach,
 }
 
 /// Why an audit could not be run.
@@ -115,15 +119,19 @@ pub async fn judge(
             rows: invariant.rows,
             first: ask.first.saturating_sub(n_named),
             now: ask.now,
+            reach: ask.reach,
             beside,
         };
+        let began = Instant::now();
         let page = (invariant.check)(db, &at).await?;
+        tokio::time::sleep(ask.reach.rest_after(began.elapsed())).await;
         judged.n_looked += page.n_looked;
         judged.n_broken += page.n_broken;
         judged.first.extend(page.first);
         judged.not_looked = judged.not_looked.or(page.not_looked);
         told(invariant, judged.n_looked);
         match page.next {
+            Some(_) if !ask.reach.has_time() => return Err(CheckError::TooLong),
             Some(next) => after = next,
             None => return Ok(judged),
         }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::{print, read_config};
 use crate::app::App;
 use crate::audit::run::{self, Ask, AuditError};
-use crate::audit::{FIRST, FIRST_MAX, Judged, REGISTRY, told};
+use crate::audit::{FIRST, FIRST_MAX, Judged, REGISTRY, Reach, told};
 use crate::clock::Clock;
 use crate::ids::ProgramId;
 use crate::progress::Progress;
@@ -85,7 +85,8 @@ async fn try_run(args: AuditArgs) -> anyhow::Result<bool> {
         Some(text) => Some(find_program(&mut db, text).await?),
         None => None,
     };
-    let ask = Ask { invariants, program, first: args.limit, now: app.clock.now() };
+    let (now, reach) = (app.clock.now(), Reach::All);
+    let ask = Ask { invariants, program, first: args.limit, now, reach };
     let all = look(&mut db, &ask, &app).await?;
     match args.format {
         Format::Text => print(told::text(&all).trim_end()),

@@ -7,17 +7,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::Instant;
 
 use super::rows::{Rows, Summary};
 use super::{Cell, Column, ColumnKind as Kind, Params, Report, ReportError};
 use crate::audit::run::{Ask, judge};
 use crate::audit::store::kept::{KeptRun, last_run};
-use crate::audit::{Beside, CheckError, FIRST, Invariant, Judged, REGISTRY, told};
+use crate::audit::{Beside, CheckError, FIRST, Invariant, Judged, REGISTRY, Reach, told};
 use crate::ids::ProgramId;
 
 /// How long it is looked; what is left then is told as the last run found it. Over millions of rows
@@ -64,16 +63,16 @@ impl Report for Audit {
                 program: Some(params.program_id),
                 first: FIRST,
                 now: params.now,
+                reach: Reach::Until(Instant::now() + LOOKS_FOR),
             };
             let kept = last_run(db).await?;
             let beside = Beside { sealer: None, stream: None };
             let (mut n_looked, mut n_broken) = (0, 0);
-            let began = Instant::now();
             let turn = Turn::of(params.program_id);
             for invariant in &ask.invariants {
                 let judged = if turn.is_none() {
                     unlooked(invariant, "another audit of the program is under way")
-                } else if began.elapsed() < LOOKS_FOR {
+                } else if ask.reach.has_time() {
                     look(db, invariant, &ask, &beside).await?
                 } else {
                     unlooked(invariant, "the others took all the time of the report")
@@ -132,11 +131,11 @@ async fn look(
             part.commit().await?;
             Ok(judged)
         }
-        Err(CheckError::Database(error)) if is_canceled(&error) => {
+        Err(CheckError::Database(error)) if !is_canceled(&error) => Err(error.into()),
+        Err(CheckError::Database(_) | CheckError::TooLong) => {
             part.rollback().await?;
             Ok(unlooked(invariant, "it takes longer than a report may"))
         }
-        Err(CheckError::Database(error)) => Err(error.into()),
     }
 }
 

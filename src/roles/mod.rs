@@ -425,8 +425,12 @@ async fn audit_hourly(app: Data<App>, mut stopping: watch::Receiver<bool>) {
             continue;
         }
         let beside = app.beside_audit();
-        let done = hourly::run_due(&app.background_db, &beside, &app.clock).await;
-        trouble.note("the audit", done);
+        tokio::select! {
+            done = hourly::run_due(&app.background_db, &beside, &app.clock) => {
+                trouble.note("the audit", done);
+            }
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
     }
 }
 

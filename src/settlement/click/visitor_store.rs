@@ -16,6 +16,11 @@ const LOCK: i32 = 1_986_622_580;
 const SMALL_BYTES: i32 = 64 * 1024;
 /// So many small runs are worth it.
 const SMALL_RUNS_MIN: i64 = 100;
+/// The last runs are left alone, by their numbers: who settles has read all but these, and reads no
+/// name again.
+const LAST_RUNS: i64 = 1000;
+/// What is joined has about so many bytes: who reads holds one run in memory.
+const JOINED_BYTES: i64 = 1024 * 1024;
 
 /// Reads what was settled of these days since the last time; returns how many runs that were.
 pub async fn learn(
@@ -75,23 +80,27 @@ pub async fn insert_runs(
     .map(drop)
 }
 
-/// Makes one run of many small ones, as quiet hours leave them: who starts reads them all.
+/// Makes few runs of many small ones, as quiet hours leave them: who starts reads them all.
 pub async fn join_runs(db: &mut PgConnection, day: NaiveDate) -> Result<u64, sqlx::Error> {
     let joined = sqlx::query!(
         "with small as materialized (
-             select run_no from visitor_runs
-             where day = $1 and octet_length(names) < $2),
+             select run_no, sum(octet_length(names)) over (order by run_no) / $5::bigint as part
+             from visitor_runs
+             where day = $1 and octet_length(names) < $2
+               and run_no <= (select max(run_no) from visitor_runs where day = $1) - $4::bigint),
          gone as (
              delete from visitor_runs r using small s
              where r.day = $1 and r.run_no = s.run_no
                and (select count(*) from small) >= $3
-             returning r.run_no, r.names)
+             returning s.part, r.run_no, r.names)
          insert into visitor_runs (day, run_no, names) overriding system value
          -- By the last number: who has read to one before it reads the others once more.
-         select $1, max(run_no), string_agg(names, '') from gone having count(*) > 0",
+         select $1, max(run_no), string_agg(names, '') from gone group by part",
         day,
         SMALL_BYTES,
         SMALL_RUNS_MIN,
+        LAST_RUNS,
+        JOINED_BYTES,
     )
     .execute(db)
     .await?;

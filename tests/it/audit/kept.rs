@@ -89,6 +89,35 @@ async fn one_process_audits_each_hour_and_all_of_them_tell_what_it_found() {
 }
 
 #[actix_web::test]
+async fn sums_of_an_earlier_day_have_their_turn_and_the_command_looks_at_all_of_them() {
+    let mut app = TestApp::start().await;
+    let scene = app.scene().await;
+    // Each click on a day of its own.
+    let today = app.clock.now();
+    for n_days_ago in (0..6).rev() {
+        app.clock.set(today - TimeDelta::days(n_days_ago));
+        app.click(&scene.link).await;
+    }
+    app.wait_for_count(6, "select count(*) from clicks").await;
+    let spoil = "update click_hours set n_clicks = n_clicks + 1
+                 where hour = (select min(hour) from click_hours)";
+    app.owner().await.execute(spoil).await.unwrap();
+    app.expect_broken(&["click_hours"]);
+
+    let n_broken =
+        "select n_broken::text from audit_findings where invariant = 'click_hours' order by hour";
+    for _ in 0..4 {
+        assert!(run_due(&app).await);
+        app.clock.advance(TimeDelta::hours(1));
+    }
+    let mut found = app.figures(n_broken).await;
+    found.sort_unstable();
+    assert_eq!(found, ["0", "0", "0", "1"], "of four earlier days each has one of four hours");
+    // Whoever asks hears of it at once.
+    assert_eq!(row(&report(&app, &scene).await, "click_hours")["status"], "broken");
+}
+
+#[actix_web::test]
 async fn an_invariant_that_takes_too_long_is_told_as_such_beside_the_others() {
     let app = TestApp::start().await;
     let scene = app.scene().await;

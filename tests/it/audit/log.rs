@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tributary::audit::run::{self, Ask};
-use tributary::audit::{Judged, REGISTRY};
+use tributary::audit::{Judged, REGISTRY, Reach};
 
 use super::busy;
 use crate::harness::TestApp;
@@ -103,7 +103,7 @@ const DONE_PAST_IT: &[(&str, &str)] = &[
 
 async fn judge(app: &TestApp, db: &mut PgConnection) -> Judged {
     let invariants = REGISTRY.iter().filter(|one| one.name == "audit_log").collect();
-    let ask = Ask { invariants, program: None, first: 3, now: app.clock.now() };
+    let ask = Ask { invariants, program: None, first: 3, now: app.clock.now(), reach: Reach::All };
     run::run(db, &ask, &app.app().beside_audit(), &mut |_, _| ()).await.unwrap().remove(0)
 }
 

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tributary::audit::run::{self, Ask};
-use tributary::audit::{Judged, REGISTRY};
+use tributary::audit::{Judged, REGISTRY, Reach};
 use tributary::commission::timer;
 use tributary::ids::ProgramId;
 use tributary::ledger::book::store::load_placed;
@@ -152,6 +152,7 @@ async fn audit(app: &TestApp, db: &mut PgConnection) -> Vec<Judged> {
         program: None,
         first: 10,
         now: app.clock.now(),
+        reach: Reach::All,
     };
     run::run(db, &ask, &app.app().beside_audit(), &mut |_, _| ()).await.unwrap()
 }

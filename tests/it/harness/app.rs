@@ -14,7 +14,7 @@ use tributary::account::key::ApiKey;
 use tributary::account::{Role, store as accounts};
 use tributary::app::App;
 use tributary::audit::run::{self, Ask};
-use tributary::audit::{Beside, Judged, REGISTRY};
+use tributary::audit::{Beside, Judged, REGISTRY, Reach};
 use tributary::clock::{Clock, Timestamp};
 use tributary::commission::timer;
 use tributary::config::{Config, DEV_CLICK_KEYS, DEV_LINK_KEYS, DEV_MINT_KEYS, DEV_SECRETS_KEY};
@@ -576,7 +576,7 @@ impl Drop for TestApp {
 async fn prove(url: &str, now: Timestamp, beside: &Beside<'_>) -> (Vec<Judged>, i64) {
     let mut owner = PgConnection::connect(url).await.unwrap();
     let invariants = REGISTRY.iter().collect();
-    let ask = Ask { invariants, program: None, first: 3, now };
+    let ask = Ask { invariants, program: None, first: 3, now, reach: Reach::All };
     // One moment: the service may still be settling.
     owner.execute("begin isolation level repeatable read read only").await.unwrap();
     let judged = run::run(&mut owner, &ask, beside, &mut |_, _| ()).await.unwrap();
