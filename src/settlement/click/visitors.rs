@@ -1,8 +1,8 @@
 //! Who was seen on a link that day, as far as this process has read it.
 //!
 //! The table is the truth and only grows; a process reads on from where it was, and keeps eight bytes a
-//! visitor, less what the place in memory says already. A database index of them took longer to keep than
-//! the clicks themselves: a visitor's name is a hash, so that each new one changed another page.
+//! visitor. A database index of them took longer to keep than the clicks themselves: a visitor's name is a
+//! hash, so that each new one changed another page.
 //!
 //! Memory holds so many of a day and no more, whatever comes; the others are in files.
 
@@ -12,16 +12,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
+use foldhash::HashSet;
 
 use super::visitor_file::NameFile;
 use super::visitor_filter::NameFilter;
 
 /// Days that are kept: today, yesterday, and one that comes late.
 const DAYS_MAX: usize = 3;
-/// Visitors of a day that are kept in memory, 14 bytes each.
-const IN_MEMORY_MAX: usize = 1_000_000;
-/// By the first two bytes of a name.
-const BUCKETS: usize = 1 << 16;
+/// Visitors of a day that are kept in memory. With one run more (of a batch, or joined) they fit into a
+/// table of 2^20 places, seven eighths of which may be taken, of nine bytes each.
+const IN_MEMORY_MAX: usize = 750_000;
 
 /// Visitors of some days.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Visitors {
 struct Day {
     /// The number of the last run that was read.
     read_to: i64,
-    seen: Seen,
+    seen: HashSet<u64>,
     /// Those that were too many, the largest file first. A name goes from memory to a file and from
     /// there to a larger one, never back.
     files: Vec<Arc<NameFile>>,
@@ -77,9 +77,9 @@ impl Visitors {
     pub(super) fn add(&self, day: NaiveDate, run: i64, names: &[u8]) -> bool {
         let mut known = self.lock();
         let day = known.entry(day).or_default();
-        names.as_chunks().0.iter().for_each(|name| day.seen.add(*name));
+        day.seen.extend(names.as_chunks().0.iter().map(|name| u64::from_be_bytes(*name)));
         day.read_to = day.read_to.max(run);
-        day.seen.n_names >= day.refused_at + self.in_memory_max
+        day.seen.len() >= day.refused_at + self.in_memory_max
     }
 
     /// Tells whether a name was seen on its day.
@@ -89,11 +89,10 @@ impl Visitors {
     pub(super) fn has_seen(&self, day: NaiveDate, name: i64) -> io::Result<bool> {
         let mut known = self.lock();
         let Some(of_day) = known.get(&day) else { return Ok(false) };
-        let bytes = name.to_be_bytes();
-        if of_day.seen.has(bytes) {
+        let name = name.cast_unsigned();
+        if of_day.seen.contains(&name) {
             return Ok(true);
         }
-        let name = u64::from_be_bytes(bytes);
         if of_day.filed.as_ref().is_none_or(|filed| !filed.may_have(name)) {
             return Ok(false);
         }
@@ -132,16 +131,21 @@ impl Visitors {
     fn put_into_file(&self, day: NaiveDate) -> io::Result<()> {
         let mut known = self.lock();
         let Some(day) = known.get_mut(&day) else { return Ok(()) };
-        match NameFile::write(&self.folder, day.seen.names().map(Ok)) {
+        let mut names: Vec<u64> = day.seen.iter().copied().collect();
+        names.sort_unstable();
+        match NameFile::write(&self.folder, names.iter().map(|name| Ok(*name))) {
             Ok(file) => {
                 let filed = day.filed.get_or_insert_default();
-                day.seen.names().for_each(|name| filed.add(name));
-                (day.seen, day.refused_at) = (Seen::default(), 0);
+                names.iter().for_each(|name| filed.add(*name));
+                // Its room is kept: a day that was full is soon full again.
+                day.seen.clear();
+                day.seen.shrink_to(self.in_memory_max);
+                day.refused_at = 0;
                 day.files.push(Arc::new(file));
                 Ok(())
             }
             Err(error) => {
-                day.refused_at = day.seen.n_names;
+                day.refused_at = day.seen.len();
                 Err(error)
             }
         }
@@ -174,46 +178,6 @@ impl Visitors {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NaiveDate, Day>> {
         // Nothing in there is left half done by a panic that would matter: a name is in or not.
         self.days.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A set of names of eight bytes. The first two of each say in which bucket the other six are, in order.
-#[derive(Debug)]
-struct Seen {
-    buckets: Box<[Vec<[u8; 6]>]>,
-    n_names: usize,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS].into(), n_names: 0 }
-    }
-}
-
-impl Seen {
-    fn has(&self, [a, b, rest @ ..]: [u8; 8]) -> bool {
-        self.buckets[usize::from(u16::from_be_bytes([a, b]))].binary_search(&rest).is_ok()
-    }
-
-    fn add(&mut self, [a, b, rest @ ..]: [u8; 8]) {
-        let bucket = &mut self.buckets[usize::from(u16::from_be_bytes([a, b]))];
-        if let Err(place) = bucket.binary_search(&rest) {
-            if bucket.len() == bucket.capacity() {
-                // By an eighth: doubled, a bucket would be half empty, and all of them fill alike.
-                bucket.reserve_exact(bucket.len() / 8 + 2);
-            }
-            bucket.insert(place, rest);
-            self.n_names += 1;
-        }
-    }
-
-    /// Returns all names in order.
-    fn names(&self) -> impl Iterator<Item = u64> {
-        self.buckets.iter().zip(0_u64..).flat_map(|(bucket, first)| {
-            bucket.iter().map(move |[c, d, e, f, g, h]| {
-                first << 48 | u64::from_be_bytes([0, 0, *c, *d, *e, *f, *g, *h])
-            })
-        })
     }
 }
 
@@ -269,7 +233,7 @@ mod tests {
                 visitors.put_away(DAY);
             }
             let known = visitors.lock();
-            assert!(known[&DAY].seen.n_names < 3000);
+            assert!(known[&DAY].seen.len() < 3000);
             assert!(known[&DAY].files.len() <= 6, "each is at least twice as large as the next");
         }
         for n in 0..200_000 {
