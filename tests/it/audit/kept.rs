@@ -1,9 +1,12 @@
 //! The audit by itself: once an hour, kept, told by metrics and as a report.
 
+use std::time::Instant;
+
 use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _};
-use tributary::audit::{REGISTRY, hourly};
+use tributary::audit::run::{self, Ask};
+use tributary::audit::{CheckError, REGISTRY, Reach, hourly};
 use tributary::report::period::Window;
 use tributary::report::{Params, ReportError, find, rows};
 
@@ -115,6 +118,19 @@ async fn sums_of_an_earlier_day_have_their_turn_and_the_command_looks_at_all_of_
     assert_eq!(found, ["0", "0", "0", "1"], "of four earlier days each has one of four hours");
     // Whoever asks hears of it at once.
     assert_eq!(row(&report(&app, &scene).await, "click_hours")["status"], "broken");
+    // Who has no time left looks at nothing, and does not say that all is well.
+    let invariants = run::choose(&["click_hours".to_owned()]).unwrap();
+    let ask = Ask {
+        invariants,
+        program: None,
+        first: 3,
+        now: app.clock.now(),
+        reach: Reach::Until(Instant::now()),
+    };
+    let mut owner = app.owner().await;
+    let beside = app.app().beside_audit();
+    let judged = run::judge(&mut owner, ask.invariants[0], &ask, &beside, &mut |_, _| ()).await;
+    assert!(matches!(judged, Err(CheckError::TooLong)), "{judged:?}");
 }
 
 #[actix_web::test]
