@@ -3,8 +3,9 @@
 //! An [`Invariant`] has a name that stays, a sentence of what it means, another of what to do when
 //! it is broken, and a check. A check looks at a page of rows after a key and counts the broken
 //! ones; it names the first of them by ids and figures, never by anything personal. Checks that a
-//! query can do are queries ([`store`]); those that must reckon again are [`proof`]s. All of a run
-//! sees one moment of the database and can write nothing ([`run`]).
+//! query can do are queries ([`store`]); those that must reckon again are [`proof`]s. A run that
+//! somebody asked for sees one moment of the database, that of the hour ([`hourly`]) a moment for
+//! each check; neither can write anything ([`run`]).
 
 pub mod hourly;
 pub mod proof;
