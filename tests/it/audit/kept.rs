@@ -1,6 +1,6 @@
 //! The audit by itself: once an hour, kept, told by metrics and as a report.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -73,11 +73,11 @@ async fn one_process_audits_each_hour_and_all_of_them_tell_what_it_found() {
     assert_eq!(row(&report(&app, &other).await, "click_hours")["status"], "empty");
 
     // Told by whoever is asked, whichever process ran it.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(30);
     let broken = "tributary_audit_violations{invariant=\"click_hours\"} 1";
     while !metrics(&app).await.contains(broken) {
-        assert!(std::time::Instant::now() < until, "{}", metrics(&app).await);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(Instant::now() < until, "{}", metrics(&app).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let told = metrics(&app).await;
     assert!(told.contains("tributary_audit_violations{invariant=\"ledger_hashes\"} 0"), "{told}");
