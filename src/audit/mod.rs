@@ -94,6 +94,19 @@ pub struct At<'a> {
     pub beside: &'a Beside<'a>,
 }
 
+/// How far an audit reaches, and how it goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To every row that is kept, without a rest: somebody asked.
+    All,
+    /// As far as it comes by then: somebody asked who cannot wait.
+    Until(Instant),
+    /// To every row but clicks, which are as many as all else a thousand times: those of today, of
+    /// yesterday and, in turn, of one day before. It rests much longer than it works, because it runs
+    /// beside the service.
+    Hourly,
+}
+
 impl Reach {
     /// Tells whether there is time to look at more.
     pub(crate) fn has_time(self) -> bool {
@@ -146,19 +159,6 @@ pub struct Stream<'a> {
     pub n_shards: u16,
     /// What happened on the way in, where this process takes events in.
     pub stats: Option<&'a StreamStats>,
-}
-
-/// How far an audit reaches, and how it goes about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// To every row that is kept, without a rest: somebody asked.
-    All,
-    /// As far as it comes by then: somebody asked who cannot wait.
-    Until(Instant),
-    /// To every row but clicks, which are as many as all else a thousand times: those of today, of
-    /// yesterday and, in turn, of one day before. It rests much longer than it works, because it runs
-    /// beside the service.
-    Hourly,
 }
 
 /// What a page came to.

@@ -31,8 +31,6 @@ const fn proof(
 
 /// Partners of a page where each takes the sum of all its clicks.
 const ENROLLMENT_ROWS: i64 = 100;
-/// Programs of a page where all clicks of each are read.
-const PROGRAM_ROWS: i64 = 1;
 
 const TAMPERED: &str = "Somebody changed rows as the owner of the database: compare with a backup, \
     and with the chain hashes of closed months.";
@@ -391,37 +389,28 @@ pub static REGISTRY: &[Invariant] = &[
         REPORT,
         conversion::bonds,
     ),
-    Invariant {
-        rows: PROGRAM_ROWS,
-        ..query(
-            "click_hours",
-            "partner",
-            "The hourly sums that reports read are the clicks, as far back as clicks are kept.",
-            REPORT,
-            click::hours,
-        )
-    },
-    Invariant {
-        rows: PROGRAM_ROWS,
-        ..query(
-            "click_days",
-            "partner",
-            "Each click lies in the day of its own key, where its key is there once.",
-            BY_HAND,
-            click::days,
-        )
-    },
-    Invariant {
-        rows: PROGRAM_ROWS,
-        ..query(
-            "click_landings",
-            "partner",
-            "The sums by landing page that incidents are found by are the clicks, as far back as both \
-             are kept.",
-            REPORT,
-            click::landings,
-        )
-    },
+    query(
+        "click_hours",
+        "partner",
+        "The hourly sums that reports read are the clicks, as far back as clicks are kept.",
+        REPORT,
+        click::hours,
+    ),
+    query(
+        "click_days",
+        "partner",
+        "Each click lies in the day of its own key, where its key is there once.",
+        BY_HAND,
+        click::days,
+    ),
+    query(
+        "click_landings",
+        "partner",
+        "The sums by landing page that incidents are found by are the clicks, as far back as both \
+         are kept.",
+        REPORT,
+        click::landings,
+    ),
     query(
         "audit_log",
         "change",

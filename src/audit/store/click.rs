@@ -28,7 +28,7 @@ macro_rules! counted {
             Box::pin(async move {
                 let Some(program) = next_program(db, at).await? else { return Ok(Page::default()) };
                 let mut page = Page { next: Some((program, program)), ..Page::default() };
-                for (from, to) in spans(chosen(kept_days(db, program).await?, at.reach, at.now)) {
+                for (from, to) in spans(days_with_clicks(db, program, at).await?) {
                     if !at.reach.has_time() {
                         return Err(CheckError::TooLong);
                     }
@@ -170,48 +170,63 @@ async fn next_program(db: &mut PgConnection, at: &At<'_>) -> Result<Option<Uuid>
     .await
 }
 
-/// Returns the days for which clicks of a program are kept, or sums lie later, and how many clicks
-/// the sums tell of each. Retention drops whole days: the oldest that is there is whole.
-async fn kept_days(
+/// Returns the days whose clicks are counted, with how many the sums tell of each.
+async fn days_with_clicks(
     db: &mut PgConnection,
     program: Uuid,
+    at: &At<'_>,
 ) -> Result<Vec<(NaiveDate, i64)>, sqlx::Error> {
-    let days = sqlx::query!(
+    let days = chosen(kept_days(db, program).await?, at.reach, at.now);
+    let counted = sqlx::query!(
+        r#"select d.day as "day!",
+                  coalesce((
+                      select sum(h.n_clicks)::bigint from click_hours h
+                      where h.program_id = $1 and h.hour >= d.day::timestamp at time zone 'UTC'
+                        and h.hour < (d.day + 1)::timestamp at time zone 'UTC'), 0) as "n_clicks!"
+           from unnest($2::date[]) d (day)
+           order by 1"#,
+        program,
+        &days,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(counted.into_iter().map(|day| (day.day, day.n_clicks)).collect())
+}
+
+/// Returns the days for which clicks are kept, or sums of a program lie later. Retention drops whole
+/// days: the oldest that is there is whole.
+async fn kept_days(db: &mut PgConnection, program: Uuid) -> Result<Vec<NaiveDate>, sqlx::Error> {
+    sqlx::query_scalar!(
         r#"with kept as (
                select to_date(min(right(c.relname, 8)), 'YYYYMMDD') as first,
                       to_date(max(right(c.relname, 8)), 'YYYYMMDD') as last
                from pg_inherits i
                join pg_class c on c.oid = i.inhrelid
-               where i.inhparent = 'clicks'::regclass),
-           sums as (
-               select (h.hour at time zone 'UTC')::date as day, sum(h.n_clicks)::bigint as n_clicks
-               from kept
-               join click_hours h on h.hour >= kept.first::timestamp at time zone 'UTC'
-               where h.program_id = $1
-               group by 1)
-           select d::date as "day!", coalesce(s.n_clicks, 0) as "n_clicks!"
+               where i.inhparent = 'clicks'::regclass)
+           select day::date as "day!"
            from kept
            cross join generate_series(
-               kept.first, greatest(kept.last, (select max(day) from sums)), interval '1 day') d
-           left join sums s on s.day = d::date
+               kept.first,
+               greatest(kept.last, (select (max(h.hour) at time zone 'UTC')::date
+                                    from click_hours h where h.program_id = $1)),
+               interval '1 day') day
            order by 1"#,
         program,
     )
     .fetch_all(db)
-    .await?;
-    Ok(days.into_iter().map(|day| (day.day, day.n_clicks)).collect())
+    .await
 }
 
 /// Returns the days whose clicks are counted: all, or the recent ones and one of those before, another
 /// each hour until it is the first one's turn again.
-fn chosen(mut days: Vec<(NaiveDate, i64)>, reach: Reach, now: Timestamp) -> Vec<(NaiveDate, i64)> {
+fn chosen(mut days: Vec<NaiveDate>, reach: Reach, now: Timestamp) -> Vec<NaiveDate> {
     let today = now.date_naive();
     let is_recent = |day: &NaiveDate| *day >= today.pred_opt().unwrap_or(today);
     if reach == Reach::Hourly {
-        let n_before = days.iter().filter(|(day, _)| !is_recent(day)).count().max(1) as i64;
+        let n_before = days.iter().filter(|day| !is_recent(day)).count().max(1) as i64;
         let turn = (now.timestamp() / 3600).rem_euclid(n_before);
         let has_turn = |day: &NaiveDate| i64::from(day.num_days_from_ce()) % n_before == turn;
-        days.retain(|(day, _)| is_recent(day) || has_turn(day));
+        days.retain(|day| is_recent(day) || has_turn(day));
     }
     days
 }
@@ -256,7 +271,7 @@ mod tests {
 
     #[test]
     fn each_hour_counts_the_recent_days_and_all_others_have_their_turn() {
-        let all = days(&[1; 40]);
+        let all: Vec<NaiveDate> = FIRST.iter_days().take(40).collect();
         let begins = 31 * 24;
         assert_eq!(chosen(all.clone(), Reach::All, hours_after(begins)), all);
         let mut others = Vec::new();
@@ -269,7 +284,7 @@ mod tests {
             others.push(counted[0]);
         }
         assert!(all[1..30].iter().all(|day| others.contains(day)), "{others:?}");
-        assert_eq!(chosen(days(&[1]), Reach::Hourly, hours_after(5)), days(&[1]));
+        assert_eq!(chosen(vec![FIRST], Reach::Hourly, hours_after(5)), [FIRST]);
         assert_eq!(chosen(Vec::new(), Reach::Hourly, hours_after(5)), []);
     }
 
